@@ -1,0 +1,120 @@
+"""What a target promises: check, plan, cost, and a machine that runs the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebed.compile.plan import BuildPlan
+from edgebed.figures import Figure
+from edgebed.program.types import Program
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason why a program does not fit a device.
+
+    Attributes:
+        layer: the op's name.
+        what: what is too large or not supported, with its number.
+        limit: the device's limit, with its number.
+        try_: the nearest change that fits.
+    """
+
+    layer: str
+    what: str
+    limit: str
+    try_: str
+
+    def __str__(self) -> str:
+        return f"{self.layer}: {self.what} ({self.limit}); try: {self.try_}"
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Cost of one device layer: its name, multiply-accumulates, and figures by name."""
+
+    name: str
+    macs: int
+    figures: Mapping[str, Figure]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost per layer and in total; every number is a `Figure` and says what it is."""
+
+    layers: tuple[LayerCost, ...]
+    total: Mapping[str, Figure]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a machine did with one input.
+
+    Attributes:
+        outputs: integer tensors by output name, C x H x W.
+        figures: cycles, instructions, time, energy, ... each marked with its kind.
+        events: lines of the device's own log (UART text, diagnosed races, overflows).
+        layers: outputs of inner layers by name, where the machine can see them.
+    """
+
+    outputs: Mapping[str, Array]
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    events: tuple[str, ...] = ()
+    layers: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera frame through the device.
+
+    Attributes:
+        lcd: what the display shows, uint8, height x width x 3, RGB.
+        detections: rows (class, score, x1, y1, x2, y2) as the device reported them.
+        trace: outputs and figures of this frame.
+    """
+
+    lcd: npt.NDArray[np.uint8]
+    detections: npt.NDArray[np.float64]
+    trace: Trace
+
+
+class Machine(Protocol):
+    """A device that runs a plan: virtual, or a real board behind the same calls."""
+
+    def load(self, folder: Path) -> None:
+        """Boot the build in `folder`."""
+
+    def run(self, tensor: Array) -> Trace:
+        """Compute one input tensor (int8, C x H x W)."""
+
+    def show(self, picture: npt.NDArray[np.uint8]) -> Frame:
+        """Put a picture (uint8, H x W x 3, RGB) before the camera and run one frame."""
+
+    def close(self) -> None:
+        """Release the device."""
+
+
+class Target(Protocol):
+    """One kind of hardware."""
+
+    name: str
+
+    def check(self, program: Program) -> list[Problem]:
+        """Return every reason why the program does not fit; empty when it does."""
+
+    def plan(self, program: Program) -> BuildPlan:
+        """Return the complete project. Pure: the same program gives the same digest."""
+
+    def cost(self, program: Program) -> Cost:
+        """Return time and energy per layer."""
+
+    def machine(self) -> Machine:
+        """Return a virtual device."""
