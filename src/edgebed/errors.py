@@ -38,7 +38,7 @@ class EdgebedError(Exception):
         return text
 
 
-class BudgetMissed(EdgebedError):
+class BudgetMissedError(EdgebedError):
     """The work was done and a limit that the user gave (accuracy, memory, time) was not met."""
 
     exit_code = 2
