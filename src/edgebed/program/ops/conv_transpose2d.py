@@ -1,0 +1,88 @@
+"""Transposed convolution: every input value spreads its kernel over the output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from edgebed.program.arithmetic import Activation, Requantize
+from edgebed.program.ops._accumulate import accumulator_type, check_bias, finish, weighted_type
+from edgebed.program.types import Array, Constant, Op, TensorType
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvTranspose2d(Op):
+    """acc[o, r*s + i - p, c*s + j - p] += x[c', r, c] * w[c', o, i, j], as PyTorch and ONNX do.
+
+    Attributes:
+        weight: constant C x O x KH x KW (input channels first).
+        bias: constant of O values in accumulator units, or None.
+        stride: rows, columns.
+        padding: rows, columns cut from each side of the full result.
+        output_padding: rows, columns added at the end.
+        requantize: rule from accumulator to int8; None gives the raw int32 accumulator.
+        activation: applied after saturation.
+    """
+
+    kind: ClassVar[str] = "conv_transpose2d"
+    weight: str
+    bias: str | None = None
+    stride: tuple[int, int] = (2, 2)
+    padding: tuple[int, int] = (0, 0)
+    output_padding: tuple[int, int] = (0, 0)
+    requantize: Requantize | None = None
+    activation: Activation = "none"
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Weight and, where there is one, bias."""
+        return (self.weight, self.bias) if self.bias is not None else (self.weight,)
+
+    def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
+        """Return the type of the output map."""
+        (x,), weight = types, constants[self.weight]
+        inner, out, *kernel = weight.values.shape
+        if x.shape[0] != inner:
+            raise self.fail(f"weight {weight.values.shape} on {x.shape[0]} channels")
+        check_bias(self, constants, self.bias, out)
+        rows, columns = (
+            (size - 1) * s - 2 * p + k + extra
+            for size, s, p, k, extra in zip(
+                x.shape[1:], self.stride, self.padding, kernel, self.output_padding, strict=True
+            )
+        )
+        shape = (out, rows, columns)
+        return weighted_type(self, shape, x, weight, self.requantize, self.activation)
+
+    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
+        """Spread the kernels, cut the padding, requantise."""
+        weight = constants[self.weight].values
+        out = weight.shape[1]
+        bias = constants[self.bias].values if self.bias is not None else None
+        dtype = accumulator_type(weight.swapaxes(0, 1).reshape(out, -1), bias)
+        acc = _spread(inputs[0].astype(dtype), weight.astype(dtype), self)
+        if bias is not None:
+            acc += bias.astype(dtype)[:, None, None]
+        return finish(self, acc, self.requantize, self.activation)
+
+    def macs(self, out: TensorType, constants: Mapping[str, Constant]) -> int:
+        """Return output positions times weights, counting the inserted zeros as a device does."""
+        _, rows, columns = out.shape
+        return rows * columns * int(constants[self.weight].values.size)
+
+
+def _spread(x: Array, weight: Array, op: ConvTranspose2d) -> Array:
+    batch, _, height, width = x.shape
+    _, out, kh, kw = weight.shape
+    (sh, sw), (ph, pw), (eh, ew) = op.stride, op.padding, op.output_padding
+    full = np.zeros(
+        (batch, out, (height - 1) * sh + kh + eh, (width - 1) * sw + kw + ew), dtype=x.dtype
+    )
+    for i in range(kh):
+        for j in range(kw):
+            part = np.einsum("nchw,co->nohw", x, weight[:, :, i, j], optimize=True)
+            full[:, :, i : i + height * sh : sh, j : j + width * sw : sw] += part
+    return full[:, :, ph : full.shape[2] - ph, pw : full.shape[3] - pw]
