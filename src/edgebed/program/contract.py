@@ -19,6 +19,9 @@ from edgebed.errors import EdgebedError, did_you_mean
 class ImageInput:
     """How a picture becomes the network's input tensor, int8, C x H x W.
 
+    The steps, in order: resize, camera bits, channel order, offset; their integer formulas are in
+    `edgebed.data.preprocess`.
+
     Attributes:
         width: network input width in pixels.
         height: network input height in pixels.
@@ -53,7 +56,8 @@ class GridDecode:
     width  = prior_width * g(lw), height = prior_height * g(lh), where g = s for
     `size="sigmoid"` and g(l) = (2 s(l))^2 for `size="squared"`.
     Score of class k: s(confidence) * p_k with p = softmax over the class scores
-    (`class_score="softmax"`) or s(l_k) (`"sigmoid"`).
+    (`class_score="softmax"`) or s(l_k) (`"sigmoid"`). Boxes are cut to the picture; one that has
+    no area left is none. Every pair of box and class is scored on its own.
 
     Attributes:
         grid_width: columns of the output map.
@@ -100,6 +104,11 @@ class Contract:
     classes: tuple[str, ...]
     decode: GridDecode
     nms: Nms = Nms()
+
+    @property
+    def output_channels(self) -> int:
+        """Channels of the output map that `decode` reads."""
+        return self.decode.boxes * (5 + len(self.classes))
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form stored in a saved program."""
