@@ -45,3 +45,5 @@ class Dataset:
     splits: dict[str, tuple[Sample, ...]]
     left_out: tuple[str, ...] = ()
     """One line for each annotation that `skip_bad` left out, with file and line."""
+    notes: tuple[str, ...] = ()
+    """Choices made on reading that a user should know, such as a split drawn by seed."""
