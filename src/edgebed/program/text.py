@@ -1,0 +1,242 @@
+"""The text form of a program: one line a tensor, prints and parses back."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from edgebed.errors import EdgebedError
+from edgebed.program.arithmetic import PowerOfTwo
+from edgebed.program.contract import Contract
+from edgebed.program.ops import by_kind
+from edgebed.program.types import Constant, Op, Program, TensorType
+
+FORMAT = 1
+_SKIPPED = ("inputs", "output")
+_TYPE = re.compile(r"(int8|int32)\[([\d, ]+)\] scale (\S+)")
+
+
+def to_text(program: Program, *, values: bool = True) -> str:
+    """Return the program as text.
+
+    Args:
+        program: what to print.
+        values: write the constants' values (base64 of their zlib-compressed bytes); otherwise
+            only their SHA-256, and `parse` needs the constants from elsewhere.
+    """
+    lines = [f"program {_quote(program.name)} format {FORMAT}"]
+    lines += [f"note {_quote(k)} {_quote(v)}" for k, v in program.notes.items()]
+    if program.contract is not None:
+        lines.append(f"contract {json.dumps(program.contract.to_json())}")
+    lines += [f"input {_quote(name)}: {kind}" for name, kind in program.inputs.items()]
+    lines += [_constant_line(n, c, values) for n, c in program.constants.items()]
+    lines += [_op_line(op, program.types[op.output]) for op in program.ops]
+    lines += [f"output {_quote(name)}" for name in program.outputs]
+    return "\n".join(lines) + "\n"
+
+
+def parse(text: str, constants: Mapping[str, Constant] | None = None) -> Program:
+    """Read what `to_text` wrote.
+
+    Args:
+        text: the program's text.
+        constants: values of the constants whose lines hold only a digest.
+
+    Raises:
+        EdgebedError: a line is not understood (its number is named), a constant is missing or is
+            not the one that was meant, or a type differs from what the ops give.
+    """
+    reader = _Reader(dict(constants or {}))
+    for number, line in enumerate(text.splitlines(), start=1):
+        content = line.strip()
+        if not content or content.startswith("#"):
+            continue
+        try:
+            reader.line(content)
+        except EdgebedError as error:
+            where = f"line {number}" + (f", {error.where}" if error.where else "")
+            raise EdgebedError(error.what, where=where, why=error.why, try_=error.try_) from error
+        except (ValueError, SyntaxError, TypeError, KeyError, zlib.error) as error:
+            raise EdgebedError(
+                f"not understood: {content[:60]}", where=f"line {number}", why=str(error)
+            ) from error
+    return reader.program()
+
+
+class _Reader:
+    """Collects the parts of a program line by line."""
+
+    def __init__(self, given: dict[str, Constant]) -> None:
+        self.given = given
+        self.name: str | None = None
+        self.notes: dict[str, str] = {}
+        self.contract: Contract | None = None
+        self.inputs: dict[str, TensorType] = {}
+        self.constants: dict[str, Constant] = {}
+        self.ops: list[Op] = []
+        self.declared: dict[str, TensorType] = {}
+        self.outputs: list[str] = []
+
+    def line(self, text: str) -> None:
+        """Take in one line."""
+        if text.startswith('"'):
+            self._op(text)
+            return
+        word, _, rest = text.partition(" ")
+        readers = {
+            "program": self._program,
+            "note": self._note,
+            "contract": self._contract,
+            "input": self._input,
+            "constant": self._constant,
+            "output": self._output,
+        }
+        if word not in readers:
+            raise EdgebedError(f"unknown word {word!r}", try_=f"one of {', '.join(readers)}")
+        readers[word](rest)
+
+    def program(self) -> Program:
+        """Return the finished program."""
+        if self.name is None:
+            raise EdgebedError("the text has no 'program' line")
+        program = Program(
+            name=self.name,
+            inputs=self.inputs,
+            ops=tuple(self.ops),
+            outputs=tuple(self.outputs),
+            constants=self.constants,
+            contract=self.contract,
+            notes=self.notes,
+        )
+        for tensor, kind in self.declared.items():
+            if program.types[tensor] != kind:
+                raise EdgebedError(
+                    f"tensor {tensor!r} is declared as {kind}",
+                    why=f"its op gives {program.types[tensor]}",
+                )
+        return program
+
+    def _program(self, rest: str) -> None:
+        self.name, after = _quoted(rest)
+        if after.split() != ["format", str(FORMAT)]:
+            raise EdgebedError(f"format {after!r} is not known", try_=f"format {FORMAT}")
+
+    def _note(self, rest: str) -> None:
+        key, after = _quoted(rest)
+        self.notes[key] = _quoted(after)[0]
+
+    def _contract(self, rest: str) -> None:
+        self.contract = Contract.from_json(json.loads(rest))
+
+    def _input(self, rest: str) -> None:
+        name, after = _quoted(rest)
+        self.inputs[name] = _parse_type(after.removeprefix(":").strip())
+
+    def _output(self, rest: str) -> None:
+        self.outputs.append(_quoted(rest)[0])
+
+    def _constant(self, rest: str) -> None:
+        name, after = _quoted(rest)
+        match = re.fullmatch(
+            r": (int8|int32)\[([\d, ]*)\] bits (\d+) scale (\S+) (values|sha256) (\S*)", after
+        )
+        if match is None:
+            raise EdgebedError(f"constant {name!r} is not understood")
+        dtype, shape, bits, scale, form, payload = match.groups()
+        if form == "values":
+            raw = zlib.decompress(base64.b64decode(payload, validate=True))
+            sizes = [int(n) for n in shape.split(",")]
+            values = np.frombuffer(raw, dtype=np.dtype(dtype).newbyteorder("<")).reshape(sizes)
+            self.constants[name] = Constant(values.astype(dtype), int(bits), float(scale))
+            return
+        if name not in self.given:
+            raise EdgebedError(f"the values of constant {name!r} are not here")
+        found = self.given[name]
+        constant = Constant(found.values, int(bits), float(scale))
+        if constant.digest != payload:
+            raise EdgebedError(
+                f"constant {name!r} has other values", why=f"digest {constant.digest[:12]}"
+            )
+        self.constants[name] = constant
+
+    def _op(self, text: str) -> None:
+        output, after = _quoted(text)
+        call, _, kind = after.removeprefix("=").strip().rpartition(" : ")
+        node = ast.parse(call, mode="eval").body
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            raise EdgebedError("an op is needed after '='")
+        inputs = tuple(str(ast.literal_eval(argument)) for argument in node.args)
+        attributes = {str(word.arg): _attribute(word.value) for word in node.keywords}
+        op = by_kind(node.func.id)
+        known = {field.name for field in fields(op)}
+        for key in attributes:
+            if key not in known:
+                raise EdgebedError(f"{op.kind} has no attribute {key!r}")
+        self.ops.append(op(inputs=inputs, output=output, **attributes))
+        self.declared[output] = _parse_type(kind)
+
+
+def _constant_line(name: str, constant: Constant, values: bool) -> str:
+    array = constant.values
+    head = (
+        f"constant {_quote(name)}: {array.dtype}[{', '.join(map(str, array.shape))}] "
+        f"bits {constant.bits} scale {constant.scale!r}"
+    )
+    if not values:
+        return f"{head} sha256 {constant.digest}"
+    raw = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes()
+    return f"{head} values {base64.b64encode(zlib.compress(raw, 9)).decode()}"
+
+
+def _op_line(op: Op, kind: TensorType) -> str:
+    words = [_quote(name) for name in op.inputs]
+    for field in fields(op):
+        value = getattr(op, field.name)
+        if field.name not in _SKIPPED and value != field.default:
+            words.append(f"{field.name}={_attribute_text(value)}")
+    return f"{_quote(op.output)} = {op.kind}({', '.join(words)}) : {kind}"
+
+
+def _attribute_text(value: Any) -> str:
+    if isinstance(value, PowerOfTwo):
+        return f"power_of_two({value.right_shift})"
+    return _quote(value) if isinstance(value, str) else repr(value)
+
+
+def _attribute(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id != "power_of_two":
+            raise EdgebedError(f"unknown requantisation {node.func.id!r}", try_="power_of_two(n)")
+        return PowerOfTwo(*(ast.literal_eval(argument) for argument in node.args))
+    return ast.literal_eval(node)
+
+
+def _parse_type(text: str) -> TensorType:
+    match = _TYPE.fullmatch(text.strip())
+    if match is None:
+        raise EdgebedError(f"{text!r} is not a type", try_="int8[3, 32, 32] scale 0.0078125")
+    dtype, shape, scale = match.groups()
+    channels, height, width = (int(n) for n in shape.split(","))
+    return TensorType(
+        (channels, height, width), "int8" if dtype == "int8" else "int32", float(scale)
+    )
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text)
+
+
+def _quoted(text: str) -> tuple[str, str]:
+    """Split a leading JSON string from what follows it."""
+    value, end = json.JSONDecoder().raw_decode(text)
+    if not isinstance(value, str):
+        raise EdgebedError(f"a name in double quotes is needed at {text[:20]!r}")
+    return value, text[end:].lstrip() if text[end : end + 1] != ":" else text[end:]
