@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
+from edgebed.data.augment import Augmentation
 from edgebed.errors import EdgebedError
+from edgebed.train.losses import LossWeights
+
+QUANTISED_ONLY: Final = ("qat_epochs", "qat_learning_rate", "weight_bits")
+"""Settings that the float training does not depend on: it is kept when they change."""
+
+NEUTRAL: Final = ("evaluate_every",)
+"""Settings that change no result."""
 
 
 @dataclass(frozen=True)
@@ -18,18 +26,18 @@ class FitConfig:
         batch: pictures a step.
         learning_rate: peak of the cosine schedule of the float training (AdamW).
         qat_learning_rate: peak of the schedule of the quantisation-aware training.
-        weight_decay: decoupled decay of convolution weights.
+        weight_decay: decoupled decay of convolution weights in float training.
         warmup_epochs: epochs over which the rate rises linearly from zero.
         ema_decay: decay of the averaged weights that are evaluated and exported.
-        mosaic: share of training pictures composed of four; off in the last tenth of epochs.
-        augment: whether training pictures are changed at all.
-        flip_vertical: whether pictures may be turned upside down (cells yes, animals no).
+        augmentation: how training pictures vary; None shows them as they are. Its mosaic is
+            off in the last tenth of the float epochs and in quantisation-aware training.
+        loss: weights of the parts of the loss; None takes those that suit the network's grid.
         weight_bits: bits of a weight, for all inner layers or one number per layer.
         seed: seed of initial weights, order and augmentation.
         threads: torch threads; 0 leaves the process's setting. 1 makes runs bit-reproducible.
-        bfloat16: whether float training multiplies in bfloat16 (faster on processors that
-            have it).
-        evaluate_every: epochs between two evaluations on the `val` split; 0 = only at the end.
+        bfloat16: whether training multiplies in bfloat16 (faster on processors that have it).
+            Evaluation never does.
+        evaluate_every: float epochs between two evaluations on the `val` split; 0 = none.
     """
 
     epochs: int = 300
@@ -40,9 +48,8 @@ class FitConfig:
     weight_decay: float = 0.02
     warmup_epochs: float = 3.0
     ema_decay: float = 0.998
-    mosaic: float = 0.5
-    augment: bool = True
-    flip_vertical: bool = False
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
+    loss: LossWeights | None = None
     weight_bits: int | tuple[int, ...] = 8
     seed: int = 0
     threads: int = 0
@@ -53,16 +60,25 @@ class FitConfig:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise _bad(name, getattr(self, name), "1 or more")
-        for name in ("qat_epochs", "seed", "threads", "evaluate_every"):
+        for name in ("qat_epochs", "seed", "threads", "evaluate_every", "weight_decay"):
             if getattr(self, name) < 0:
                 raise _bad(name, getattr(self, name), "0 or more")
-        for name in ("learning_rate", "qat_learning_rate"):
+        for name in ("learning_rate", "qat_learning_rate", "ema_decay"):
             if not 0 < getattr(self, name) < 1:
                 raise _bad(name, getattr(self, name), "between 0 and 1")
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that a checkpoint and `metrics.json` store."""
         return asdict(self)
+
+    def float_settings(self) -> dict[str, Any]:
+        """Return the settings that the float training depends on."""
+        skip = (*QUANTISED_ONLY, *NEUTRAL)
+        return {name: value for name, value in self.to_json().items() if name not in skip}
+
+    def quantised_settings(self) -> dict[str, Any]:
+        """Return the settings that the quantised training depends on."""
+        return {name: value for name, value in self.to_json().items() if name not in NEUTRAL}
 
 
 def _bad(name: str, value: float, allowed: str) -> EdgebedError:

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
+import torch
+from torch import nn
+
+from edgebed.data.augment import Augmentation, Cache
 from edgebed.data.dataset import Dataset
-from edgebed.events import Listener, ignore
-from edgebed.program.contract import Contract
+from edgebed.data.preprocess import to_tensor
+from edgebed.errors import EdgebedError
+from edgebed.events import Finished, Listener, Note, Started, ignore
+from edgebed.program.contract import Contract, ImageInput
+from edgebed.train import checkpoint
+from edgebed.train.batches import Batches, to_float
 from edgebed.train.config import FitConfig
+from edgebed.train.detector import FloatDetector
+from edgebed.train.evaluate import Int8, Logits, Predict, Split, evaluate
+from edgebed.train.loop import Stage, threads, train
+from edgebed.train.losses import LossWeights
 from edgebed.train.metrics import DetectionMetrics
-from edgebed.train.networks import Network
+from edgebed.train.networks import Network, network
+from edgebed.train.priors import fitted
+from edgebed.train.qat import QuantisedDetector, calibrate
+
+CALIBRATION_PICTURES: Final = 64
+MOSAIC_FREE: Final = 0.1
+"""Share of the float epochs, at the end, that show whole pictures as the device will."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +42,13 @@ class FitResult:
     Attributes:
         network: the description that was trained (with its weight bits).
         contract: pre-processing, classes and decoding, with the fitted priors.
-        float_metrics: of the float network on the `test` split (else `val`).
+        float_metrics: of the float network on the `test` split (else `val`, else `train`).
         quantised_metrics: of the integer network on the same pictures.
+        float_model: the float torch module in evaluation mode.
         model: the quantised torch module in evaluation mode; `train.export.to_program` turns
             it into a program.
-        checkpoint: file that holds everything needed to resume or to load the model again.
+        checkpoint: file of the quantised training; `load` reads the model back from it.
+        history: loss parts and figures of each epoch, float epochs first.
         seconds: wall-clock time of this call.
     """
 
@@ -33,9 +56,35 @@ class FitResult:
     contract: Contract
     float_metrics: DetectionMetrics
     quantised_metrics: DetectionMetrics
-    model: Any
+    float_model: FloatDetector
+    model: QuantisedDetector
     checkpoint: Path
+    history: tuple[Mapping[str, float], ...]
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The decisions of one call of `fit`, shared by its stages."""
+
+    network: Network
+    contract: Contract
+    dataset: Dataset
+    config: FitConfig
+    folder: Path
+    listener: Listener
+
+    @property
+    def data_settings(self) -> dict[str, Any]:
+        """What identifies the data and the network in a checkpoint."""
+        names = [sample.name for sample in self.dataset.splits["train"]]
+        return {
+            "network": self.network.name,
+            "classes": list(self.dataset.classes),
+            "dataset": self.dataset.name,
+            "pictures": len(names),
+            "contract": self.contract.to_json(),
+        }
 
 
 def fit(
@@ -47,13 +96,167 @@ def fit(
 ) -> FitResult:
     """Train `network_name` on `dataset` and keep everything below `folder`.
 
-    `folder` gets `checkpoint.pt`, rewritten atomically after every epoch. When it is there
-    already, training continues after its last epoch; the result is the same as without the
-    interruption (bit for bit with `threads=1`).
+    `folder` gets `float.pt` and `quantised.pt`, rewritten atomically after every epoch. Where
+    they are there already, training continues after their last epoch; the result is the same as
+    without the interruption (bit for bit with `threads=1`).
 
     Raises:
-        EdgebedError: the network is unknown, the `train` split is empty, the loss became NaN,
-            the disk is full, or the checkpoint belongs to other settings.
+        EdgebedError: the network is unknown, the `train` split is empty, the loss is not
+            finite, the disk is full, or a checkpoint belongs to other settings.
         KeyboardInterrupt: Ctrl-C; the last finished epoch is on disk.
     """
-    raise NotImplementedError
+    started = time.monotonic()
+    described = network(network_name, len(dataset.classes)).with_weight_bits(config.weight_bits)
+    image_input = ImageInput(described.width, described.height)
+    if not dataset.splits.get("train"):
+        raise EdgebedError("there is nothing to train on", where=f"{dataset.name}, split train")
+    listener(Started("train", f"{network_name} on {_about(dataset)}, into {folder}"))
+    cache = Cache.of(dataset.splits["train"], image_input)
+    contract = Contract(image_input, dataset.classes, fitted(described, cache))
+    job = _Job(described, contract, dataset, config, folder, listener)
+    batches = Batches(cache, image_input, min(config.batch, len(cache)), config.seed)
+    with threads(config.threads):
+        float_model, float_history = _train_float(job, batches)
+        model, history = _train_quantised(job, batches, float_model)
+        split = scored_split(dataset, image_input)
+        float_metrics = evaluate(predictor(float_model), split, contract, coco=has_coco())
+        metrics = evaluate(predictor(model), split, contract, coco=has_coco())
+    listener(Finished("train", f"AP@0.5 {float_metrics.ap50:.3f} float, {metrics.ap50:.3f} int"))
+    return FitResult(
+        network=described,
+        contract=contract,
+        float_metrics=float_metrics,
+        quantised_metrics=metrics,
+        float_model=float_model,
+        model=model,
+        checkpoint=folder / "quantised.pt",
+        history=(*float_history, *history),
+        seconds=time.monotonic() - started,
+    )
+
+
+def load(path: Path) -> tuple[QuantisedDetector, Contract]:
+    """Read the quantised detector, in evaluation mode, and its contract from `quantised.pt`.
+
+    Raises:
+        EdgebedError: the file is absent, damaged, or of another kind.
+    """
+    state = checkpoint.load(path)
+    settings = checkpoint.settings_of(path, state, ("network", "contract", "weight_bits"))
+    contract = Contract.from_json(settings["contract"])
+    bits = settings["weight_bits"]
+    described = network(settings["network"], len(contract.classes)).with_weight_bits(
+        tuple(bits) if isinstance(bits, list) else bits
+    )
+    model = QuantisedDetector.blank(described)
+    model.load_state_dict(state["average"])
+    return model.eval(), contract
+
+
+def predictor(model: nn.Module) -> Predict:
+    """Return the model as a function from input integers to real logits."""
+
+    def predict(tensors: Int8) -> Logits:
+        with torch.no_grad():
+            result: Logits = model(to_float(tensors)).numpy()
+        return result
+
+    return predict
+
+
+def scored_split(dataset: Dataset, image_input: ImageInput) -> Split:
+    """Return the split that results are reported on: `test`, else `val`, else `train`."""
+    name = next(name for name in ("test", "val", "train") if dataset.splits.get(name))
+    return Split.of(name, dataset.splits[name], image_input)
+
+
+def has_coco() -> bool:
+    """Return whether the extra for COCO mAP is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("faster_coco_eval") is not None
+
+
+def _train_float(job: _Job, batches: Batches) -> tuple[FloatDetector, list[dict[str, float]]]:
+    config = job.config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = FloatDetector(job.network)
+    stage = Stage(
+        name="float",
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        warmup_epochs=min(config.warmup_epochs, config.epochs / 4),
+        weight_decay=config.weight_decay,
+        ema_decay=config.ema_decay,
+        bfloat16=config.bfloat16,
+        augmentation=_variation(config),
+        grid=job.contract.decode,
+        loss=config.loss or _suited(job.contract),
+        path=job.folder / "float.pt",
+        settings={**job.data_settings, **config.float_settings()},
+        epochs_after=config.qat_epochs,
+    )
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return train(stage, model, batches, job.listener, _watcher(job))
+
+
+def _train_quantised(
+    job: _Job, batches: Batches, float_model: FloatDetector
+) -> tuple[QuantisedDetector, list[dict[str, float]]]:
+    config = job.config
+    samples = job.dataset.splits["train"][:CALIBRATION_PICTURES]
+    pictures = np.stack([to_tensor(sample.load(), job.contract.input) for sample in samples])
+    model = calibrate(float_model, job.network, to_float(pictures))
+    stage = Stage(
+        name="quantised",
+        epochs=config.qat_epochs,
+        learning_rate=config.qat_learning_rate,
+        warmup_epochs=min(1.0, config.qat_epochs / 4),
+        weight_decay=0.0,
+        ema_decay=config.ema_decay,
+        bfloat16=config.bfloat16,
+        augmentation=lambda _epoch: _whole(config.augmentation),
+        grid=job.contract.decode,
+        loss=config.loss or _suited(job.contract),
+        path=job.folder / "quantised.pt",
+        settings={**job.data_settings, **config.quantised_settings()},
+        epochs_before=config.epochs,
+    )
+    return train(stage, model, batches, job.listener, lambda _epoch, _model: {})
+
+
+def _watcher(job: _Job) -> Callable[[int, nn.Module], Mapping[str, float]]:
+    """Return what looks at the `val` split every few epochs."""
+    every, samples = job.config.evaluate_every, job.dataset.splits.get("val")
+    if not every or not samples:
+        return lambda _epoch, _model: {}
+    split = Split.of("val", samples, job.contract.input)
+
+    def watch(epoch: int, model: nn.Module) -> Mapping[str, float]:
+        if epoch % every and epoch != job.config.epochs:
+            return {}
+        metrics = evaluate(predictor(model), split, job.contract, coco=False)
+        job.listener(Note("train", f"epoch {epoch}: AP@0.5 {metrics.ap50:.3f} on val"))
+        return {"val_ap50": metrics.ap50}
+
+    return watch
+
+
+def _variation(config: FitConfig) -> Callable[[int], Augmentation | None]:
+    last = config.epochs - round(config.epochs * MOSAIC_FREE)
+    return lambda epoch: config.augmentation if epoch < last else _whole(config.augmentation)
+
+
+def _whole(augmentation: Augmentation | None) -> Augmentation | None:
+    return replace(augmentation, mosaic=0.0, mixup=0.0) if augmentation else None
+
+
+def _suited(contract: Contract) -> LossWeights:
+    """A cell that cannot reach beyond itself offers each object one cell: one box answers."""
+    return LossWeights(top=1) if contract.decode.stretch == 1 else LossWeights()
+
+
+def _about(dataset: Dataset) -> str:
+    sizes = ", ".join(f"{len(samples)} {name}" for name, samples in dataset.splits.items())
+    return f"{dataset.name} ({sizes})"
