@@ -101,19 +101,25 @@ def boxes_and_scores(
 def split_channels(
     output: npt.NDArray[Number], grid: GridDecode, classes: int
 ) -> npt.NDArray[Number]:
-    """View n x channels x rows x columns as n x rows x columns x boxes x (5 + classes)."""
-    shape = (len(output), grid.boxes, 5 + classes, grid.grid_height, grid.grid_width)
-    return output.reshape(shape).transpose(0, 3, 4, 1, 2)
+    """Arrange n x channels x rows x columns as n x rows x columns x boxes x (5 + classes).
+
+    The boxes of a cell share its class scores, which follow all boxes in the channels.
+    """
+    cells = output.transpose(0, 2, 3, 1)
+    place = cells[..., : 5 * grid.boxes].reshape(*cells.shape[:3], grid.boxes, 5)
+    shared = cells[..., None, 5 * grid.boxes :]
+    scores = np.broadcast_to(shared, (*place.shape[:4], classes))
+    return np.concatenate((place, scores), -1)
 
 
 def check_shape(shape: tuple[int, ...], grid: GridDecode, classes: int) -> None:
     """Refuse an output map of another shape than channels x rows x columns of the contract."""
-    expected = (grid.boxes * (5 + classes), grid.grid_height, grid.grid_width)
+    expected = (5 * grid.boxes + classes, grid.grid_height, grid.grid_width)
     if tuple(shape) != expected:
         raise EdgebedError(
             f"output of shape {'x'.join(map(str, shape))} cannot be decoded",
             where="contract.decode",
-            why=f"{grid.boxes} boxes of 5 + {classes} channels on a {grid.grid_width}x"
+            why=f"{grid.boxes} boxes of 5 channels and {classes} classes on a {grid.grid_width}x"
             f"{grid.grid_height} grid need {'x'.join(map(str, expected))}",
         )
     if len(grid.priors) != grid.boxes:

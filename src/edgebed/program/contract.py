@@ -50,7 +50,8 @@ class ImageInput:
 class GridDecode:
     """How the output tensor (C x grid_height x grid_width) becomes scored boxes.
 
-    Per cell, channels are `boxes` times (x, y, w, h, confidence) followed by one score per class.
+    Per cell, channels are `boxes` times (x, y, w, h, confidence) followed by one score per class,
+    which the boxes of the cell share: 5 boxes + classes channels in all.
     With logit l and s(l) = 1 / (1 + exp(-l)), all coordinates as fractions of the input picture:
     centre x = (column + s(lx) * stretch - (stretch - 1) / 2) / grid_width, y likewise by row;
     width  = prior_width * g(lw), height = prior_height * g(lh), where g = s for
@@ -108,7 +109,7 @@ class Contract:
     @property
     def output_channels(self) -> int:
         """Channels of the output map that `decode` reads."""
-        return self.decode.boxes * (5 + len(self.classes))
+        return 5 * self.decode.boxes + len(self.classes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form stored in a saved program."""
