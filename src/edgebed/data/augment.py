@@ -244,7 +244,8 @@ class Augmentation:
         # Even noise: drawn ten times as fast as normal noise, and bytes do not show the difference.
         grain = rng.integers(-amplitude, amplitude + 1, picture.shape, np.int8)
         noisy = np.add(coloured, grain, dtype=np.int16)
-        return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
+        result: UInt8 = np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
+        return result
 
     def _colour_matrix(self, rng: np.random.Generator) -> Float64:
         """Return 3 x 4: hue and saturation turn and stretch the colour plane of YIQ."""

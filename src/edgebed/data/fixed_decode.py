@@ -7,6 +7,9 @@ In this text `>>` is an arithmetic shift and `/` divides non-negative integers, 
 Formats: logits Q16 (65536 = 1.0), probabilities and scores Q15 (32768 = 1.0), coordinates Q16
 fractions of the network input (65536 = its width or height).
 
+Channel 5 b + (0..4) is x, y, w, h, confidence of box b; 5 boxes + k is the score of class k, which
+all boxes of the cell share.
+
 1. Logit: l = (v * multiplier + (1 << (shift - 1))) >> shift in int64, cut to +-(2^30 - 1).
 2. Sigmoid: a = |l|; a >= 16.0 gives 32768; else i = a >> 12, f = a & 4095,
    s = T[i] + (((T[i + 1] - T[i]) * f + 2048) >> 12); for l < 0 take 32768 - s.

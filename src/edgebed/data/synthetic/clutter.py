@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from edgebed.data.synthetic.light import Light, Plane, grain, hue, mix, shade, step
@@ -12,11 +14,11 @@ def background(rng: np.random.Generator, size: int) -> Plane:
     """Return size x size x 3: a table, floor or wall of some texture, with uneven tone."""
     base = hue(rng.random(), rng.uniform(0.05, 0.5), rng.uniform(0.3, 0.85))
     texture = (_plaster, _boards, _tiles, _cloth, _gravel)[int(rng.integers(5))]
-    picture = base * (1 + texture(rng, size))[..., None]
+    picture: Plane = base * (1 + texture(rng, size))[..., None]
     if rng.random() < 0.35:
         picture = _with_wall(rng, picture, size)
     tones = np.stack([grain(rng, size, size, (3, 3)) for _ in range(3)], -1)
-    return (picture + 0.05 * tones).astype(np.float32)
+    return picture + np.float32(0.05) * tones
 
 
 def _with_wall(rng: np.random.Generator, floor: Plane, size: int) -> Plane:
@@ -26,7 +28,8 @@ def _with_wall(rng: np.random.Generator, floor: Plane, size: int) -> Plane:
     wall = hue(rng.random(), rng.uniform(0, 0.4), rng.uniform(0.4, 0.9))
     wall_tone = wall * (1 + 0.5 * _plaster(rng, size))[..., None]
     contact = 1 - 0.3 * np.exp(-(((row - edge) / 0.02) ** 2))
-    return mix(wall_tone, floor, step(0, row - edge, 2 / size)) * contact[..., None]
+    joined: Plane = mix(wall_tone, floor, step(0, row - edge, 2 / size)) * contact[..., None]
+    return joined
 
 
 def _plaster(rng: np.random.Generator, size: int) -> Plane:
@@ -49,13 +52,14 @@ def _boards(rng: np.random.Generator, size: int) -> Plane:
 def _tiles(rng: np.random.Generator, size: int) -> Plane:
     pitch, turn = rng.uniform(20, 60), rng.uniform(-0.6, 0.6)
     row, column = np.mgrid[:size, :size].astype(np.float32)
-    u = (column * np.cos(turn) + row * np.sin(turn)) / pitch
-    v = (row * np.cos(turn) - column * np.sin(turn)) / pitch
+    u = (column * math.cos(turn) + row * math.sin(turn)) / pitch
+    v = (row * math.cos(turn) - column * math.sin(turn)) / pitch
     part = np.minimum(np.abs(u - np.round(u)), np.abs(v - np.round(v)))
     joint = 1 - step(0.035, part, 1.5 / pitch)
-    check = ((np.round(u + 0.5) + np.round(v + 0.5)) % 2) * rng.choice([0.0, 0.25])
+    check = ((np.round(u + 0.5) + np.round(v + 0.5)) % 2) * 0.25 * float(rng.random() < 0.5)
     fine = grain(rng, size, size, (40, 40)) * 0.04
-    return (check - joint * 0.25 + fine).astype(np.float32)
+    tone: Plane = check - joint * 0.25 + fine
+    return tone
 
 
 def _cloth(rng: np.random.Generator, size: int) -> Plane:
@@ -64,18 +68,23 @@ def _cloth(rng: np.random.Generator, size: int) -> Plane:
     weave = np.sin(row * 2 * np.pi / pitch) * np.sin(column * 2 * np.pi / pitch) * 0.06
     band = np.sin(column * 2 * np.pi / rng.uniform(25, 70)) > rng.uniform(0, 0.9)
     folds = grain(rng, size, size, (5, 4)) * 0.14
-    return (weave + folds + 0.15 * rng.choice([0, 1]) * band).astype(np.float32)
+    strength = np.float32(0.15 * float(rng.random() < 0.5))
+    tone: Plane = weave + folds + strength * band
+    return tone
 
 
 def _gravel(rng: np.random.Generator, size: int) -> Plane:
     scales = ((size // 2, 0.12), (size // 6, 0.13), (size // 20, 0.1))
-    return sum((grain(rng, size, size, (n, n)) * s for n, s in scales), np.float32(0))
+    tones = [grain(rng, size, size, (n, n)) * s for n, s in scales]
+    total: Plane = tones[0] + tones[1] + tones[2]
+    return total
 
 
 def _pebble_outline(x: Plane, y: Plane, genes: Plane) -> Plane:
     angle = np.arctan2(y, x)
     bulge = 0.12 * np.sin(2 * angle + genes[1] * 6) + 0.08 * np.sin(3 * angle + genes[2] * 6)
-    return (np.hypot(x, y / (0.55 + 0.25 * genes[3])) - 0.8 - bulge).astype(np.float32) * 0.7
+    distance: Plane = (np.hypot(x, y / (0.55 + 0.25 * genes[3])) - 0.8 - bulge) * 0.7
+    return distance
 
 
 def _pebble_paint(x: Plane, y: Plane, genes: Plane, light: Light, _pixel: float) -> Plane:
@@ -120,7 +129,8 @@ def _rod_paint(x: Plane, y: Plane, genes: Plane, light: Light, pixel: float) -> 
 def _wedge_outline(x: Plane, y: Plane, genes: Plane) -> Plane:
     lean = 0.5 * (float(genes[1]) - 0.5)
     sides = [np.abs(x - lean * (y - 0.5)) * 0.87 + y * 0.5 - 0.35, -y - 0.85 + 0 * x, y - 0.55]
-    return np.max(sides, axis=0).astype(np.float32)
+    distance: Plane = np.max(sides, axis=0)
+    return distance
 
 
 def _wedge_paint(x: Plane, y: Plane, genes: Plane, light: Light, pixel: float) -> Plane:

@@ -64,7 +64,7 @@ def hue(turn: float, saturation: float, value: float) -> Plane:
 
 def mix(first: Plane, second: Plane, share: Plane) -> Plane:
     """Blend two colours (3, or rows x columns x 3) by `share` (rows x columns) of the second."""
-    blended: Plane = first + (second - first) * share[..., None]
+    blended: Plane = first + (second - first) * np.asarray(share, np.float32)[..., None]
     return blended
 
 

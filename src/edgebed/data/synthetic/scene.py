@@ -93,7 +93,8 @@ def visible_boxes(things: Sequence[Thing], size: int) -> tuple[Float32, Int64]:
         patch = cover(thing, size)
         visible = patch.alpha * free[patch.rows, patch.columns]
         free[patch.rows, patch.columns] *= 1 - patch.alpha
-        if thing.label >= 0 and visible.sum() >= LEAST_VISIBLE * patch.area:
+        seen = visible.sum() >= LEAST_VISIBLE * patch.area and visible.max() > 0.5
+        if thing.label >= 0 and seen:
             boxes.append(_extent(visible, patch))
             labels.append(thing.label)
     return np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
@@ -215,7 +216,8 @@ def _lens(picture: UInt8, rng: np.random.Generator) -> UInt8:
         length = int(rng.integers(2, 6))
         dy, dx = (int(v) for v in rng.integers(-1, 2, 2))
         steps = [np.roll(picture, (k * dy, k * dx), (0, 1)) for k in range(length)]
-        return np.mean(steps, 0, dtype=np.float32).astype(np.uint8)
+        shaken: UInt8 = (np.add.reduce(steps, 0, np.uint16) // length).astype(np.uint8)
+        return shaken
     radius = abs(rng.normal(0, 0.55))
     if radius < 0.25:
         return picture
@@ -225,6 +227,11 @@ def _lens(picture: UInt8, rng: np.random.Generator) -> UInt8:
 def _sensor(picture: UInt8, rng: np.random.Generator) -> UInt8:
     """Photon noise (grows with the root of light) and read-out noise."""
     photon, read = rng.uniform(0, 0.35), rng.uniform(0.5, 4)
-    spread = np.sqrt(read**2 + photon**2 * np.arange(256)).astype(np.float32)[picture]
-    noisy = picture + spread * rng.standard_normal(picture.shape, np.float32)
-    return np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
+    steps = np.sqrt(read**2 + photon**2 * np.arange(256)).astype(np.float32)
+    spread = steps[picture]
+    noisy = rng.standard_normal(picture.shape, np.float32)
+    noisy *= spread
+    noisy += picture
+    noisy += np.float32(0.5)
+    seen: UInt8 = np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
+    return seen

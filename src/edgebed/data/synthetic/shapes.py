@@ -159,7 +159,7 @@ def _crate_face(u: Plane, v: Plane, genes: Plane, face: int, pixel: float) -> Pl
 
 def _cardboard(u: Plane, v: Plane, genes: Plane, face: int, soft: float) -> Plane:
     board = hue(0.085 + 0.02 * float(genes[4]), 0.42, 0.72)
-    colour = np.broadcast_to(board, (*u.shape, 3)) * (1 + 0.03 * np.sin(u * 60))[..., None]
+    colour: Plane = board * (1 + 0.03 * np.sin(u * 60))[..., None]
     tape = 1 - step(0.16, np.abs(u if face != 2 else v), soft)
     reach = 1 if face == 2 else step(-0.55, -v, soft) if genes[9] > 0.5 else step(0.5, -v, soft)
     colour = mix(colour, hue(0.12, 0.25, 0.85), 0.8 * tape * reach)
@@ -313,7 +313,8 @@ def _rotation(angles: Plane) -> Plane:
     about_x = np.array([[1, 0, 0], [0, ca, -sa], [0, sa, ca]])
     about_y = np.array([[cb, 0, sb], [0, 1, 0], [-sb, 0, cb]])
     about_z = np.array([[cc, -sc, 0], [sc, cc, 0], [0, 0, 1]])
-    return (about_z @ about_y @ about_x).astype(np.float32)
+    turn: Plane = (about_z @ about_y @ about_x).astype(np.float32)
+    return turn
 
 
 def _icosahedron() -> Plane:
