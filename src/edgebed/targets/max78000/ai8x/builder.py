@@ -37,6 +37,7 @@ ELEMENTWISE: Mapping[str, type[Op]] = {
 INPUT_TENSOR = "input"
 BIAS_UNIT = 128
 BIAS_BITS = 16
+WEIGHT_WIDTHS = (1, 2, 4, 8)
 ACTIVATION_STEP = 1 / 128
 
 
@@ -306,6 +307,10 @@ def quantisation(layer: Layer, weights: Weights, settings: LayerSettings) -> tup
     """
     known_bits, known_shift = settings.of(layer.number)
     bits = layer.bits or weights.bits or known_bits or 8
+    if bits not in WEIGHT_WIDTHS:
+        raise layer.place.fail(
+            f"layer {layer.number} has weights of {bits} bits", why="1, 2, 4 or 8 are possible"
+        )
     nominal = weights.shift if layer.shift is None else layer.shift
     if nominal is not None:
         return bits, nominal + 8 - bits

@@ -67,16 +67,47 @@ _REFUSED: Final = {
         "snoop-loop": "for hardware debugging only",
     }.items()
 }
-_SWITCHES: Final = ["embedded-code", "compact-data", "compact-weights", "mexpress", "mlator", "no-mlator", "softmax", "unload", "no-unload", "no-kat", "no-wfi", "energy", "pipeline", "no-pipeline", "pll", "no-pll", "balance-speed", "max-speed", "debugwait-off", "overwrite", "display-checkpoint", "no-timer", "verbose", "log", "no-log", "no-progress", "log-intermediate", "log-pooling", "short-log", "log-last-only", "verbose-all", "debug", "debug-computation", "debug-latency", "no-error-stop", "stop-start", "forever", "ext-rdy", "ignore-bias-groups", "debug-snoop", "ignore-hw-limits", "ignore-energy-warning", "ignore-mlator-warning", "no-greedy-kernel", "new-kernel-loader", "old-kernel-loader", "input-sync", "input-fifo", "legacy-test", "legacy-kernels", "result-output", "powerdown", "deepsleep", "verify-writes", "verify-kernels", "mlator-noverify", "write-zero-registers", "init-tram", "zero-sram", "pretend-zero-sram", "zero-unused", "no-version-check", "no-fifo-wait", "fifo-go", "debug-new-streaming", "riscv", "riscv-flash", "no-riscv-flash", "riscv-cache", "no-riscv-cache", "riscv-debug", "riscv-exclusive", "rtl", "rtl-sim", "rtl-preload", "deduplicate-weights", "no-deduplicate-weights", "no-scale-output", "ai85", "greedy-kernel"]
-_VALUED: Final = ["board-name", "prefix", "test-dir", "device", "debugwait", "define", "define-default-arm", "define-default-riscv", "eclipse-includes", "eclipse-variables", "eclipse-openocd-args", "unroll-mlator", "unroll-8bit", "unroll-wide", "boost", "timer", "switch-delay", "c-filename", "api-filename", "weight-filename", "sample-filename", "sample-output-filename", "sample-numpy-filename", "slow-load", "log-filename", "repeat-layers", "clock-trim", "weight-start", "kernel-format", "weight-input", "bias-input", "input-csv", "input-csv-format", "input-csv-retrace", "input-csv-period", "input-pix-clk", "autogen", "autogen_list", "input-filename", "output-filename", "output-config-filename", "output-data-filename", "output-weights-filename", "output-bias-filename", "output-pass-filename", "runtest-filename", "top-level", "queue-name", "timeout", "override-start", "increase-start", "override-rollover", "override-delta1", "increase-delta1", "override-delta2", "increase-delta2", "max-proc", "apb-base", "ready-sel", "ready-sel-fifo", "ready-sel-aon", "input-split", "synthesize-input", "synthesize-words", "max-verify-length", "max-checklines", "version-check-interval", "upstream", "yamllint", "start-layer", "config-file", "checkpoint-file"]
+_SWITCHES: Final = """
+embedded-code compact-data compact-weights mexpress mlator no-mlator softmax unload no-unload
+no-kat no-wfi energy pipeline no-pipeline pll no-pll balance-speed max-speed debugwait-off
+overwrite display-checkpoint no-timer verbose log no-log no-progress log-intermediate
+log-pooling short-log log-last-only verbose-all debug debug-computation debug-latency
+no-error-stop stop-start forever ext-rdy ignore-bias-groups debug-snoop ignore-hw-limits
+ignore-energy-warning ignore-mlator-warning no-greedy-kernel new-kernel-loader old-kernel-loader
+input-sync input-fifo legacy-test legacy-kernels result-output powerdown deepsleep verify-writes
+verify-kernels mlator-noverify write-zero-registers init-tram zero-sram pretend-zero-sram
+zero-unused no-version-check no-fifo-wait fifo-go debug-new-streaming riscv riscv-flash
+no-riscv-flash riscv-cache no-riscv-cache riscv-debug riscv-exclusive rtl rtl-sim rtl-preload
+deduplicate-weights no-deduplicate-weights no-scale-output ai85 greedy-kernel
+"""
+_VALUED: Final = """
+board-name prefix test-dir device debugwait define define-default-arm define-default-riscv
+eclipse-includes eclipse-variables eclipse-openocd-args unroll-mlator unroll-8bit unroll-wide
+boost timer switch-delay c-filename api-filename weight-filename sample-filename
+sample-output-filename sample-numpy-filename slow-load log-filename repeat-layers clock-trim
+weight-start kernel-format weight-input bias-input input-csv input-csv-format input-csv-retrace
+input-csv-period input-pix-clk autogen autogen_list input-filename output-filename
+output-config-filename output-data-filename output-weights-filename output-bias-filename
+output-pass-filename runtest-filename top-level queue-name timeout override-start increase-start
+override-rollover override-delta1 increase-delta1 override-delta2 increase-delta2 max-proc
+apb-base ready-sel ready-sel-fifo ready-sel-aon input-split synthesize-input synthesize-words
+max-verify-length max-checklines version-check-interval upstream yamllint start-layer
+config-file checkpoint-file
+"""
 
 FLAGS: Final[Mapping[str, Flag]] = {
     **_RESULT,
     **_LAYOUT,
     **_INPUT,
     **_REFUSED,
-    **{name: Flag("none", "switch", "changes only what those tools write") for name in _SWITCHES},
-    **{name: Flag("none", "text", "changes only what those tools write") for name in _VALUED},
+    **{
+        name: Flag("none", "switch", "changes only what those tools write")
+        for name in _SWITCHES.split()
+    },
+    **{
+        name: Flag("none", "text", "changes only what those tools write")
+        for name in _VALUED.split()
+    },
 }
 """Every option of those tools by name, without the leading dashes."""
 

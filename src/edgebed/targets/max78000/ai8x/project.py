@@ -10,6 +10,7 @@ from typing import Any
 from edgebed import events
 from edgebed.errors import EdgebedError
 from edgebed.targets.max78000.ai8x.builder import Choices, build_program
+from edgebed.targets.max78000.ai8x.checkpoint import read_quantised
 from edgebed.targets.max78000.ai8x.flags import Flags, read_flags
 from edgebed.targets.max78000.ai8x.network import Layer, Network
 from edgebed.targets.max78000.ai8x.settings import (
@@ -52,7 +53,7 @@ def read_project(
     for name in options.without_effect:
         listen(events.Note("compile", f"--{name} has no effect here"))
     network = _trimmed(read_network(yaml_path, options.skip_yaml_layers), options)
-    weights = _read_weights(weights_path, network, options)
+    weights = _read_weights(weights_path, network, options, listen)
     settings = _read_settings(weights_path, network, options, listen)
     shape = input_shape(
         network,
@@ -113,13 +114,21 @@ def _changed(layer: Layer, options: Flags, count: int) -> Layer:
     return replace(layer, **changes)
 
 
-def _read_weights(path: Path | None, network: Network, options: Flags) -> Mapping[int, Weights]:
+def _read_weights(
+    path: Path | None, network: Network, options: Flags, listen: events.Listener
+) -> Mapping[int, Weights]:
     if path is None:
         return {}
     if path.suffix == ".npz":
         weights = read_npz(path)
     else:
-        raise EdgebedError("checkpoints: to come", where=str(path))
+        weights = read_quantised(
+            path,
+            network,
+            skip=options.skip_checkpoint_layers,
+            ignore_bn=options.ignore_bn,
+            listen=listen,
+        )
     _check_unused(path, network, weights)
     return {
         number: replace(found, bias=None) if options.drops_bias(number) else found

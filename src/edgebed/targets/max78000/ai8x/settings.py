@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebed.errors import EdgebedError, did_you_mean
+from edgebed.errors import EdgebedError
 from edgebed.targets.max78000.ai8x.network import INPUT, Layer, Network
 
 Shape = tuple[int, int, int]
@@ -118,7 +118,8 @@ def input_shape(
 ) -> Shape:
     """Return the input's shape, from the first of these that says it.
 
-    1. `given` (`--input-shape`); 2. the array file `sample` (`--sample-input`); 3. `in_dim` of the
+    1. `given` (`--input-shape`); 2. the array file `sample` (`--sample-input`), where it exists:
+    recorded command lines name files of another folder; 3. `in_dim` of the
     first layer with `in_channels` or the weights' own input channels; 4. the layer settings;
     5. an array file in `folders`: `sample_<dataset>.npy`, `tests/sample_<dataset>.npy`,
     `sample_input.npy`; 6. the data set's name, if it is a known public one.
@@ -128,7 +129,7 @@ def input_shape(
     """
     if given is not None:
         return _three(given)
-    if sample is not None:
+    if sample is not None and Path(sample).is_file():
         return sample_shape(Path(sample))
     first = network.layers[0]
     count = first.in_channels or channels
@@ -138,7 +139,7 @@ def input_shape(
         return settings.shape
     found = _beside(network, folders) or DATASETS.get(network.dataset.lower())
     if found is None:
-        raise _unknown(network, first)
+        raise _unknown(network, first, sample)
     return found
 
 
@@ -171,11 +172,11 @@ def _three(shape: Sequence[int]) -> Shape:
     return channels, rows, columns[0] if columns else 1
 
 
-def _unknown(network: Network, first: Layer) -> EdgebedError:
-    known = did_you_mean(network.dataset.lower(), DATASETS)
-    suffix = f" (data set: {known})" if known.startswith("did") else ""
+def _unknown(network: Network, first: Layer, sample: str | None) -> EdgebedError:
+    missing = f"there is no file {sample}, " if sample is not None else ""
     return first.place.fail(
         "the input's shape is not known",
-        why=f"no `in_channels` and `in_dim`, and the data set {network.dataset!r} is not known",
-        try_=f"--input-shape C,H,W or --sample-input FILE.npy{suffix}",
+        why=f"{missing}the first layer has no `in_channels` and `in_dim`, and the data set "
+        f"{network.dataset!r} is not a known one",
+        try_="--input-shape C,H,W or --sample-input FILE.npy",
     )
