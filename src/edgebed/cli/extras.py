@@ -1,0 +1,63 @@
+"""The optional packages: what each enables and how to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An optional part of edgebed.
+
+    Attributes:
+        name: what goes into the brackets of `pip install 'edgebed[...]'`.
+        packages: distribution name by import name.
+        enables: what a user can do with it.
+    """
+
+    name: str
+    packages: dict[str, str]
+    enables: str
+
+    @property
+    def command(self) -> str:
+        """The pip command that installs it."""
+        return f"pip install 'edgebed[{self.name}]'"
+
+
+EXTRAS: Final = (
+    Extra("train", {"torch": "torch"}, "train detectors: edgebed run, edgebed demo"),
+    Extra("cc", {"ziglang": "ziglang"}, "build firmware where no arm-none-eabi-gcc is installed"),
+    Extra(
+        "emu",
+        {"unicorn": "unicorn", "elftools": "pyelftools"},
+        "run firmware on the virtual board: edgebed compile, edgebed run",
+    ),
+    Extra("eval", {"faster_coco_eval": "faster-coco-eval"}, "COCO mAP beside VOC AP@0.5"),
+    Extra("video", {"av": "av"}, "video files before the virtual camera"),
+    Extra("bench", {"onnxruntime": "onnxruntime"}, "compare programs with ONNX Runtime"),
+)
+BASE: Final = {
+    "numpy": "numpy",
+    "onnx": "onnx",
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "cyclopts": "cyclopts",
+    "rich": "rich",
+}
+
+
+def extra_for(module: str) -> Extra | None:
+    """Return the extra that holds an importable module; None where none does."""
+    top = module.partition(".")[0]
+    return next((extra for extra in EXTRAS if top in extra.packages), None)
+
+
+def version(distribution: str) -> str | None:
+    """Return the installed version without importing the package; None where it is absent."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,93 @@
+"""`edgebed run`: a whole recipe, or inputs through a compiled folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Group, Parameter
+
+from edgebed.errors import EdgebedError, did_you_mean
+from edgebed.recipes import RECIPES
+
+RECIPE: Final = Parameter(group=Group("For a recipe", sort_key=1))
+FOLDER: Final = Parameter(group=Group("For a compiled folder", sort_key=2))
+BOTH: Final = Parameter(group=Group("For both", sort_key=3))
+
+
+def run(
+    what: str,
+    /,
+    *,
+    data: Annotated[str, RECIPE] = "synthetic",
+    network: Annotated[str | None, RECIPE] = None,
+    epochs: Annotated[int, RECIPE] = 0,
+    qat_epochs: Annotated[int, RECIPE] = -1,
+    weight_bits: Annotated[str, RECIPE] = "8",
+    max_drop: Annotated[str | None, RECIPE] = None,
+    seed: Annotated[int, RECIPE] = 0,
+    skip_bad: Annotated[bool, RECIPE] = False,
+    target: Annotated[str | None, RECIPE] = None,
+    resume: Annotated[bool, RECIPE] = False,
+    input: Annotated[Path | None, FOLDER] = None,
+    uart_port: Annotated[int | None, FOLDER] = None,
+    frames: Annotated[int, BOTH] = 0,
+    out: Annotated[Path | None, BOTH] = None,
+    json: Annotated[bool, BOTH] = False,
+    quiet: Annotated[bool, BOTH] = False,
+) -> int:
+    """Run a whole recipe, or put inputs through a compiled folder.
+
+    edgebed run bed-fast --data DIR
+
+    edgebed run DIR --input PATH --out OUT.npy
+
+    Args:
+        what: a recipe (bed, bed-fast), or a compiled folder, or a run folder.
+        data: folder of annotated pictures (Pascal VOC or COCO), or `synthetic`.
+        network: bed or bed-fast; the recipe's own by default.
+        epochs: passes over the training pictures in floating point.
+        qat_epochs: further passes in the device's integer arithmetic.
+        weight_bits: 8, 4, 2 or 1 for all inner layers, or one number per layer: 8,4,4,8.
+        max_drop: leave with exit code 2 when integers cost more AP@0.5 than this: 1% or 0.01.
+        seed: of scenes, initial weights, order and augmentation.
+        skip_bad: leave out defective annotations and list them, instead of stopping.
+        target: the device; see `edgebed targets`.
+        resume: continue the run in --out (without --out: the newest), keeping finished stages.
+        input: a tensor (.npy, int8, C x H x W), a picture, a folder of pictures, or a video.
+        uart_port: offer the board's serial line on this TCP port of 127.0.0.1.
+        frames: how many pictures go through the board; 0 = all.
+        out: the run folder; for a compiled folder OUT.npy, or a folder when --input is pictures.
+        json: print one JSON object on standard output; progress goes to standard error.
+        quiet: no progress.
+    """
+    if what in RECIPES and input is None:
+        from edgebed.cli.run_recipe import configured, run_recipe
+
+        config = configured(
+            what,
+            data=data,
+            network=network,
+            epochs=epochs,
+            qat_epochs=qat_epochs,
+            weight_bits=weight_bits,
+            max_drop=max_drop,
+            seed=seed,
+            skip_bad=skip_bad,
+            target=target,
+            frames=frames,
+        )
+        return run_recipe(config, out, resume=resume, json=json, quiet=quiet)
+    if not Path(what).exists():
+        raise EdgebedError(
+            f"{what!r} is neither a recipe nor a folder", try_=did_you_mean(what, RECIPES)
+        )
+    if input is None:
+        raise EdgebedError(
+            "--input is missing", where=f"edgebed run {what}", try_="a tensor, picture or video"
+        )
+    from edgebed.cli.run_folder import run_folder
+
+    return run_folder(
+        Path(what), input, out, frames=frames, uart_port=uart_port, json=json, quiet=quiet
+    )

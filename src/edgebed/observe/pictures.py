@@ -1,0 +1,137 @@
+"""Pictures of what a detector saw: ground truth beside detections, frames, contact sheets."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from edgebed import files
+from edgebed.observe.svg import colour
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box in pixels of its picture: x1, y1, x2, y2; `score` is None for ground truth."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    label: int
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture with what is in it and what was found.
+
+    Attributes:
+        name: of the picture.
+        picture: uint8, height x width x 3, RGB.
+        truth: annotated boxes.
+        found: detected boxes.
+    """
+
+    name: str
+    picture: UInt8
+    truth: Sequence[Box]
+    found: Sequence[Box]
+
+
+def write_png(path: Path, picture: UInt8) -> None:
+    """Write a picture (uint8, height x width x 3, RGB) as PNG, atomically.
+
+    Raises:
+        EdgebedError: the file cannot be written.
+    """
+    files.write_bytes(path, png(picture))
+
+
+def png(picture: UInt8) -> bytes:
+    """Return a picture as PNG bytes."""
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "PNG", optimize=True)
+    return data.getvalue()
+
+
+def data_uri(content: bytes, kind: str = "png") -> str:
+    """Return bytes as a `data:` address of an image."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def side_by_side(shot: Shot, classes: Sequence[str], *, width: int = 480) -> str:
+    """Return ground truth (left) and detections (right) as a figure; the picture is stored once."""
+    height = round(shot.picture.shape[0] * width / shot.picture.shape[1])
+    scale = width / shot.picture.shape[1]
+    gap = 8
+    name = "p" + "".join(c if c.isalnum() else "-" for c in shot.name)
+    picture = data_uri(_jpeg(shot.picture, width, height), "jpeg")
+    return (
+        f'<figure><svg viewBox="0 0 {2 * width + gap} {height}">'
+        f'<defs><image id="{name}" href="{picture}" width="{width}" height="{height}"/></defs>'
+        f'<g><use href="#{name}"/>{_boxes(shot.truth, classes, scale)}</g>'
+        f'<g transform="translate({width + gap} 0)"><use href="#{name}"/>'
+        f"{_boxes(shot.found, classes, scale)}</g></svg>"
+        f"<figcaption><span>{escape(shot.name)}</span>"
+        f"<span>annotated {len(shot.truth)} | found {len(shot.found)}</span></figcaption></figure>"
+    )
+
+
+def framed(name: str, note: str, frame: bytes) -> str:
+    """Return a display's PNG as a figure in a dark bezel."""
+    return (
+        f'<figure class="lcd"><img alt="{escape(name)}" src="{data_uri(frame)}">'
+        f"<figcaption><span>{escape(name)}</span><span>{escape(note)}</span></figcaption></figure>"
+    )
+
+
+def contact_sheet(frames: Sequence[UInt8], columns: int = 4, gap: int = 8) -> UInt8:
+    """Return equally large pictures on one sheet with dark gaps; row by row."""
+    height, width = frames[0].shape[:2]
+    columns = min(columns, len(frames))
+    rows = -(-len(frames) // columns)
+    sheet = np.full(
+        (rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 18, dtype=np.uint8
+    )
+    for index, frame in enumerate(frames):
+        y = gap + index // columns * (height + gap)
+        x = gap + index % columns * (width + gap)
+        sheet[y : y + height, x : x + width] = frame
+    return sheet
+
+
+def _jpeg(picture: UInt8, width: int, height: int) -> bytes:
+    data = io.BytesIO()
+    size = (width, height)
+    Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS).save(data, "JPEG", quality=86)
+    return data.getvalue()
+
+
+def _boxes(boxes: Sequence[Box], classes: Sequence[str], scale: float) -> str:
+    return "".join(_box(box, classes[box.label], scale) for box in boxes)
+
+
+def _box(box: Box, name: str, scale: float) -> str:
+    x, y = box.x1 * scale, box.y1 * scale
+    width, height = (box.x2 - box.x1) * scale, (box.y2 - box.y1) * scale
+    text = escape(name if box.score is None else f"{name} {box.score:.2f}")
+    wide = 7 + 6.6 * len(text)
+    top = y - 17 if y >= 17 else y
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="none" '
+        f'stroke="{colour(box.label)}" stroke-width="2.4"/>'
+        f'<rect x="{x - 1.2:.1f}" y="{top:.1f}" width="{wide:.0f}" height="17" '
+        f'fill="{colour(box.label)}"/>'
+        f'<text x="{x + 3:.1f}" y="{top + 12.5:.1f}" style="fill:#fff;font-weight:600">{text}'
+        "</text>"
+    )

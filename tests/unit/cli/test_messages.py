@@ -1,0 +1,97 @@
+"""What a user reads when something is wrong, and the exit code a script sees."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgebed.cli import execute
+from edgebed.cli.extras import EXTRAS
+from edgebed.errors import BudgetMissedError, EdgebedError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["docto"], ["unknown verb 'docto'", "did you mean 'doctor'"]),
+        (["xyz"], ["unknown verb 'xyz'", "one of compile, demo"]),
+        (["doctor", "--jsn"], ["--jsn", "--json"]),
+        (["run"], ["what"]),
+        (["run", "bed", "--epoch", "3"], ["--epoch", "--epochs"]),
+    ],
+)
+def test_a_typo_is_exit_1_with_the_nearest_word(
+    arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(arguments) == 1
+    said = capsys.readouterr()
+    assert not said.out
+    for part in parts:
+        assert part.lower() in said.err.lower()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "part"),
+    [
+        (EdgebedError("the file is empty", where="a.png"), 1, "a.png: the file is empty"),
+        (BudgetMissedError("too slow"), 2, "too slow"),
+        (KeyError("surprise"), 3, "--debug"),
+        (KeyboardInterrupt(), 130, "stopped"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), 1, "edgebed[train]"),
+        (ModuleNotFoundError("No module named 'zzz'", name="zzz"), 3, "a bug in edgebed"),
+    ],
+)
+def test_exit_codes(
+    error: BaseException,
+    code: int,
+    part: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> None:
+        raise error
+
+    monkeypatch.setattr("edgebed.cli.doctor.inspect", broken)
+    assert execute(["doctor"]) == code
+    said = capsys.readouterr().err
+    assert part in said
+    assert "Traceback" not in said
+
+
+def test_debug_shows_the_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ValueError("inner")
+
+    monkeypatch.setattr("edgebed.cli.doctor.inspect", broken)
+    assert execute(["doctor", "--debug"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_doctor_names_what_a_missing_extra_would_enable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "edgebed.cli.doctor.version", lambda name: None if name in ("unicorn", "av") else "1.0"
+    )
+    assert execute(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "pip install 'edgebed[emu]'" in said
+    assert "pip install 'edgebed[emu,video]'" in said
+    assert "virtual board" in said
+
+
+def test_doctor_fails_without_a_base_package(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgebed.cli.doctor.version", lambda name: None)
+    assert execute(["doctor"]) == 1
+    assert "numpy MISSING" in capsys.readouterr().out
+
+
+def test_doctor_json_lists_every_extra(capsys: pytest.CaptureFixture[str]) -> None:
+    execute(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [extra["extra"] for extra in found["extras"]] == [extra.name for extra in EXTRAS]
