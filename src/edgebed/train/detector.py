@@ -15,11 +15,10 @@ from edgebed.train.networks import LayerSpec, Network
 class FloatLayer(nn.Module):
     """Max pool, convolution, batch normalisation and activation of one `LayerSpec`.
 
-    The normalisation has no learned scale or offset: a ReLU network can move any scale into the
-    next layer, and the convolution keeps its own bias where the description gives it one.
+    A learned offset after the normalisation makes the convolution's own bias superfluous.
     """
 
-    def __init__(self, spec: LayerSpec, *, affine: bool) -> None:
+    def __init__(self, spec: LayerSpec) -> None:
         super().__init__()
         self.spec = spec
         self.conv = nn.Conv2d(
@@ -27,14 +26,15 @@ class FloatLayer(nn.Module):
             spec.out_channels,
             spec.kernel,
             padding=spec.pad,
-            bias=spec.bias and not (spec.norm and affine),
+            bias=spec.bias and spec.norm != "affine",
         )
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_in", nonlinearity="relu")
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
-        self.norm = (
-            nn.BatchNorm2d(spec.out_channels, momentum=0.05, affine=affine) if spec.norm else None
-        )
+        self.norm = None
+        if spec.norm != "none":
+            affine = spec.norm == "affine"
+            self.norm = nn.BatchNorm2d(spec.out_channels, momentum=0.05, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map n x in x H x W to n x out x H' x W'."""
@@ -74,8 +74,7 @@ class FloatDetector(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        affine = network.name != "bed"
-        self.layers = nn.ModuleList(FloatLayer(spec, affine=affine) for spec in network.layers)
+        self.layers = nn.ModuleList(FloatLayer(spec) for spec in network.layers)
         start_head(cast(FloatLayer, self.layers[-1]).conv, network)
 
     def forward(self, x: Tensor) -> Tensor:

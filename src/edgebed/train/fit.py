@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from edgebed.data.augment import Augmentation, Cache
-from edgebed.data.dataset import Dataset
+from edgebed.data.dataset import Dataset, Sample
 from edgebed.data.preprocess import to_tensor
 from edgebed.errors import EdgebedError
 from edgebed.events import Finished, Listener, Note, Started, ignore
@@ -31,6 +31,7 @@ from edgebed.train.priors import fitted
 from edgebed.train.qat import QuantisedDetector, calibrate
 
 CALIBRATION_PICTURES: Final = 64
+MOST_DETAIL: Final = 1.5
 MOSAIC_FREE: Final = 0.1
 """Share of the float epochs, at the end, that show whole pictures as the device will."""
 
@@ -108,10 +109,11 @@ def fit(
     started = time.monotonic()
     described = network(network_name, len(dataset.classes)).with_weight_bits(config.weight_bits)
     image_input = ImageInput(described.width, described.height)
-    if not dataset.splits.get("train"):
+    samples = dataset.splits.get("train")
+    if not samples:
         raise EdgebedError("there is nothing to train on", where=f"{dataset.name}, split train")
     listener(Started("train", f"{network_name} on {_about(dataset)}, into {folder}"))
-    cache = Cache.of(dataset.splits["train"], image_input)
+    cache = Cache.of(samples, image_input, _detail(samples, image_input))
     contract = Contract(image_input, dataset.classes, fitted(described, cache))
     job = _Job(described, contract, dataset, config, folder, listener)
     batches = Batches(cache, image_input, min(config.batch, len(cache)), config.seed)
@@ -255,6 +257,12 @@ def _whole(augmentation: Augmentation | None) -> Augmentation | None:
 def _suited(contract: Contract) -> LossWeights:
     """A cell that cannot reach beyond itself offers each object one cell: one box answers."""
     return LossWeights(top=1) if contract.decode.stretch == 1 else LossWeights()
+
+
+def _detail(samples: Sequence[Sample], image_input: ImageInput) -> float:
+    """Return how many pixels to cache per network pixel: what half the pictures have."""
+    ratios = [min(s.width / image_input.width, s.height / image_input.height) for s in samples]
+    return float(np.clip(np.median(ratios), 1.0, MOST_DETAIL))
 
 
 def _about(dataset: Dataset) -> str:

@@ -59,7 +59,8 @@ def test_bed_has_the_published_counts() -> None:
 
 def test_bed_streams_its_first_layers_plain_and_ends_wide() -> None:
     bed = network("bed", 5)
-    assert [layer.bias or layer.norm for layer in bed.layers[:3]] == [False] * 3
+    assert not any(layer.bias for layer in bed.layers[:3])
+    assert {layer.norm for layer in bed.layers[:3]} == {"none"}
     assert all(layer.activation == "relu" for layer in bed.layers[:-1])
     assert (bed.layers[-1].wide, bed.layers[-1].activation) == (True, "none")
 

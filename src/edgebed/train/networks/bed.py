@@ -53,12 +53,12 @@ def bed(classes: int) -> Network:
             pad=kernel // 2,
             pool=pool,
             bias=index >= _PLAIN,
-            norm=index >= _PLAIN,
+            norm="plain" if index >= _PLAIN else "none",
         )
         for index, (out, kernel, pool) in enumerate(_LAYERS)
     ]
     head = LayerSpec(
-        "conv23", 16, 10 + classes, kernel=1, pad=0, norm=False, activation="none", wide=True
+        "conv23", 16, 10 + classes, kernel=1, pad=0, norm="none", activation="none", wide=True
     )
     decode = GridDecode(grid_width=7, grid_height=7, boxes=2, priors=((1.0, 1.0), (1.0, 1.0)))
     return Network("bed", 3, 224, 224, fold=1, layers=(*layers, head), decode=decode)

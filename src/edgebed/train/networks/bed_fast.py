@@ -38,7 +38,7 @@ def bed_fast(classes: int) -> Network:
         for index, (out, kernel, pool) in enumerate(_LAYERS)
     ]
     head = LayerSpec(
-        "head", 64, 5 + classes, kernel=1, pad=0, norm=False, activation="none", wide=True
+        "head", 64, 5 + classes, kernel=1, pad=0, norm="none", activation="none", wide=True
     )
     decode = GridDecode(
         grid_width=14,

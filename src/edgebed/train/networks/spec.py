@@ -21,7 +21,9 @@ class LayerSpec:
         pad: zero pixels added on every side, 0 to 2.
         pool: side and stride of the max pool before the convolution; 1 = none.
         bias: whether the layer has biases.
-        norm: whether float training normalises the output by batch (folded before quantisation).
+        norm: how float training normalises the output by batch, folded before quantisation:
+            not at all, to zero mean and unit variance (`plain`), or with learned scale and
+            offset after that (`affine`).
         activation: `relu`, or `none` for signed outputs.
         wide: 32-bit accumulators are the output; only the last layer.
         weight_bits: bits of a weight after quantisation: 8, 4, 2 or 1.
@@ -34,7 +36,7 @@ class LayerSpec:
     pad: int
     pool: int = 1
     bias: bool = True
-    norm: bool = True
+    norm: Literal["none", "plain", "affine"] = "affine"
     activation: Literal["relu", "none"] = "relu"
     wide: bool = False
     weight_bits: int = 8
