@@ -17,8 +17,10 @@ from edgebed import files
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.ops.conv_transpose2d import ConvTranspose2d
+from edgebed.program.ops.crop import Crop
 from edgebed.program.ops.dense import Dense
 from edgebed.program.ops.max_pool import MaxPool
+from edgebed.program.ops.reshape import Reshape
 from edgebed.program.ops.slice import Slice
 from edgebed.program.ops.space_to_depth import SpaceToDepth
 from edgebed.program.text import to_text
@@ -210,12 +212,20 @@ def _identity(graph: _Graph, op: Op) -> None:
     graph.node("Identity", [*op.inputs], op.output)
 
 
-def _slice(graph: _Graph, op: Slice) -> None:
-    ends = [
-        graph.extra(f"{op.name}/{key}", [value], np.int64)
-        for key, value in (("start", op.start), ("stop", op.stop), ("axis", 1))
-    ]
-    graph.node("Slice", [*op.inputs, *ends], op.output)
+def _part(axis: int) -> Callable[[_Graph, Slice | Crop], None]:
+    def emit(graph: _Graph, op: Slice | Crop) -> None:
+        ends = [
+            graph.extra(f"{op.name}/{key}", [value], np.int64)
+            for key, value in (("start", op.start), ("stop", op.stop), ("axis", axis))
+        ]
+        graph.node("Slice", [*op.inputs, *ends], op.output)
+
+    return emit
+
+
+def _reshape(graph: _Graph, op: Reshape) -> None:
+    shape = graph.extra(f"{op.name}/shape", [0, 0, *op.size], np.int64)
+    graph.node("Reshape", [*op.inputs, shape], op.output)
 
 
 def _space_to_depth(graph: _Graph, op: SpaceToDepth) -> None:
@@ -238,10 +248,12 @@ _EMIT: dict[str, Callable[[_Graph, Any], None]] = {
     "concat": _concat,
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,
+    "crop": _part(2),
     "dense": _dense,
     "identity": _identity,
     "max_pool": _max_pool,
-    "slice": _slice,
+    "reshape": _reshape,
+    "slice": _part(1),
     "space_to_depth": _space_to_depth,
     "subtract": _arithmetic("Sub"),
 }

@@ -14,8 +14,10 @@ from edgebed.program.arithmetic import PowerOfTwo, divide, saturate, shift_half_
 from edgebed.program.ops import KINDS, by_kind
 from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.ops.conv_transpose2d import ConvTranspose2d
+from edgebed.program.ops.crop import Crop
 from edgebed.program.ops.dense import Dense
 from edgebed.program.ops.max_pool import MaxPool
+from edgebed.program.ops.reshape import Reshape
 from edgebed.program.ops.space_to_depth import SpaceToDepth
 from edgebed.program.run import run
 from edgebed.program.types import Constant, Op, Program, TensorType
@@ -137,6 +139,26 @@ def test_pooling_ignores_what_is_left_over() -> None:
     x = np.arange(25, dtype=np.int8).reshape(1, 5, 5)
     op = MaxPool(name="p", inputs=("x",), output="y", kernel=(2, 3), stride=(2, 2))
     assert compute(op, x).tolist() == [[[7, 9], [17, 19]]]
+
+
+def test_reshape_keeps_the_order_and_crop_takes_rows() -> None:
+    x = np.arange(24, dtype=np.int8).reshape(2, 12, 1)
+    folded = compute(Reshape(name="r", inputs=("x",), output="y", size=(3, 4)), x)
+    assert folded[1].tolist() == [[12, 13, 14, 15], [16, 17, 18, 19], [20, 21, 22, 23]]
+    part = compute(Crop(name="c", inputs=("x",), output="y", start=2, stop=5), x)
+    assert part.tolist() == [[[2], [3], [4]], [[14], [15], [16]]]
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (Reshape(name="r", inputs=("x",), output="y", size=(3, 3)), "4 x 2 cannot become 3 x 3"),
+        (Crop(name="c", inputs=("x",), output="y", start=2, stop=5), "rows 2:5 of 4"),
+    ],
+)
+def test_views_outside_the_map_are_refused(op: Op, message: str) -> None:
+    with pytest.raises(EdgebedError, match=message):
+        op.infer([TensorType((1, 4, 2))], {})
 
 
 def test_folding_puts_pixel_offset_before_channel() -> None:

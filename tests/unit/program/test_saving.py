@@ -60,8 +60,10 @@ def everything(seed: int, bits: int = 8) -> Program:
         op("subtract", "minus", "m", "s"),
         op("bit_or", "either", "m", "s"),
         op("bit_xor", "differ", "m", "s"),
+        op("reshape", "long", "x", size=(4, 16)),
+        op("crop", "middle", "long", start=1, stop=3),
     )  # fmt: skip
-    outputs = ("d", "a", "plus", "minus", "either", "differ")
+    outputs = ("d", "a", "plus", "minus", "either", "differ", "middle")
     return Program(
         "every op", {"x": TensorType((3, 8, 8))}, ops, outputs, constants, CONTRACT, {"k": "v\n"}
     )

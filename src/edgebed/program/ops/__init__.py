@@ -10,9 +10,11 @@ from edgebed.program.ops.bit_xor import BitXor
 from edgebed.program.ops.concat import Concat
 from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.ops.conv_transpose2d import ConvTranspose2d
+from edgebed.program.ops.crop import Crop
 from edgebed.program.ops.dense import Dense
 from edgebed.program.ops.identity import Identity
 from edgebed.program.ops.max_pool import MaxPool
+from edgebed.program.ops.reshape import Reshape
 from edgebed.program.ops.slice import Slice
 from edgebed.program.ops.space_to_depth import SpaceToDepth
 from edgebed.program.ops.subtract import Subtract
@@ -28,9 +30,11 @@ KINDS: dict[str, type[Op]] = {
         Concat,
         Conv2d,
         ConvTranspose2d,
+        Crop,
         Dense,
         Identity,
         MaxPool,
+        Reshape,
         Slice,
         SpaceToDepth,
         Subtract,
