@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,8 @@ class TensorLayout:
     - `fifo_hwc`, `fifo_chw`: not in memory: words pushed to FIFO p // 16 (spec 2.5).
 
     Attributes:
-        name: tensor name in the program.
+        name: tensor name in the program. For an input: the program's input, or the output of a
+            leading space_to_depth, which the CPU computes while it loads.
         shape: channels, height, width of this operand.
         channel: first channel of the program's tensor held here (a stacked input has one layout
             per operand).
@@ -60,9 +62,14 @@ class DeviceImage:
         config: per-layer registers (zeros included where reset is not enough), FIFO control, IFRM.
         start: the writes that start inference, in order.
         quadrants: used quadrants.
-        inputs: layouts that together hold the input tensor.
-        outputs: layouts of every output tensor, in the program's order.
+        inputs: layouts that together hold the input tensor; the same channels may be wanted in
+            several places.
+        outputs: layouts of every output tensor, in the program's order; one tensor has several
+            where its channels lie irregularly (concatenation).
         cycles: estimated cycles of each device layer, by name.
+        maps: layouts of each device layer's result, by layer name, in execution order. Maps of
+            inner layers may be overwritten by later ones, those inside a streaming chain are
+            never complete.
     """
 
     init: Writes
@@ -74,3 +81,4 @@ class DeviceImage:
     inputs: tuple[TensorLayout, ...]
     outputs: tuple[TensorLayout, ...]
     cycles: dict[str, int]
+    maps: Mapping[str, tuple[TensorLayout, ...]] = field(default_factory=dict)

@@ -1,0 +1,123 @@
+"""From a program, or a project with its own placement, to the device image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from edgebed.errors import EdgebedError
+from edgebed.program.types import Program
+from edgebed.targets.max78000.assemble import assemble, used_quadrants
+from edgebed.targets.max78000.biases import allocate_biases, bias_length
+from edgebed.targets.max78000.hints import LayerHint, Options, Project
+from edgebed.targets.max78000.image import DeviceImage
+from edgebed.targets.max78000.kernels import allocate_kernels, kernel_length
+from edgebed.targets.max78000.latency import chain_cycles
+from edgebed.targets.max78000.layers import BIAS_BYTES, KERNEL_COLUMNS, Placed, processors_in
+from edgebed.targets.max78000.lowering import lower
+from edgebed.targets.max78000.planner import candidates
+from edgebed.targets.max78000.resolve import Resolved, resolve
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A placed network.
+
+    Attributes:
+        program: what was compiled.
+        resolved: layers at their places, inputs, locations of all tensors.
+        fifo: the input arrives through the FIFOs.
+        image: the words.
+    """
+
+    program: Program
+    resolved: Resolved
+    fifo: bool
+    image: DeviceImage
+
+    @property
+    def chain(self) -> tuple[Placed, ...]:
+        """Layers at their places, in execution order."""
+        return self.resolved.chain
+
+
+def compile_program(source: Program | Project, *, replan: bool = False) -> Compiled:
+    """Return the placed network.
+
+    Args:
+        source: a program, which is planned, or a project, whose placement is honoured.
+        replan: plan a project anew.
+
+    Raises:
+        EdgebedError: it does not fit; the message names layer, number and limit.
+    """
+    program, hints, options = _opened(source)
+    if hints and not replan:
+        layers = lower(program, hints)
+        resolved = _weights(resolve(program, layers, hints))
+        return _compiled(program, resolved, fifo=options.fifo)
+    for resolved, fifo in _planned(program):
+        return _compiled(program, resolved, fifo=fifo)
+    raise AssertionError("planning yields a placement or raises")
+
+
+def _planned(program: Program) -> Iterator[tuple[Resolved, bool]]:
+    layers = lower(program)
+    failure: EdgebedError | None = None
+    for decision in candidates(program, layers):
+        placed = resolve(
+            program, decision.layers, decision.hints, decision.copies, decision.provided
+        )
+        try:
+            yield _weights(placed), decision.fifo
+        except EdgebedError as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
+def _weights(resolved: Resolved) -> Resolved:
+    """Return the layers with their kernel columns and bias addresses."""
+    placed = allocate_kernels(resolved.chain)
+    if placed is None:
+        raise _kernels_full(resolved.chain)
+    biased = allocate_biases(placed, used_quadrants(placed))
+    if biased is None:
+        raise _biases_full(placed)
+    return replace(resolved, chain=tuple(biased))
+
+
+def _opened(source: Program | Project) -> tuple[Program, tuple[LayerHint, ...], Options]:
+    if isinstance(source, Project):
+        return source.program, source.layers, source.options
+    return source, (), Options()
+
+
+def _compiled(program: Program, resolved: Resolved, *, fifo: bool) -> Compiled:
+    cycles = chain_cycles(resolved.chain)
+    image = assemble(program, resolved, cycles, fifo=fifo)
+    return Compiled(program, resolved, fifo, image)
+
+
+def _kernels_full(chain: Sequence[Placed]) -> EdgebedError:
+    columns = {p: 0 for p in range(64)}
+    for placed in chain:
+        for processor in processors_in(placed.at.processors):
+            columns[processor] += kernel_length(placed)
+    worst = max(columns, key=lambda p: columns[p])
+    longest = max(chain, key=kernel_length)
+    return EdgebedError(
+        f"the kernels need {columns[worst]} columns on processor {worst}",
+        where=longest.layer.name,
+        why=f"kernel memory has {KERNEL_COLUMNS} columns of 72 bits per processor",
+        try_=f"fewer weight bits in {longest.layer.ops[-1]}, or fewer channels",
+    )
+
+
+def _biases_full(chain: Sequence[Placed]) -> EdgebedError:
+    total = sum(bias_length(chain, index) for index in range(len(chain)))
+    return EdgebedError(
+        f"the biases need {total} bytes",
+        why=f"bias memory has {BIAS_BYTES} bytes in each of {len(used_quadrants(chain))} quadrants",
+        try_="no bias where a layer's outputs are normalised later, or more quadrants",
+    )
