@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgebed.data.dataset import Dataset
-from edgebed.data.readers import voc
+from edgebed.data.readers import coco, voc
 from edgebed.errors import EdgebedError
 
 SPLITS = ("train", "val", "test")
@@ -34,10 +34,13 @@ def read(
     """
     root = Path(path)
     if not root.exists():
-        raise EdgebedError("no such folder", where=str(root))
-    layout = voc.find_layout(root)
-    if layout is not None:
+        raise EdgebedError("no such file or folder", where=str(root))
+    if (layout := voc.find_layout(root)) is not None:
         return voc.read(layout, classes, splits, skip_bad)
+    if (files := coco.find_layout(root, splits)) is not None:
+        return coco.read(files, classes, splits, skip_bad)
     raise EdgebedError(
-        "no annotations that can be read", where=str(root), why=f"looked for {voc.expectation()}"
+        "no annotations that can be read",
+        where=str(root),
+        why=f"looked for {voc.expectation()}; {coco.expectation()}",
     )

@@ -8,11 +8,14 @@ from edgebed.errors import EdgebedError
 
 
 class DefectError(Exception):
-    """A defect at a place in a file; caught while reading and collected."""
+    """A defect at a place in a file; caught while reading and collected.
 
-    def __init__(self, where: str, what: str, try_: str | None = None) -> None:
-        self.where, self.what, self.try_ = where, what, try_
-        super().__init__(f"{where}: {what}")
+    `where` is a string or something that finds its line when it is turned into one.
+    """
+
+    def __init__(self, where: object, what: str, try_: str | None = None) -> None:
+        self.where, self.what, self.try_ = str(where), what, try_
+        super().__init__(f"{self.where}: {what}")
 
 
 @dataclass
@@ -21,7 +24,7 @@ class Findings:
 
     defects: list[DefectError] = field(default_factory=list)
 
-    def add(self, where: str, what: str, try_: str | None = None) -> None:
+    def add(self, where: object, what: str, try_: str | None = None) -> None:
         """Note a defect; `where` is a file, with the line where it is known."""
         self.defects.append(DefectError(where, what, try_))
 
@@ -43,5 +46,5 @@ class Findings:
             first.what,
             where=first.where,
             why=f"and {others} more {'defect' if others == 1 else 'defects'}" if others else None,
-            try_=f"{first.try_}, or {skip}" if first.try_ else skip,
+            try_=f"{first.try_} {skip}" if first.try_ else skip,
         )

@@ -17,6 +17,15 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".gif", ".webp", ".
 """Names with these endings (in any case) are taken for pictures."""
 
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+UNREADABLE = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    SyntaxError,
+    ValueError,
+)
+"""What Pillow raises on files it cannot decode, broken PNG chunks included."""
+
 TAIL_BYTES = 1024
 """A complete file has its end mark near its end; some writers append a little after it."""
 
@@ -29,7 +38,7 @@ class PictureHeader:
     height: int
 
 
-def header(path: Path, where: str) -> PictureHeader:
+def header(path: Path, where: object) -> PictureHeader:
     """Read a picture's size, and decode it only if its end mark is missing.
 
     Args:
@@ -46,7 +55,7 @@ def header(path: Path, where: str) -> PictureHeader:
             size, kind = image.size, image.format or ""
         if not _ended(path, kind):
             _decode(path)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         raise DefectError(str(path), _reason(error)) from None
     return PictureHeader(*size)
 
@@ -61,7 +70,7 @@ def load(path: Path) -> UInt8:
         return _decode(path)
     except FileNotFoundError:
         raise EdgebedError("the picture is missing", where=str(path)) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         raise EdgebedError(_reason(error), where=str(path)) from error
 
 

@@ -1,7 +1,8 @@
 """Pascal VOC folders: one XML file a picture.
 
 Layout: `Annotations` or `annotations_voc`, `JPEGImages` or `images`, and lists of names in
-`ImageSets/Main`, `ImageSets` or the folder itself (`train.txt`, `val.txt`, `test.txt`).
+`ImageSets/Main`, `ImageSets` or the folder itself (`train.txt`, `val.txt`, `test.txt`). XML files
+and pictures may also lie side by side in the folder.
 
 Coordinates: VOC numbers pixels from 1 and includes both ends, so the edges of a box are
 x1 = xmin - 1 and x2 = xmax. Annotation tools differ by a pixel; a 0 is read as 1, so that a box
@@ -20,7 +21,7 @@ from edgebed.data.readers.defects import DefectError, Findings
 from edgebed.data.readers.records import RawBox, Record, class_names, to_sample
 from edgebed.data.readers.xml_lines import Element, parse
 
-ANNOTATIONS = ("annotations_voc", "Annotations", "annotations")
+ANNOTATIONS = ("annotations_voc", "Annotations", "annotations", ".")
 PICTURES = ("images", "JPEGImages")
 LISTS = ("ImageSets/Main", "ImageSets", ".")
 
@@ -36,10 +37,12 @@ class Layout:
 
 def find_layout(root: Path) -> Layout | None:
     """Return the parts of a VOC folder, or None if this is not one."""
-    annotations = _first(root, ANNOTATIONS)
-    if annotations is None or not any(annotations.glob("*.xml")):
+    folders = (root / name for name in ANNOTATIONS)
+    texts = next((folder for folder in folders if any(folder.glob("*.xml"))), None)
+    if texts is None:
         return None
-    return Layout(root, annotations, _first(root, PICTURES) or annotations)
+    pictures = (root / name for name in PICTURES if (root / name).is_dir())
+    return Layout(root, texts, next(pictures, texts))
 
 
 def read(
@@ -77,7 +80,7 @@ def _read_records(
         try:
             if not path.is_file():
                 raise DefectError(entry.where, f"annotation {path} is missing")
-            records[entry.name] = _record(path, entry.name, pictures, layout.pictures)
+            records[entry.name] = _record(path, pictures, layout.pictures, findings)
         except DefectError as defect:
             findings.defects.append(defect)
     return records
@@ -94,16 +97,22 @@ def _samples(
     return [sample for sample in found if sample is not None]
 
 
-def _record(path: Path, name: str, pictures: Mapping[str, list[Path]], folder: Path) -> Record:
+def _record(
+    path: Path, pictures: Mapping[str, list[Path]], folder: Path, findings: Findings
+) -> Record:
     root = parse(path)
     if root.tag != "annotation":
         raise DefectError(f"{path}:{root.line}", f"<{root.tag}> where <annotation> is expected")
     size = root.find("size") or Element("size", root.line)
     width, height = (_number(path, size, tag, 0) for tag in ("width", "height"))
-    boxes = tuple(_box(path, element) for element in root.all("object"))
-    picture = _picture(path, root, name, pictures, folder)
-    place = root.find("size") or root
-    return Record(f"{path}:{place.line}", name, picture, int(width), int(height), boxes)
+    picture = _picture(path, root, path.stem, pictures, folder)
+    boxes = []
+    for element in root.all("object"):
+        try:
+            boxes.append(_box(path, element))
+        except DefectError as defect:
+            findings.defects.append(defect)
+    return Record(f"{path}:{size.line}", path.stem, picture, width, height, tuple(boxes))
 
 
 def _picture(
@@ -135,10 +144,11 @@ def _box(path: Path, element: Element) -> RawBox:
         raise DefectError(f"{path}:{element.line}", "the object has no bndbox")
     x1, y1, x2, y2 = (_number(path, bounds, tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
     where = f"{path}:{bounds.line}"
+    named = f"{path}:{(element.find('name') or element).line}"
     difficult = element.value("difficult") in ("1", "true", "True")
     if x2 <= x1 or y2 <= y1:  # before the shift to edges, which would give it a pixel
-        return RawBox(where, label, (x1, y1, x2, y2), difficult)
-    return RawBox(where, label, (_edge(x1), _edge(y1), x2, y2), difficult)
+        return RawBox(where, named, label, (x1, y1, x2, y2), difficult)
+    return RawBox(where, named, label, (_edge(x1), _edge(y1), x2, y2), difficult)
 
 
 def _edge(first: float) -> float:
@@ -157,10 +167,6 @@ def _number(path: Path, element: Element, tag: str, default: float | None = None
         raise DefectError(f"{path}:{child.line}", what) from None
 
 
-def _first(root: Path, names: Sequence[str]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
-
-
 def expectation() -> str:
     """Return what a VOC folder must contain, for the message when none is found."""
-    return f"VOC: {' or '.join(ANNOTATIONS)} with .xml files beside {' or '.join(PICTURES)}"
+    return f"VOC: {' or '.join(ANNOTATIONS[:-1])} with .xml files, {' or '.join(PICTURES)}"
