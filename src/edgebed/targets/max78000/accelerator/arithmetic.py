@@ -56,7 +56,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Window:
-    """Pooling and element-wise operation of one layer; `function` as in ONED[15:14]."""
+    """Pooling and element-wise operation of one layer; `function` as in ONED[15:14].
+
+    `wide` keeps 32-bit results: nothing is clipped.
+    """
 
     size: tuple[int, int]
     stride: int
@@ -64,6 +67,7 @@ class Window:
     rounding: bool
     pool_last: bool
     function: int
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,8 @@ class Arithmetic(Protocol):
     def gather(self, memory: Memory, source: Source) -> Int8:
         """Return int8 [operands, pixels, passes * instances * 4]."""
 
-    def pool_and_combine(self, window: Window, maps: Int8) -> Int8:
-        """Pool and combine int8 [operands, rows, columns, channels]."""
+    def pool_and_combine(self, window: Window, maps: Int8) -> Output:
+        """Pool and combine int8 [operands, rows, columns, channels]; int32 when wide."""
 
     def convolution(self, convolution: Convolution) -> Callable[[Int8], Output]:
         """Return a function from int8 [rows, columns, channels] to [pixels, output columns].
@@ -144,14 +148,10 @@ class PlainArithmetic:
         found = memory.data[memory.at(source.instances, words[..., None])]
         return found.view(np.int8).reshape(source.operands, source.pixels, -1)
 
-    def pool_and_combine(self, window: Window, maps: Int8) -> Int8:
+    def pool_and_combine(self, window: Window, maps: Int8) -> Output:
         """See `Arithmetic.pool_and_combine`."""
-        wide = maps.astype(np.int32)
-        if window.pool_last:
-            return np.asarray(
-                pool(window, combine(window.function, wide)[None])[0].astype(np.int8), np.int8
-            )
-        return combine(window.function, pool(window, wide)).astype(np.int8)
+        result = _pool_and_combine(window, maps.astype(np.int32))
+        return result if window.wide else np.clip(result, -128, 127).astype(np.int8)
 
     def convolution(self, convolution: Convolution) -> Callable[[Int8], Output]:
         """See `Arithmetic.convolution`."""
@@ -166,6 +166,15 @@ class PlainArithmetic:
             place = memory.at(rows[:, 1], pixels + rows[:, 2])
             for lane in range(size):
                 lanes[4 * place + rows[:, 3] + lane] = source[:, rows[:, 0] + lane]
+
+
+def _pool_and_combine(window: Window, maps: Int32) -> Int32:
+    if not window.pool_last:
+        return combine(window.function, pool(window, maps))
+    combined = combine(window.function, maps)
+    if not window.wide:
+        combined = np.clip(combined, -128, 127)
+    return np.asarray(pool(window, combined[None])[0], np.int32)
 
 
 def pool(window: Window, maps: Int32) -> Int32:
@@ -184,12 +193,12 @@ def pool(window: Window, maps: Int32) -> Int32:
 
 
 def combine(function: int, operands: Int32) -> Int32:
-    """Combine int32 [operands, ...] from left to right, clip once at the end to 8 bits."""
+    """Combine int32 [operands, ...] from left to right, exactly."""
     step = {SUB: np.subtract, ADD: np.add, OR: np.bitwise_or, XOR: np.bitwise_xor}[function]
     result = operands[0]
     for operand in operands[1:]:
         result = step(result, operand)
-    return np.asarray(np.clip(result, -128, 127), np.int32)
+    return np.asarray(result, np.int32)
 
 
 def accumulate(convolution: Convolution, x: Int8) -> Int32:

@@ -248,9 +248,8 @@ def _check(f: _Fields, layer: LayerRegisters) -> None:
                       "a window no larger than the map")  # fmt: skip
     if min(layer.out_size) < 1:
         raise f.wrong(Register.RCNT, f"output size {layer.out_size}", "a map the kernel fits in")
-    if layer.wide and (layer.activation or layer.passthrough):
-        raise f.wrong(Register.LCTL, "32-bit output with an activation or without a convolution",
-                      "bit 16 in convolutions without ReLU and Abs")  # fmt: skip
+    if layer.wide and layer.activation:
+        raise f.wrong(Register.LCTL, "32-bit output with an activation", "bit 16 without bit 9")
     if layer.one_dimensional and (layer.columns > 1 or layer.operands > 1):
         raise f.wrong(Register.ONED, "conv1d on two-dimensional or element-wise data",
                       "one column, one operand")  # fmt: skip

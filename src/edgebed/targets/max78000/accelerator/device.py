@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,6 +76,11 @@ class RunResult:
     cycles: int = 0
     layers: tuple[LayerRun, ...] = ()
 
+    @property
+    def scaled_cycles(self) -> int:
+        """The vendor tool's figure, with streaming layers counted one and a half times."""
+        return sum(layer.scaled_cycles for layer in self.layers) + STARTUP_CYCLES * self.finished
+
 
 class Accelerator:
     """A register-level model of the MAX78000 CNN accelerator.
@@ -103,7 +109,7 @@ class Accelerator:
         self.started = False
         self._arithmetic = arithmetic or best_arithmetic()
         self._fifo_depth = fifo_depth
-        self._fifos: list[list[Words]] = [[] for _ in range(FIFOS)]
+        self._fifos = [array("I") for _ in range(FIFOS)]
         self._master = 0
         self._prepared: tuple[object, tuple[Layer, ...]] | None = None
         self._scratch: dict[int, Memory] = {}
@@ -205,17 +211,24 @@ class Accelerator:
         """Append words to FIFO `i` (0..3), as firmware does through its data register."""
         if not 0 <= i < FIFOS:
             raise EdgebedError(f"there is no FIFO {i}", where="accelerator", why="legal: 0 to 3")
-        array = words if isinstance(words, np.ndarray) else np.array(list(words))
-        self._fifos[i].append(array.astype(np.uint32))
+        if isinstance(words, np.ndarray):
+            self._fifos[i].frombytes(words.astype(np.uint32).tobytes())
+        else:
+            self._fifos[i].extend(int(word) & 0xFFFFFFFF for word in words)
         waiting = self.fifo_level(i)
         if self._fifo_depth is not None and waiting > self._fifo_depth:
             self.events.append(f"FIFO {i} overflows: {waiting} words, depth {self._fifo_depth}")
 
     def fifo_level(self, i: int) -> int:
         """Return the number of words waiting in FIFO `i`."""
-        return sum(len(part) for part in self._fifos[i])
+        return len(self._fifos[i])
 
     # Running
+
+    @property
+    def on_event(self) -> list[str]:
+        """The diagnostics list itself; whoever drives the model appends its own."""
+        return self.events
 
     @property
     def interrupt_pending(self) -> bool:
@@ -310,7 +323,7 @@ class Accelerator:
         r = layer.registers
         maps = self._read(network, layer).reshape(r.operands, r.rows, r.columns, -1)
         pooled = self._arithmetic.pool_and_combine(layer.window, maps)
-        values = layer.convolve(pooled) if layer.convolve else pooled
+        values: Output = layer.convolve(pooled) if layer.convolve else pooled
         values = values.reshape(-1, values.shape[-1])
         streams = r.streaming and next_ is not None and next_.registers.streaming
         memory = self._stream_memory(layer, next_) if streams and next_ else self._sram_memory()
@@ -320,7 +333,8 @@ class Accelerator:
     def _read(self, network: NetworkRegisters, layer: Layer) -> Int8:
         r, memory, source = layer.registers, self._sram_memory(), layer.source
         if r.index == network.first and network.fifos:
-            memory, source = self._fifo_memory(network), _from_fifo(layer)
+            source = _from_fifo(network, layer)
+            memory = self._fifo_memory(network)
         elif r.index in self._scratch:
             memory = self._scratch[r.index]
         if not r.big_data:
@@ -351,9 +365,8 @@ class Accelerator:
         count = network.frame_words
         data = np.zeros((FIFOS, count), np.uint32)
         for i in network.fifos:
-            words = np.concatenate(self._fifos[i])
-            data[i], rest = words[:count], words[count:]
-            self._fifos[i] = [rest] if len(rest) else []
+            data[i] = self._fifos[i][:count]
+            del self._fifos[i][:count]
         return Memory(data.reshape(-1), count, 1, -1)
 
 
@@ -365,8 +378,23 @@ def _aligned(address: int) -> Place:
     return decode_address(address)
 
 
-def _from_fifo(layer: Layer) -> Source:
+def _from_fifo(network: NetworkRegisters, layer: Layer) -> Source:
+    """Return the source of a layer whose instance 4 i is FIFO i."""
     source = layer.source
+    if not {4 * i for i in network.fifos}.issuperset(source.instances):
+        raise EdgebedError(
+            f"processors {layer.registers.processors} with FIFOs {network.fifos} enabled",
+            where=f"layer {layer.registers.index}, register ENA",
+            why="legal: FIFO i feeds processors 16 i to 16 i + 3 and must be enabled",
+        )
+    per_word = 4 if layer.registers.big_data else 1
+    words = -(-source.pixels // per_word) * source.passes * source.operands
+    if words != network.frame_words:
+        raise EdgebedError(
+            f"IFRM = {network.frame_words}",
+            where=f"layer {layer.registers.index}, register IFRM",
+            why=f"legal: {words}, the words of one frame per FIFO",
+        )
     return replace(source, base=0, instances=tuple(i // 4 for i in source.instances))
 
 

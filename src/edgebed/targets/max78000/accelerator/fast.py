@@ -24,6 +24,7 @@ from edgebed.targets.max78000.accelerator.arithmetic import (
     Window,
 )
 
+KERNELS = Path(__file__).with_name("kernels.c")
 _BLOCK = 16  # output columns of one block of weights
 
 
@@ -51,12 +52,15 @@ def _layout(memory: Memory) -> tuple[int, int, int]:
 class FastArithmetic:
     """The accelerator's arithmetic in C.
 
+    Args:
+        library: `kernels.c`, compiled; built for this CPU when left out.
+
     Raises:
         EdgebedError: there is no compiler; see `PlainArithmetic`.
     """
 
-    def __init__(self) -> None:
-        self._c = load_library(Path(__file__).with_name("kernels.c"))
+    def __init__(self, library: ctypes.CDLL | None = None) -> None:
+        self._c = library or load_library(KERNELS)
 
     def gather(self, memory: Memory, source: Source) -> Int8:
         """See `Arithmetic.gather`."""
@@ -71,8 +75,10 @@ class FastArithmetic:
         )
         return out
 
-    def pool_and_combine(self, window: Window, maps: Int8) -> Int8:
+    def pool_and_combine(self, window: Window, maps: Int8) -> Output:
         """See `Arithmetic.pool_and_combine`."""
+        if window.wide:
+            return PlainArithmetic().pool_and_combine(window, maps)
         operands, rows, columns, channels = maps.shape
         if operands == 1 and window.size == (1, 1) and window.stride == 1:
             return np.asarray(maps[0], np.int8)

@@ -79,6 +79,7 @@ def prepare_layer(storage: Storage, registers: LayerRegisters, arithmetic: Arith
             registers.rounding,
             registers.pool_last,
             registers.function,
+            registers.wide and registers.passthrough,
         ),
         convolve=convolve,
         moves=moves,
@@ -197,7 +198,12 @@ def _passthrough_moves(r: LayerRegisters) -> Moves:
         packed = sum(1 for p in r.processors[:rank] if p // 16 == quadrant)
         word, instance = r.write_base[quadrant]
         target = (instance + packed // 4) % INSTANCES
-        rows.append((place, target, word + number * gap, packed % 4))
+        if r.wide:
+            rows.append((4 * place, target, word + 4 * number * gap + packed % 4, 0))
+        else:
+            rows.append((place, target, word + number * gap, packed % 4))
+    if r.wide:
+        return _moves(np.array(rows), np.zeros((0, 4)), 4 * r.passes * gap)
     return _grouped(np.array(rows), r.passes * gap)
 
 
