@@ -1,0 +1,118 @@
+"""A C compiler and linker for bare Cortex-M4: arm-none-eabi-gcc, or clang and lld from zig."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgebed.errors import EdgebedError
+from edgebed.targets._shared.toolchain import find_installed, find_zig
+
+# -O2 for speed; no floating point: firmware of ours is integer only.
+_FLAGS = (
+    *("-std=c99", "-O2", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft", "-ffreestanding"),
+    *("-ffunction-sections", "-fdata-sections", "-fstack-usage"),
+    *("-Wall", "-Wextra", "-Werror"),
+)
+_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class CortexM:
+    """Command lines of one toolchain.
+
+    Attributes:
+        name: for messages.
+        compiler: program and flags; source and output follow.
+        linker: program and flags; linker script, objects and output follow.
+        libraries: what the linker needs at the end.
+    """
+
+    name: str
+    compiler: tuple[str, ...]
+    linker: tuple[str, ...]
+    script_flag: str
+    libraries: tuple[str, ...] = ()
+
+    def compile(self, source: Path, target: Path) -> None:
+        """Compile one C file into an object.
+
+        Raises:
+            EdgebedError: the compiler refused it; its first message is quoted.
+        """
+        self._run([*self.compiler, "-c", str(source), "-o", str(target)], source)
+
+    def link(self, objects: Sequence[Path], script: Path, target: Path) -> None:
+        """Link objects by a linker script.
+
+        Raises:
+            EdgebedError: a symbol is missing or the program does not fit; the linker's message is
+                quoted.
+        """
+        inputs = [str(path) for path in objects]
+        command = [*self.linker, f"{self.script_flag}{script}", *inputs, *self.libraries]
+        self._run([*command, "-o", str(target)], target)
+
+    def _run(self, command: list[str], where: Path) -> None:
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise EdgebedError(f"{self.name} took too long", where=str(where)) from error
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+            why = lines[0].strip() if lines else done.stderr.strip()[:200] or "no message"
+            raise EdgebedError(f"{self.name} refused it", where=str(where), why=why)
+
+
+def find_cortex_m() -> CortexM:
+    """Return the toolchain to use: an installed arm-none-eabi-gcc, otherwise zig's.
+
+    Raises:
+        EdgebedError: neither is installed.
+    """
+    found = installed_gcc() or zig_clang()
+    if found is None:
+        raise EdgebedError(
+            "no compiler for Cortex-M is installed",
+            why="arm-none-eabi-gcc is not on PATH and the ziglang package is missing",
+            try_='pip install "edgebed[cc]"',
+        )
+    return found
+
+
+def installed_gcc() -> CortexM | None:
+    """Return arm-none-eabi-gcc from PATH, or None."""
+    path = find_installed("arm-none-eabi-gcc")
+    if path is None:
+        return None
+    machine = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft")
+    return CortexM(
+        "arm-none-eabi-gcc",
+        (str(path), *_FLAGS),
+        (str(path), *machine, "-nostdlib", "-Wl,--gc-sections"),
+        "-Wl,-T,",
+        ("-lgcc",),
+    )
+
+
+def zig_clang() -> CortexM | None:
+    """Return the plain clang and lld inside zig, or None.
+
+    `zig cc` would bring its own runtime, link flags and optimisation levels; the sub-commands
+    `clang` and `ld.lld` of the same program do not.
+    """
+    zig = find_zig()
+    if zig is None:
+        return None
+    headers = zig.parent / "lib" / "include"
+    target = ("--target=thumbv7em-none-eabi", "-nostdinc", "-isystem", str(headers))
+    return CortexM(
+        "zig clang",
+        (str(zig), "clang", *target, *_FLAGS),
+        (str(zig), "ld.lld", "--gc-sections", "-m", "armelf"),
+        "--script=",
+    )

@@ -1,0 +1,380 @@
+"""The generated part of the firmware: network.h, network.c and the kernels as compact C."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgebed.data.fixed_decode import parameters, tables
+from edgebed.errors import EdgebedError
+from edgebed.program.contract import Contract, ImageInput
+from edgebed.program.types import Program
+from edgebed.targets.max78000.image import DeviceImage, Words
+from edgebed.targets.max78000.ports import Port
+from edgebed.targets.max78000.registers_text import describe
+from edgebed.targets.max78000.wire import Wire
+
+CNN_HZ = 50_000_000
+_SENSOR = (640, 480)
+_LCD = (224, 240)  # the part of the display that the picture may take
+_CTL_STREAM = 1 << 14
+_MOST_PAIRS = 1 << 16
+
+
+@dataclass(frozen=True)
+class TestVector:
+    """Seed of the pseudo-random input; checksums of the outputs and of the detections."""
+
+    seed: int
+    output_crc: int
+    detections_crc: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the tables are made from."""
+
+    program: Program
+    image: DeviceImage
+    wire: Wire
+    tests: tuple[TestVector, ...]
+
+
+def network_h(network: Network) -> str:
+    """Return the header: numbers as macros, tables as declarations."""
+    defines = _defines(network)
+    if network.program.contract:
+        defines |= _detector_defines(network, network.program.contract)
+    lines = [f"#define {name} {value}" for name, value in defines.items()]
+    extra = _DETECTOR_DECLARATIONS if network.program.contract else ()
+    return "\n".join(
+        [
+            "/* The network: sizes and limits. The tables are in network.c. */",
+            "#ifndef NETWORK_H",
+            "#define NETWORK_H",
+            "",
+            '#include "tables.h"',
+            "",
+            *lines,
+            "",
+            *_DECLARATIONS,
+            *extra,
+            "",
+            "#endif",
+            "",
+        ]
+    )
+
+
+def network_c(network: Network) -> str:
+    """Return the tables: register writes by layer, ports, biases, tests, decoder constants."""
+    image = network.image
+    layers = tuple(image.cycles)
+    parts = [
+        "/* The network: what is written where. */",
+        '#include "network.h"',
+        "",
+        _writes("network_init", image.init, layers),
+        _writes("network_config", image.config, layers),
+        _writes("network_start", image.start, layers),
+        _biases(image),
+        _ports("network_input", (p for part in network.wire.inputs for p in part.ports)),
+        _outputs(network.wire),
+        _tests(network.tests),
+        _string("network_information", information(network)),
+    ]
+    if network.program.contract:
+        parts += _detector(network, network.program.contract)
+    return "\n".join(parts)
+
+
+def kernels_c(words: Words) -> str:
+    """Return the kernels as one array, eight words a line."""
+    values = [f"0x{word:x}" for word in words.tolist()]
+    lines = [",".join(values[i : i + 12]) for i in range(0, len(values), 12)]
+    return "\n".join(
+        [
+            "/* The weights in the accelerator's load format: address, word count, words ... 0. */",
+            '#include "network.h"',
+            "",
+            "/* clang-format off */",
+            'const uint32_t network_kernels[] __attribute__((section(".kernels"))) = {',
+            ",\n".join(lines),
+            "};",
+            "",
+        ]
+    )
+
+
+def information(network: Network) -> str:
+    """Return the text that the info command answers: one `key value` a line."""
+    program, wire = network.program, network.wire
+    lines = [
+        f"name {_ascii(program.name)}",
+        "plan @DIGEST@",
+        f"input {' '.join(map(str, wire.input_shape))}",
+        f"fold {wire.fold}",
+        f"input_bytes {wire.input_bytes}",
+        f"output_bytes {wire.output_bytes}",
+    ]
+    for name, shape in wire.output_shapes.items():
+        kind = program.types[name].dtype
+        lines.append(f"output {_ascii(name)} {kind} {' '.join(map(str, shape))}")
+    if program.contract:
+        lines += [f"class {_ascii(name)}" for name in program.contract.classes]
+    return "\n".join(lines) + "\n"
+
+
+def _defines(network: Network) -> dict[str, object]:
+    image, wire = network.image, network.wire
+    quadrants = sum(1 << q for q in image.quadrants)
+    streams = any(
+        value & _CTL_STREAM for address, value in image.start.tolist() if _is_ctl(address)
+    )
+    fifo = image.inputs[0].form.startswith("fifo")
+    cycles = sum(image.cycles.values())
+    return {
+        "NETWORK_NAME": _quoted(network.program.name),
+        "NETWORK_DIGEST": '"@DIGEST@"',
+        "NETWORK_DETECTS": int(network.program.contract is not None),
+        "NETWORK_QUADRANTS": f"0x{quadrants:X}U",
+        "NETWORK_STREAMS": int(streams),
+        "NETWORK_FIFO": f"{int(fifo)} /* starts before its input */",
+        "NETWORK_TIMEOUT_MS": f"{1000 + 4 * cycles // (CNN_HZ // 1000)}U",
+        "NETWORK_INIT_WRITES": f"{len(image.init)}U",
+        "NETWORK_CONFIG_WRITES": f"{len(image.config)}U",
+        "NETWORK_START_WRITES": f"{len(image.start)}U",
+        "NETWORK_BIAS_BLOCKS": f"{len(_bias_blocks(image))}U",
+        "NETWORK_INPUT_PORTS": f"{sum(len(part.ports) for part in wire.inputs)}U",
+        "NETWORK_INPUT_BYTES": f"{wire.input_bytes}U",
+        "NETWORK_OUTPUTS": f"{len(wire.outputs)}U",
+        "NETWORK_OUTPUT_BYTES": f"{wire.output_bytes}U",
+        "NETWORK_MOST_OUTPUT_CHANNELS": max(part.shape[0] for part in wire.outputs),
+        "NETWORK_TESTS": f"{len(network.tests)}U",
+    }
+
+
+def _is_ctl(address: int) -> bool:
+    return address & 0xFF3FFFFF == 0x50100000
+
+
+def _detector_defines(network: Network, contract: Contract) -> dict[str, object]:
+    grid, nms, picture = contract.decode, contract.nms, contract.input
+    output, scale = detector_output(network, contract)
+    integers = parameters(scale, contract)
+    seen = _seen(picture)
+    return {
+        "CAMERA_WIDTH": picture.width,
+        "CAMERA_HEIGHT": picture.height,
+        "CAMERA_SEEN_WIDTH": seen[0],
+        "CAMERA_SEEN_HEIGHT": seen[1],
+        "SCREEN_SCALE": max(1, min(_LCD[0] // picture.width, _LCD[1] // picture.height)),
+        "PREPARE_FOLD": network.wire.fold,
+        "PREPARE_GROUP": network.wire.inputs[0].group,
+        "PREPARE_RED": f"{0 if picture.channels == 'rgb' else 2} /* channel of red */",
+        "DETECT_OUTPUT": output,
+        "DETECT_COLUMNS": grid.grid_width,
+        "DETECT_ROWS": grid.grid_height,
+        "DETECT_BOXES": grid.boxes,
+        "DETECT_CLASSES": len(contract.classes),
+        "DETECT_CHANNELS": contract.output_channels,
+        "DETECT_SOFTMAX": int(grid.class_score == "softmax"),
+        "DETECT_SQUARED": int(grid.size == "squared"),
+        "DETECT_MULTIPLIER": integers.multiplier,
+        "DETECT_SHIFT": integers.shift,
+        "DETECT_STRETCH": f"{integers.stretch} /* Q16 */",
+        "DETECT_LEAST_SCORE": f"{integers.least_score} /* Q15 */",
+        "DETECT_IOU": f"{integers.iou} /* Q16 */",
+        "DETECT_MAXIMUM": nms.maximum,
+        "DETECT_CANDIDATES": min(nms.candidates, _pairs(contract)),
+    }
+
+
+def _pairs(contract: Contract) -> int:
+    grid = contract.decode
+    return grid.grid_width * grid.grid_height * grid.boxes * len(contract.classes)
+
+
+def detector_output(network: Network, contract: Contract) -> tuple[int, float]:
+    """Return the number of the output that the contract decodes, and its scale.
+
+    Raises:
+        EdgebedError: there is no such output, or the contract asks what the firmware cannot do.
+    """
+    grid, picture = contract.decode, contract.input
+    if picture.camera_bits != "rgb565":
+        raise EdgebedError(
+            f"the camera cannot deliver {picture.camera_bits}",
+            where="contract.input.camera_bits",
+            why="224 x 224 pixels of 3 bytes exceed the 128 KB of SRAM",
+            try_="camera_bits rgb565",
+        )
+    if _pairs(contract) > _MOST_PAIRS:
+        raise EdgebedError(
+            f"{_pairs(contract)} pairs of box and class",
+            where="contract.decode",
+            why=f"the firmware ranks at most {_MOST_PAIRS}",
+        )
+    _check_picture(network.wire, picture)
+    wanted = (contract.output_channels, grid.grid_height, grid.grid_width)
+    for number, part in enumerate(network.wire.outputs):
+        if part.shape == wanted:
+            return number, network.program.types[part.name].scale
+    raise EdgebedError(
+        "no output can be decoded",
+        where="contract.decode",
+        why=f"a map of {'x'.join(map(str, wanted))} is needed",
+    )
+
+
+def _check_picture(wire: Wire, picture: ImageInput) -> None:
+    if wire.input_shape != (3, picture.height, picture.width):
+        raise EdgebedError(
+            f"the network reads {'x'.join(map(str, wire.input_shape))}",
+            where="contract.input",
+            why=f"the contract delivers 3x{picture.height}x{picture.width}",
+        )
+    if picture.width > 320 or picture.height > 240 or picture.width % 2:
+        raise EdgebedError(
+            f"a camera picture of {picture.width} x {picture.height} pixels",
+            where="contract.input",
+            why="the display shows 320 x 240, in an even number of columns",
+        )
+
+
+def _seen(picture: ImageInput) -> tuple[int, int]:
+    """Return the part of the sensor that is scaled: all of it, or the largest of the aspect."""
+    width, height = _SENSOR
+    if picture.resize == "stretch":
+        return width, height
+    return (
+        min(width, height * picture.width // picture.height),
+        min(height, width * picture.height // picture.width),
+    )
+
+
+def _writes(name: str, writes: Words, layers: Sequence[str]) -> str:
+    lines = [f"const struct word_write {name}[] = {{"]
+    last = ""
+    for address, value in writes.tolist():
+        where = describe(address, layers)
+        if where != last:
+            lines.append(f"    /* {_ascii(where)} */")
+            last = where
+        lines.append(f"    {{0x{address:08X}, 0x{value:08X}}},")
+    return "\n".join([*lines, "};", ""])
+
+
+def _bias_blocks(image: DeviceImage) -> list[tuple[int, np.ndarray]]:
+    return [(q, values) for q, values in sorted(image.biases.items()) if len(values)]
+
+
+def _biases(image: DeviceImage) -> str:
+    lines = []
+    for quadrant, values in _bias_blocks(image):
+        lines.append(f"static const int8_t biases_{quadrant}[] = {{")
+        lines += _numbers(values.tolist())
+        lines += ["};", ""]
+    lines.append("const struct quadrant_biases network_biases[] = {")
+    for quadrant, values in _bias_blocks(image):
+        lines.append(f"    {{biases_{quadrant}, {len(values)}, {quadrant}}},")
+    if not _bias_blocks(image):
+        lines.append("    {0, 0, 0},")
+    return "\n".join([*lines, "};", ""])
+
+
+def _ports(name: str, found: Iterable[Port]) -> str:
+    lines = [f"const struct port {name}[] = {{"]
+    for port in found:
+        lines.append(f"    {{0x{port.address:08X}, {port.stride}, 0x{port.lanes:X}, {port.full}}},")
+    return "\n".join([*lines, "};", ""])
+
+
+def _outputs(wire: Wire) -> str:
+    tables_ = ["static " + _ports(f"output_{i}", part.ports) for i, part in enumerate(wire.outputs)]
+    lines = ["const struct output network_outputs[] = {"]
+    for i, part in enumerate(wire.outputs):
+        pixels = part.shape[1] * part.shape[2]
+        fields = (len(part.ports), part.shape[0], pixels, int(part.wide))
+        lines.append(f"    {{{_quoted(part.name)}, output_{i}, {', '.join(map(str, fields))}}},")
+    return "\n".join([*tables_, *lines, "};", ""])
+
+
+def _tests(tests: Sequence[TestVector]) -> str:
+    rows = [
+        f"    {{0x{one.seed:08X}, 0x{one.output_crc:08X}, 0x{one.detections_crc:08X}}},"
+        for one in tests
+    ]
+    return "\n".join(["const struct test_vector network_tests[] = {", *rows, "};", ""])
+
+
+def _detector(network: Network, contract: Contract) -> list[str]:
+    _, scale = detector_output(network, contract)
+    integers, table = parameters(scale, contract), tables()
+    names = ", ".join(_quoted(name) for name in contract.classes)
+    colours = ", ".join(f"0x{value:04X}" for value in palette(len(contract.classes)))
+    priors = ", ".join(f"{{{w}, {h}}}" for w, h in integers.priors)
+    return [
+        f"const char *const network_classes[] = {{{names}}};",
+        f"const uint16_t screen_colours[] = {{{colours}}};",
+        f"const int32_t detect_priors[][2] = {{{priors}}};",
+        "",
+        "/* 32768 / (1 + exp(-i / 16)) */",
+        _array("const uint16_t detect_sigmoid[257]", table.sigmoid.tolist()),
+        "/* 32768 exp(-i / 16) */",
+        _array("const uint16_t detect_exponential[257]", table.exponential.tolist()),
+    ]
+
+
+def palette(count: int) -> list[int]:
+    """Return `count` clear colours (RGB565), neighbours far apart in hue."""
+    found = []
+    for i in range(count):
+        hue = (0.36 + i * 0.381966) % 1  # steps of the golden section never come back close
+        red, green, blue = colorsys.hsv_to_rgb(hue, 0.85 if i % 2 else 0.7, 1.0)
+        found.append(round(red * 31) << 11 | round(green * 63) << 5 | round(blue * 31))
+    return found
+
+
+def _array(head: str, values: Sequence[int]) -> str:
+    return "\n".join([f"{head} = {{", *_numbers(values), "};", ""])
+
+
+def _numbers(values: Sequence[int]) -> Iterator[str]:
+    for i in range(0, len(values), 16):
+        yield "    " + ", ".join(map(str, values[i : i + 16])) + ","
+
+
+def _string(name: str, text: str) -> str:
+    lines = [f'    {_quoted(line)[:-1]}\\n"' for line in text.splitlines()]
+    return "\n".join([f"const char {name}[] =", *lines]) + ";\n"
+
+
+def _ascii(text: str) -> str:
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return printable.replace("*/", "* /").replace("??", "?")
+
+
+def _quoted(text: str) -> str:
+    escaped = _ascii(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+_DECLARATIONS = (
+    "extern const struct word_write network_init[], network_config[], network_start[];",
+    "extern const uint32_t network_kernels[];",
+    "extern const struct quadrant_biases network_biases[];",
+    "extern const struct port network_input[];",
+    "extern const struct output network_outputs[];",
+    "extern const struct test_vector network_tests[];",
+    "extern const char network_information[];",
+)
+_DETECTOR_DECLARATIONS = (
+    "extern const char *const network_classes[];",
+    "extern const uint16_t screen_colours[];",
+    "extern const int32_t detect_priors[][2];",
+    "extern const uint16_t detect_sigmoid[257], detect_exponential[257];",
+)
