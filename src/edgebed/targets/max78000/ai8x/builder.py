@@ -16,9 +16,11 @@ from edgebed.program.ops.bit_xor import BitXor
 from edgebed.program.ops.concat import Concat
 from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.ops.conv_transpose2d import ConvTranspose2d
+from edgebed.program.ops.crop import Crop
 from edgebed.program.ops.dense import Dense
 from edgebed.program.ops.identity import Identity
 from edgebed.program.ops.max_pool import MaxPool
+from edgebed.program.ops.reshape import Reshape
 from edgebed.program.ops.slice import Slice
 from edgebed.program.ops.subtract import Subtract
 from edgebed.program.types import Constant, Op, Program, TensorType
@@ -36,7 +38,8 @@ ELEMENTWISE: Mapping[str, type[Op]] = {
 }
 INPUT_TENSOR = "input"
 BIAS_UNIT = 128
-BIAS_BITS = 16
+BIAS_BITS = 32
+VIEWS = (Concat, Crop, Reshape, Slice)
 WEIGHT_WIDTHS = (1, 2, 4, 8)
 ACTIVATION_STEP = 1 / 128
 
@@ -202,9 +205,41 @@ def _viewed(tape: _Tape, layer: Layer, number: int, tensor: str) -> str:
             why=f"`in_channels` says {layer.in_channels}",
             try_="--reshape-inputs, which leaves channels out",
         )
+    if layer.in_crop != (0, 0):
+        tensor = _cropped(tape, layer, number, tensor)
+        _, rows, columns = tape.shape(tensor)
     if layer.in_dim in (None, (rows, columns)):
-        return tensor
-    raise layer.place.fail("reshape")
+        return _one_column(layer, tensor, columns)
+    wanted = layer.in_dim
+    _one_column(layer, tensor, wanted[1])
+    if wanted[0] * wanted[1] != rows * columns:
+        raise layer.place.fail(
+            f"layer {layer.number} gets maps of {rows} x {columns}",
+            why=f"`in_dim` says {wanted[0]} x {wanted[1]}, another number of values",
+        )
+    return tape.add(layer, _op(Reshape, layer, f"reshape{number}", (tensor,), size=wanted))
+
+
+def _one_column(layer: Layer, tensor: str, columns: int) -> str:
+    if layer.op == "conv1d" and columns != 1:
+        raise layer.place.fail(
+            f"layer {layer.number} (conv1d) gets maps of {columns} columns",
+            why="one-dimensional data has one column",
+            try_="`in_dim` with the length",
+        )
+    return tensor
+
+
+def _cropped(tape: _Tape, layer: Layer, number: int, tensor: str) -> str:
+    """Leave out rows at the beginning and end (`in_crop`)."""
+    _, rows, _ = tape.shape(tensor)
+    before, after = layer.in_crop
+    if INPUT in layer.inputs:
+        raise layer.place.fail("`in_crop` of the network's input", try_="a smaller input")
+    if before + after >= rows:
+        raise layer.place.fail(f"`in_crop` leaves none of {rows} rows")
+    suffix = f"crop{number}"
+    return tape.add(layer, _op(Crop, layer, suffix, (tensor,), start=before, stop=rows - after))
 
 
 def _check_processors(tape: _Tape, layer: Layer, tensor: str) -> None:
@@ -261,7 +296,7 @@ def _core(
             f"layer {layer.number} has no convolution and a 32-bit result", try_="output_width: 8"
         )
     own = tape.groups.get(layer.name, [])
-    if own and tape.ops[-1].output == tensor and not isinstance(tape.ops[-1], Concat | Slice):
+    if own and tape.ops[-1].output == tensor and not isinstance(tape.ops[-1], VIEWS):
         tape.rename_last(layer)
         return
     tape.add(layer, Identity(name=layer.name, inputs=(tensor,), output=layer.name))

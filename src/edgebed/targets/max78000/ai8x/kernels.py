@@ -42,7 +42,7 @@ def kernel_of(layer: Layer, weights: Weights, channels: int, dense: bool) -> Arr
         kernel = _sized(values, layer, weights) if values.ndim > 2 else values[:, :, None, None]
         _check_inputs(layer, weights, kernel.shape[1], inner)
     else:
-        kernel = _unfold(_sized(_flat(values), layer, weights), inner, layer, weights)
+        kernel = _unfold(_sized(_flat(values, layer), layer, weights), inner, layer, weights)
     if dense:
         return kernel.reshape(len(kernel), -1)
     if layer.op == "convtranspose2d":
@@ -51,9 +51,10 @@ def kernel_of(layer: Layer, weights: Weights, channels: int, dense: bool) -> Arr
     return kernel
 
 
-def _flat(values: Array) -> Array:
-    """Return flat kernels as 1 x n x kernel; a linear layer (1 x out x in) has 1 x 1 kernels."""
-    if values.ndim == 3 and values.shape[0] == 1 and values.shape[1:] not in ((1, 1), (3, 3)):
+def _flat(values: Array, layer: Layer) -> Array:
+    """Return flat kernels as 1 x n x kernel; linear weights may come as 1 x out x in."""
+    matrix = values.ndim == 3 and len(values) == 1 and values.shape[1:] not in ((1, 1), (3, 3))
+    if layer.op == "linear" or (layer.kernel == (1, 1) and matrix):
         return values.reshape(1, -1, 1, 1)
     return values[None]
 
