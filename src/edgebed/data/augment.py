@@ -49,13 +49,12 @@ class Cache:
     Attributes:
         width: network input width in pixels.
         height: network input height in pixels.
-        factor: cached pixels per network input pixel.
-        views: one per sample; `difficult` boxes are left out.
+        views: one per sample, each showing what the network input shows; `difficult` boxes are
+            left out.
     """
 
     width: int
     height: int
-    factor: float
     views: tuple[View, ...]
 
     @staticmethod
@@ -65,22 +64,21 @@ class Cache:
         factor: float = 1.5,
         progress: Callable[[int], None] | None = None,
     ) -> Cache:
-        """Load and resize every picture as the contract does, only `factor` times as large.
+        """Load and resize every picture as the contract does, but up to `factor` times as large.
 
         Args:
             samples: the split.
             image_input: gives size, resize form and interpolation.
-            factor: above 1 keeps detail for views that enlarge.
+            factor: above 1 keeps detail for views that enlarge; pictures that have less are cached
+                at their own size, but never below the network input's.
             progress: called with the number of pictures done.
         """
-        size = (round(image_input.width * factor), round(image_input.height * factor))
-        larger = replace(image_input, width=size[0], height=size[1])
         views = []
         for number, sample in enumerate(samples, 1):
-            views.append(_cached(sample, larger))
+            views.append(_cached(sample, image_input, factor))
             if progress is not None:
                 progress(number)
-        return Cache(image_input.width, image_input.height, factor, tuple(views))
+        return Cache(image_input.width, image_input.height, tuple(views))
 
     def __len__(self) -> int:
         return len(self.views)
@@ -163,7 +161,8 @@ class Augmentation:
         self, rng: np.random.Generator, cache: Cache, index: int, width: int, height: int
     ) -> View:
         if rng.random() >= self.mosaic:
-            return self._part(rng, cache.views[index], (width, height), self._scales(rng, cache))
+            source = cache.views[index]
+            return self._part(rng, source, (width, height), self._scales(rng, cache, source))
         centre_x = int(width * rng.uniform(0.3, 0.7))
         centre_y = int(height * rng.uniform(0.3, 0.7))
         others = [index, *rng.integers(len(cache), size=3).tolist()]
@@ -175,19 +174,25 @@ class Augmentation:
         picture = np.empty((height, width, 3), np.uint8)
         parts = []
         for (x, y, w, h), other in zip(tiles, rng.permutation(others).tolist(), strict=True):
-            scales = self._scales(rng, cache, mosaic=True)
-            part = self._part(rng, cache.views[other], (w, h), scales)
+            source = cache.views[other]
+            scales = self._scales(rng, cache, source, mosaic=True)
+            part = self._part(rng, source, (w, h), scales)
             picture[y : y + h, x : x + w] = part.picture
             parts.append(part._replace(boxes=part.boxes + np.array([x, y, x, y], np.float32)))
         boxes = np.concatenate([part.boxes for part in parts])
         return View(picture, boxes, np.concatenate([part.labels for part in parts]))
 
-    def _scales(self, rng: np.random.Generator, cache: Cache, mosaic: bool = False) -> Float64:
-        """Return output pixels per cached pixel along x and y."""
+    def _scales(
+        self, rng: np.random.Generator, cache: Cache, source: View, mosaic: bool = False
+    ) -> Float64:
+        """Return output pixels per pixel of `source` along x and y."""
         low, high = self.mosaic_scale if mosaic else self.scale
-        scale = math.exp(rng.uniform(math.log(low), math.log(high))) / cache.factor
+        scale = math.exp(rng.uniform(math.log(low), math.log(high)))
         stretch = self.aspect ** rng.uniform(-0.5, 0.5)
-        return np.array([scale * stretch, scale / stretch])
+        rows, columns = source.picture.shape[:2]
+        return np.array(
+            [scale * stretch * cache.width / columns, scale / stretch * cache.height / rows]
+        )
 
     def _part(
         self, rng: np.random.Generator, source: View, size: tuple[int, int], scales: Float64
@@ -292,7 +297,11 @@ def transposed(view: View) -> View:
     return View(view.picture.transpose(1, 0, 2), view.boxes[:, [1, 0, 3, 2]], view.labels)
 
 
-def _cached(sample: Sample, image_input: ImageInput) -> View:
+def _cached(sample: Sample, network: ImageInput, factor: float) -> View:
+    detail = max(sample.width / network.width, sample.height / network.height, 1.0)
+    factor = min(factor, detail)
+    size = (round(network.width * factor), round(network.height * factor))
+    image_input = replace(network, width=size[0], height=size[1])
     place = geometry(sample.width, sample.height, image_input)
     limit = np.array([image_input.width, image_input.height] * 2, np.float32)
     boxes = np.clip(place.to_input(sample.boxes), 0, limit)

@@ -127,8 +127,15 @@ def parameters(scale: float, contract: Contract) -> FixedParameters:
         contract: decoding and suppression.
 
     Raises:
-        EdgebedError: the scale is outside 2^-48 to 2^14.
+        EdgebedError: the scale is outside 2^-48 to 2^14, or the stretch outside 0 to 3 (beyond,
+            the dividend of step 5 could be negative).
     """
+    if not 0 <= contract.decode.stretch <= 3:
+        raise EdgebedError(
+            f"stretch {contract.decode.stretch:g} is out of range",
+            where="contract.decode.stretch",
+            try_="between 0 and 3",
+        )
     multiplier, shift = _multiplier(scale)
     grid, nms = contract.decode, contract.nms
     return FixedParameters(

@@ -22,9 +22,10 @@ def fitted(network: Network, cache: Cache) -> GridDecode:
     median size of its group, and large enough that the group's largest box can be expressed.
     """
     grid = network.decode
-    sides = [view.boxes[:, 2:] - view.boxes[:, :2] for view in cache.views]
-    scale = np.array([cache.width, cache.height]) * cache.factor
-    sizes = np.concatenate([np.zeros((0, 2)), *sides]) / scale
+    sides = [
+        (view.boxes[:, 2:] - view.boxes[:, :2]) / view.picture.shape[1::-1] for view in cache.views
+    ]
+    sizes = np.concatenate([np.zeros((0, 2)), *sides])
     if not network.fit_priors or len(sizes) < grid.boxes:
         return grid
     groups = np.array_split(sizes[np.argsort(sizes.prod(1), kind="stable")], grid.boxes)

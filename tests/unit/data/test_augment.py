@@ -163,3 +163,8 @@ def test_grey_pictures_stay_grey_under_hue_and_saturation():
     result = change._coloured(np.random.default_rng(1), grey).astype(int)
     assert np.ptp(result, axis=-1).max() <= 2
     assert np.abs(result - grey).max() <= 2
+
+
+def test_small_pictures_are_not_blown_up():
+    views = Cache.of([squares(0, size=64), squares(0, size=200)], ImageInput(64, 64)).views
+    assert [view.picture.shape[0] for view in views] == [64, 96]

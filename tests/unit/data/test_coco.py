@@ -223,3 +223,12 @@ def test_unlisted_name_is_found(root):
 
 def test_boxes_are_float32(three):
     assert read(three).splits["train"][0].boxes.dtype == np.float32
+
+
+def test_names_stay_unique_across_split_folders(root):
+    for split, shade in {"train": 10, "valid": 20, "test": 30}.items():
+        write(root / split / "_annotations.coco.json", content("x"))
+        Image.new("RGB", (40, 30), (shade, 0, 0)).save(root / split / "x.png")
+    data = read(root)
+    assert [part[0].name for part in data.splits.values()] == ["train_x", "val_x", "test_x"]
+    assert [part[0].load()[0, 0, 0] for part in data.splits.values()] == [10, 20, 30]

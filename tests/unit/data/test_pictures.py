@@ -80,3 +80,9 @@ def test_video_without_pyav_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(EdgebedError, match=r"edgebed\[video\]"):
         list(frames(tmp_path / "x.mp4"))
+
+
+def test_sixteen_bit_grey_keeps_its_tones(tmp_path):
+    Image.fromarray(np.array([[0, 0x8000, 0xFFFF]], np.uint16)).save(tmp_path / "x.png")
+    [(_, picture)] = frames(tmp_path / "x.png")
+    assert picture[0, :, 0].tolist() == [0, 0x80, 0xFF]

@@ -9,8 +9,9 @@ width, height in pixels from 0; `iscrowd` becomes `difficult`.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgebed.data.dataset import Dataset
@@ -76,6 +77,7 @@ def read(
         parts = {s: list(file.records(layout.root, s, findings)) for s, file in files.items()}
         names = tuple(dict.fromkeys(n for file in files.values() for n in file.categories.values()))
         _check_disjoint(parts, findings)
+        parts = _named_apart(parts)
     labels = tuple(classes) if classes is not None else names
     samples = {
         split: tuple(s for r in records if (s := to_sample(r, labels, findings)) is not None)
@@ -130,7 +132,7 @@ class _File:
                 (f / name for f in folders if (f / name).is_file()), root / "images" / name
             )
             boxes = tuple(self.boxes.get(entry.integer("id"), ()))
-            yield Record(entry, name.stem, picture, width, height, boxes)
+            yield Record(entry, _flat(name), picture, width, height, boxes)
 
 
 def _from_single(
@@ -146,7 +148,7 @@ def _from_single(
     parts: dict[str, list[Record]] = {split: [] for split in wanted}
     for split, entries in splits.check_overlap(lists, findings).items():
         for entry in entries:
-            record = records.get(entry.name) or records.get(Path(entry.name).stem)
+            record = records.get(entry.name) or records.get(_flat(Path(entry.name)))
             if record is None:
                 findings.add(entry.where, f"{entry.name!r} is not an image of {path}")
             else:
@@ -231,6 +233,20 @@ def _check_disjoint(parts: dict[str, list[Record]], findings: Findings) -> None:
                 )
                 records.remove(record)
             first.setdefault(key, split)
+
+
+def _named_apart(parts: dict[str, list[Record]]) -> dict[str, list[Record]]:
+    """Put the split before names that different pictures of two splits share."""
+    counts = Counter(record.name for records in parts.values() for record in records)
+    return {
+        split: [r if counts[r.name] == 1 else replace(r, name=f"{split}_{r.name}") for r in records]
+        for split, records in parts.items()
+    }
+
+
+def _flat(name: Path) -> str:
+    """Return the path without its ending, as one name."""
+    return "_".join(part for part in name.with_suffix("").parts if part != name.anchor)
 
 
 def _split_file(root: Path, split: str) -> Path | None:

@@ -85,6 +85,9 @@ def find(folder: Path) -> dict[str, list[Path]]:
 
 def _decode(path: Path) -> UInt8:
     with Image.open(path) as image:
+        if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
+            high = np.asarray(image).astype(np.int64) >> 8
+            return np.repeat(np.clip(high, 0, 255).astype(np.uint8)[..., None], 3, -1)
         return np.array(image.convert("RGB"))
 
 
