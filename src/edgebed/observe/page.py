@@ -62,7 +62,8 @@ def _section(section: Section) -> str:
 STYLE: Final = """
 :root{--ink:#17191c;--soft:#5c636e;--line:#e3e6ea;--paper:#fbfbfa;--card:#fff;--accent:#0b6e6e;
 --c0:#0f7b7b;--c1:#d9622b;--c2:#4a63c9;--c3:#b8901b;--c4:#a2418f;--c5:#4d8b31;--c6:#7a6a58;
---c7:#c23a4b}
+--c7:#c23a4b;--p0:#0b8f8c;--p1:#d9622b;--p2:#3f5bd0;--p3:#a67c00;--p4:#a2418f;--p5:#3f8a2a;
+--p6:#7a6a58;--p7:#c23a4b}
 @media (prefers-color-scheme:dark){:root{--ink:#e9ebee;--soft:#98a1ad;--line:#2b3036;
 --paper:#131518;--card:#1a1d21;--accent:#58c4bd;--c0:#4fb9b3;--c1:#f08a55;--c2:#8b9ff5;
 --c3:#dab64c;--c4:#d681c5;--c5:#8cc06d;--c6:#b3a38f;--c7:#ee7583}}
@@ -95,10 +96,12 @@ justify-content:space-between}
 .lcd img{border-radius:2px;image-rendering:pixelated}
 .lcd figcaption{color:#a9b1bb}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:28px}
-.two>div{min-width:0}
+.two>div,.three>div{min-width:0}
+.three{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:24px}
 svg{width:100%;height:auto;display:block;overflow:visible}
 svg .grid{stroke:var(--line)}
 svg text{font:11.5px Inter,ui-sans-serif,system-ui,sans-serif;fill:var(--soft)}
+svg .tag{font-size:10px;font-weight:600;fill:#fff}
 svg .value{fill:var(--ink)}
 svg .band{stroke:var(--ink);stroke-width:1.4;opacity:.55}
 .legend{display:flex;flex-wrap:wrap;gap:4px 16px;margin-top:10px;font-size:12.5px;

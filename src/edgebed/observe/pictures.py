@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from edgebed import files
-from edgebed.observe.svg import colour
+from edgebed.observe.svg import COLOURS
 
 UInt8 = npt.NDArray[np.uint8]
+SHARPNESS: Final = 1.7
+"""Stored pixels per drawn pixel."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,11 @@ def data_uri(content: bytes, kind: str = "png") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def side_by_side(shot: Shot, classes: Sequence[str], *, width: int = 480) -> str:
+def side_by_side(shot: Shot, classes: Sequence[str], *, width: int = 280) -> str:
     """Return ground truth (left) and detections (right) as a figure; the picture is stored once."""
     height = round(shot.picture.shape[0] * width / shot.picture.shape[1])
     scale = width / shot.picture.shape[1]
-    gap = 8
+    gap = 5
     name = "p" + "".join(c if c.isalnum() else "-" for c in shot.name)
     picture = data_uri(_jpeg(shot.picture, width, height), "jpeg")
     return (
@@ -112,7 +115,7 @@ def contact_sheet(frames: Sequence[UInt8], columns: int = 4, gap: int = 8) -> UI
 
 def _jpeg(picture: UInt8, width: int, height: int) -> bytes:
     data = io.BytesIO()
-    size = (width, height)
+    size = (round(width * SHARPNESS), round(height * SHARPNESS))
     Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS).save(data, "JPEG", quality=86)
     return data.getvalue()
 
@@ -125,13 +128,12 @@ def _box(box: Box, name: str, scale: float) -> str:
     x, y = box.x1 * scale, box.y1 * scale
     width, height = (box.x2 - box.x1) * scale, (box.y2 - box.y1) * scale
     text = escape(name if box.score is None else f"{name} {box.score:.2f}")
-    wide = 7 + 6.6 * len(text)
-    top = y - 17 if y >= 17 else y
+    ink = f"var(--p{box.label % COLOURS})"  # on photographs colours do not follow the theme
+    wide = 6 + 5.5 * len(text)
+    top = y - 13 if y >= 13 else y
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="none" '
-        f'stroke="{colour(box.label)}" stroke-width="2.4"/>'
-        f'<rect x="{x - 1.2:.1f}" y="{top:.1f}" width="{wide:.0f}" height="17" '
-        f'fill="{colour(box.label)}"/>'
-        f'<text x="{x + 3:.1f}" y="{top + 12.5:.1f}" style="fill:#fff;font-weight:600">{text}'
-        "</text>"
+        f'stroke="{ink}" stroke-width="1.8"/>'
+        f'<rect x="{x - 0.9:.1f}" y="{top:.1f}" width="{wide:.0f}" height="13" fill="{ink}"/>'
+        f'<text class="tag" x="{x + 2:.1f}" y="{top + 9.8:.1f}">{text}</text>'
     )

@@ -11,6 +11,7 @@ from edgebed.figures import Figure
 from edgebed.observe.page import Section, Tile, page
 from edgebed.observe.pictures import Shot, framed, side_by_side
 from edgebed.observe.svg import (
+    COLOURS,
     Axes,
     Bar,
     Block,
@@ -23,6 +24,7 @@ from edgebed.observe.svg import (
     table,
 )
 from edgebed.targets.contract import Cost, LayerCost
+from edgebed.targets.layout import MemoryMap
 
 TIME_UNITS: Final = ("us", "ms", "s")
 ENERGY_UNITS: Final = ("pJ", "nJ", "uJ", "mJ", "J")
@@ -35,27 +37,6 @@ class Screen:
     name: str
     note: str
     png: bytes
-
-
-@dataclass(frozen=True)
-class MemoryMap:
-    """Which part of a memory belongs to what.
-
-    Attributes:
-        title: the memory.
-        x_label: what runs across (processor, layer).
-        y_label: what runs up (address, byte).
-        x: range across.
-        y: range up.
-        blocks: the parts in use.
-    """
-
-    title: str
-    x_label: str
-    y_label: str
-    x: tuple[float, float]
-    y: tuple[float, float]
-    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -148,7 +129,7 @@ def _accuracy(report: DetectionReport) -> Section | None:
         if metrics.get("curves")
     )
     body = (
-        _scores(report.accuracy) + f'<h3>Precision and recall</h3><div class="two">{curves}</div>'
+        _scores(report.accuracy) + f'<h3>Precision and recall</h3><div class="three">{curves}</div>'
     )
     return Section("Accuracy", body, report.agreement)
 
@@ -181,7 +162,7 @@ def _percent(value: float | None) -> str:
 
 
 def _curves(metrics: Mapping[str, Any], classes: Sequence[str]) -> str:
-    axes = Axes((0, 1), (0, 1), "recall", "precision", width=460, height=280)
+    axes = Axes((0, 1), (0, 1), "recall", "precision", width=380, height=250)
     series = [
         Series(
             f"{name} {_percent(metrics['ap50_per_class'].get(name))}",
@@ -228,10 +209,7 @@ def by_unit(figures: Mapping[str, Figure], units: Sequence[str]) -> Figure | Non
 def _memory(report: DetectionReport) -> Section | None:
     if not report.maps:
         return None
-    drawn = "".join(
-        f"<div><h3>{escape(one.title)}</h3>{blocks(one.blocks, _axes(one))}</div>"
-        for one in report.maps
-    )
+    drawn = "".join(f"<div><h3>{escape(one.title)}</h3>{_map(one)}</div>" for one in report.maps)
     return Section(
         "Where memory goes",
         f'<div class="two">{drawn}</div>',
@@ -239,8 +217,10 @@ def _memory(report: DetectionReport) -> Section | None:
     )
 
 
-def _axes(one: MemoryMap) -> Axes:
-    return Axes(one.x, one.y, one.x_label, one.y_label, width=520, height=320)
+def _map(one: MemoryMap) -> str:
+    parts = [Block(r.name, r.x, r.y, r.layer % COLOURS) for r in one.regions]
+    axes = Axes(one.x, one.y, one.x_label, one.y_label, width=520, height=320)
+    return blocks(parts, axes)
 
 
 def _functions(report: DetectionReport) -> Section | None:

@@ -1,0 +1,221 @@
+"""A compiled folder: the program, its plan, the firmware project and the build that booted.
+
+program.onnx    the exact program
+plan.json       target, digest, device layers, memories, sizes, cost
+firmware/       the project's sources
+firmware.elf    the build
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from edgebed import files
+from edgebed.compile.plan import BuildPlan
+from edgebed.errors import EdgebedError
+from edgebed.events import Finished, Listener, Started, ignore
+from edgebed.figures import Figure
+from edgebed.program import from_onnx, to_onnx
+from edgebed.program.run import run
+from edgebed.program.types import Program
+from edgebed.targets.contract import Cost, Problem, Target
+from edgebed.targets.layout import Layout
+
+FORMAT: Final = 1
+PLAN: Final = "plan.json"
+PROGRAM: Final = "program.onnx"
+SOURCES: Final = "firmware"
+BUILD: Final = "firmware.elf"
+
+
+class DoesNotFitError(EdgebedError):
+    """A program breaks limits of a device; `problems` has every one of them."""
+
+    def __init__(self, program: str, target: str, problems: list[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = len(problems)
+        super().__init__(
+            f"{program} does not fit {target}: {count} problem{'s' if count > 1 else ''}\n"
+            + "\n".join(f"  {problem}" for problem in problems)
+        )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A compiled folder.
+
+    Attributes:
+        folder: where it is.
+        program: what it computes.
+        plan: contents of `plan.json`.
+    """
+
+    folder: Path
+    program: Program
+    plan: Mapping[str, Any]
+
+    @property
+    def target(self) -> str:
+        """Name of the device."""
+        return str(self.plan["target"])
+
+    @property
+    def layout(self) -> Layout:
+        """Device layers and memory maps."""
+        return Layout.from_json(self.plan["layout"])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the build by name; empty when only sources were written."""
+        return dict(self.plan["sizes"])
+
+    @property
+    def totals(self) -> dict[str, Figure]:
+        """Estimated totals by name."""
+        return {name: Figure(**one) for name, one in self.plan["cost"]["total"].items()}
+
+
+def build(
+    program: Program,
+    target: Target,
+    folder: Path,
+    listener: Listener = ignore,
+    *,
+    source: Any = None,
+    only_generate: bool = False,
+) -> Bundle:
+    """Check, plan, write, build, and boot the build on the virtual device.
+
+    Args:
+        program: what to compile.
+        target: for which device.
+        folder: where to; what an earlier call wrote there is replaced.
+        listener: hears the steps.
+        source: what the target plans instead of the program: a project with its own layout.
+        only_generate: stop after writing the sources.
+
+    Raises:
+        DoesNotFitError: the program breaks limits of the device.
+        EdgebedError: a file can't be written, no compiler is there, or the build answers wrongly.
+    """
+    given = program if source is None else source
+    listener(Started("compile", f"{program.name} for {target.name}, into {folder}"))
+    problems = target.check(given)
+    if problems:
+        raise DoesNotFitError(program.name, target.name, problems)
+    plan = target.plan(given)
+    plan.write(folder / SOURCES)
+    to_onnx.save(program, folder / PROGRAM)
+    # The plan marks a folder as compiled, so without a build that booted it is not written.
+    sizes = {} if only_generate else _built(program, target, folder, listener)
+    content = _content(program, plan, target.layout(given), target.cost(given), sizes)
+    files.write_text(folder / PLAN, json.dumps(content, indent=2) + "\n")
+    listener(Finished("compile", _said(folder, sizes)))
+    return Bundle(folder, program, content)
+
+
+def load(path: Path) -> Bundle:
+    """Open a compiled folder, or the one inside a run folder.
+
+    Raises:
+        EdgebedError: it is none, or damaged.
+    """
+    folder = find(path)
+    if folder is None:
+        raise EdgebedError(
+            "is not a compiled folder",
+            where=str(path),
+            why=f"no {PLAN}",
+            try_="edgebed compile MODEL --target NAME --out DIR first",
+        )
+    try:
+        plan = json.loads((folder / PLAN).read_text())
+        known = plan["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EdgebedError(
+            "cannot be read", where=str(folder / PLAN), why=str(error), try_="compile again"
+        ) from error
+    if known != FORMAT:
+        raise EdgebedError(
+            f"has format {known}", where=str(folder / PLAN), try_="compile again with this version"
+        )
+    return Bundle(folder, from_onnx.load(folder / PROGRAM), plan)
+
+
+def find(path: Path) -> Path | None:
+    """Return `path`, or its `device` folder, whichever was compiled; None for neither."""
+    return next((one for one in (path, path / "device") if (one / PLAN).is_file()), None)
+
+
+def _built(program: Program, target: Target, folder: Path, listener: Listener) -> dict[str, int]:
+    listener(Started("compile", "building the firmware"))
+    sizes = dict(target.build(folder / SOURCES))
+    files.write_bytes(folder / BUILD, (folder / SOURCES / BUILD).read_bytes())
+    listener(Started("compile", "booting it on the virtual device, self-test"))
+    _boot(program, target, folder)
+    return sizes
+
+
+def _boot(program: Program, target: Target, folder: Path) -> None:
+    """Run random integers on the device and compare every output with the interpreter.
+
+    Raises:
+        EdgebedError: the device's own self-test fails, or an integer differs.
+    """
+    shape = program.input_type.shape
+    tensor = np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
+    machine = target.machine()
+    try:
+        machine.load(folder)
+        machine.self_test()
+        answered = machine.run(tensor).outputs
+    finally:
+        machine.close()
+    for name, wanted in run(program, tensor).items():
+        if not np.array_equal(answered[name], wanted):
+            raise EdgebedError(
+                f"the build computes other integers in output {name!r}",
+                where=str(folder / BUILD),
+                why="it must equal the program's interpreter",
+                try_="report it with this folder",
+            )
+
+
+def _content(
+    program: Program, plan: BuildPlan, layout: Layout, cost: Cost, sizes: Mapping[str, int]
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "target": plan.target,
+        "program": program.name,
+        "digest": plan.digest,
+        "commands": [list(command) for command in plan.commands],
+        "files": {path: len(data) for path, data in sorted(plan.files.items())},
+        "sizes": dict(sizes),
+        "layout": layout.to_json(),
+        "cost": _cost(cost),
+    }
+
+
+def _cost(cost: Cost) -> dict[str, Any]:
+    layers = [
+        {"name": one.name, "macs": one.macs, "figures": _plain(one.figures)} for one in cost.layers
+    ]
+    return {"total": _plain(cost.total), "layers": layers}
+
+
+def _plain(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    return {name: one.to_json() for name, one in figures.items()}
+
+
+def _said(folder: Path, sizes: Mapping[str, int]) -> str:
+    if not sizes:
+        return f"sources in {folder / SOURCES}"
+    table = ", ".join(f"{name} {size:,} bytes" for name, size in sizes.items())
+    return f"{folder / BUILD} booted and passed its self-test: {table}"
