@@ -82,19 +82,37 @@ class LayerProgram:
 
 def write(accelerator: Any, layer: LayerProgram) -> None:
     """Write registers, kernels, biases and input of `layer` as layer 0, and start."""
+    prepare(accelerator)
+    write_layer(accelerator, layer)
+    write_input(accelerator, layer)
+    start(accelerator, 0x2000 if layer.rounding else 0)
+
+
+def prepare(accelerator: Any, last_layer: int = 0) -> None:
+    """Write what firmware writes before weights."""
     accelerator.write32(0x50000000, 0)
     for q in range(4):
         accelerator.write32(0x50100000 + q * Q, 0x00000008)
-        accelerator.write32(0x50100008 + q * Q, 0)
+        accelerator.write32(0x50100004 + q * Q, 0x40E)
+        accelerator.write32(0x50100008 + q * Q, last_layer)
+
+
+def write_layer(accelerator: Any, layer: LayerProgram, index: int = 0, bias: int = 0) -> None:
+    """Write registers, kernels and biases (from address `bias`) of layer `index`."""
+    for q in range(4):
         for register, value in _registers(layer, q).items():
-            accelerator.write32(0x50100010 + q * Q + register * 0x80, value)
+            if register == 15 and value >> 12 & 1:
+                value |= bias
+            accelerator.write32(0x50100010 + q * Q + register * 0x80 + index * 4, value)
     for address, value in _kernel_writes(layer).items():
         accelerator.write32(address, value)
     for column, value in enumerate(layer.bias):
-        accelerator.write32(0x50108000 + 4 * column, value & 255)
+        accelerator.write32(0x50108000 + 4 * (bias + column), value & 255)
+
+
+def write_input(accelerator: Any, layer: LayerProgram) -> None:
     for address, value in _input_writes(layer).items():
         accelerator.write32(address, value)
-    start(accelerator, 0x2000 if layer.rounding else 0)
 
 
 def start(accelerator: Any, extra: int = 0) -> None:
@@ -126,6 +144,15 @@ def _registers(p: LayerProgram, q: int) -> dict[int, int]:
         post |= 1 << 27 | (p.passes - 1 >> 4) << 18
     post |= (p.activation == 2) << 26 | p.transposed << 28
     lctl = 1 << 5 | 1 << 11 | p.maximum << 8 | (p.window != (1, 1)) << 7
+    counts = [sum(c // 16 == group for c in p.processors) for group in range(4)]
+    if p.passthrough:
+        oned |= (max(counts) - 1) // 4
+        several = len(p.maps) > 1 and p.passes > 1
+        offset = 0x2000 if len(p.processors) > 4 or several else 0x800
+    else:
+        offset = int(p.kernel == (1, 1) and not p.one_dimensional)
+        if q == 0:
+            lctl |= sum(1 << group + 12 for group in (1, 2, 3) if counts[group])
     lctl |= p.big_data << 6 | (p.activation == 1) << 9 | p.wide << 16
     lctl2 = (p.passes - 1 & 15) | (
         p.write_gap if p.passthrough else p.out_passes * (p.write_gap + 1) - 1
@@ -148,6 +175,8 @@ def _registers(p: LayerProgram, q: int) -> dict[int, int]:
         4: p.window[1] - 1,
         5: p.stride - 1,
         6: word,
+        7: offset,
+        8: 0 if p.passthrough else 0x2000,
         9: (4 if p.wide else 1) * (p.write_gap + 1) if p.out_passes > 1 else 0,
         10: p.in_word,
         11: lctl,

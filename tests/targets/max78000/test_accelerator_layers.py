@@ -8,7 +8,18 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from register_program import LayerProgram, expected, filled, read_output, write
+from register_program import (
+    LayerProgram,
+    Map,
+    expected,
+    filled,
+    prepare,
+    read_output,
+    start,
+    write,
+    write_input,
+    write_layer,
+)
 
 from edgebed.targets.max78000 import Accelerator
 from edgebed.targets.max78000.accelerator.arithmetic import Arithmetic, PlainArithmetic
@@ -24,7 +35,7 @@ def check(program: LayerProgram) -> None:
         accelerator = Accelerator(arithmetic=arithmetic)
         write(accelerator, program)
         result = accelerator.run()
-        assert result.finished
+        assert result.finished and accelerator.events == []
         assert result.layers[0].out_shape == shape
         got = read_output(accelerator, program, shape)
         assert got == want, name
@@ -179,3 +190,54 @@ def test_write_gap_leaves_room_for_a_second_operand() -> None:
     accelerator.run()
     assert (accelerator.sram[0, 0x1001:0x1012:2] == 0x55555555).all()
     assert (accelerator.sram[0, 0x1000:0x1012:2] != 0x55555555).any()
+
+
+def chain() -> tuple[LayerProgram, LayerProgram, Map, tuple[int, int, int]]:
+    """Return two layers that follow each other, with what both together should give."""
+    source = random.Random(11)
+    first = filled(LayerProgram(3, 6, 5, 70, pad=1, shift=-2, out_word=0x1FF0), source, bias=True)
+    second = LayerProgram(
+        70, 6, 5, 4, pad=1, shift=-3, window=(2, 2), stride=2, in_word=0x1FF0, out_word=0x100,
+        column_offset=70,
+    )  # fmt: skip
+    second = replace(filled(second, source, bias=True), maps=(expected(first)[0],))
+    return first, second, *expected(second)
+
+
+def test_a_streaming_chain_needs_no_room_between_its_layers() -> None:
+    first, second, want, shape = chain()
+    accelerator = Accelerator()
+    prepare(accelerator, last_layer=1)
+    write_layer(accelerator, first, 0, bias=8)
+    write_layer(accelerator, second, 1, bias=100)
+    # Layer 0 of a stream skips one bias: the words above go one further.
+    accelerator.load_words(0x50108000 + 4 * 9, [value & 255 for value in first.bias])
+    for quadrant in range(4):
+        base = 0x50100010 + quadrant * 0x400000 + 16 * 0x80
+        accelerator.load_words(base, [1, 17])  # STREAM1 of both layers
+    write_input(accelerator, first)
+    start(accelerator, 0x4000)
+    accelerator.write32(0x50100000, 0x4008)
+    before = accelerator.sram[:, 0x1FF0:].copy()
+    start(accelerator, 0x4000)
+    result = accelerator.run()
+    assert read_output(accelerator, second, shape) == want
+    assert (accelerator.sram[:, 0x1FF0:] == before).all()
+    assert result.layers[1].scaled_cycles == (15 * result.layers[1].cycles + 9) // 10
+    assert result.scaled_cycles == sum(layer.scaled_cycles for layer in result.layers) + 1
+
+
+def test_without_streaming_the_same_layers_share_data_memory() -> None:
+    first, second, want, shape = chain()
+    first, second = replace(first, out_word=0x800), replace(second, in_word=0x800)
+    accelerator = Accelerator()
+    prepare(accelerator, last_layer=1)
+    write_layer(accelerator, first, 0)
+    write_layer(accelerator, second, 1, bias=100)
+    write_input(accelerator, first)
+    start(accelerator)
+    result = accelerator.run()
+    assert read_output(accelerator, second, shape) == want
+    inner = accelerator.layer_outputs()[0]
+    assert all(inner[at] == value for at, value in expected(first)[0].items())
+    assert [layer.macs for layer in result.layers] == [30 * 70 * 3 * 9, 6 * 4 * 72 * 9]

@@ -78,7 +78,7 @@ def decode_network(storage: Storage, master: int) -> NetworkRegisters:
     )
 
 
-class _Fields:
+class Fields:
     """The registers of one layer in one place, with errors that name register and value."""
 
     def __init__(self, storage: Storage, network: NetworkRegisters, layer: int) -> None:
@@ -87,12 +87,19 @@ class _Fields:
         self.network, self.layer = network, layer
 
     def word(self, register: Register, quadrant: int | None = None) -> int:
+        """Return a register of one quadrant, the master's when none is given."""
         return int(self.words[self.network.master if quadrant is None else quadrant, register])
 
+    def flag(self, register: Register, bit: int) -> bool:
+        """Return one bit of the master's register."""
+        return bool(self.word(register) >> bit & 1)
+
     def field(self, register: Register, high: int, low: int) -> int:
+        """Return bits high:low of the master's register."""
         return self.word(register) >> low & (1 << high - low + 1) - 1
 
     def wrong(self, register: Register, what: str, legal: str) -> EdgebedError:
+        """Return the error for an illegal register value."""
         return EdgebedError(
             f"{register.name} = {self.word(register):#x}: {what}",
             where=f"layer {self.layer}, register {register.name}",
@@ -119,24 +126,25 @@ def decode_layer(storage: Storage, network: NetworkRegisters, layer: int) -> Lay
     Raises:
         EdgebedError: a field is illegal on this device; names layer, register, value.
     """
-    f = _Fields(storage, network, layer)
+    f = Fields(storage, network, layer)
     f.check_shared()
-    passthrough = bool(f.field(Register.POST, 24, 24))
-    operands = f.field(Register.ONED, 21, 18) + 1 if f.field(Register.ONED, 13, 13) else 1
+    decoded = _decode(f)
+    _check(f, decoded)
+    return decoded
+
+
+def _decode(f: Fields) -> LayerRegisters:
+    passthrough = f.flag(Register.POST, 24)
+    one_dimensional = f.flag(Register.ONED, 12) and not passthrough
+    transposed = f.flag(Register.POST, 28)
+    operands = f.field(Register.ONED, 21, 18) + 1 if f.flag(Register.ONED, 13) else 1
     window = f.field(Register.PRCNT, 3, 0) + 1, f.field(Register.PCCNT, 3, 0) + 1
     kernel = (1, 1) if passthrough else _kernel_size(f)
-    one_dimensional = bool(f.field(Register.ONED, 12, 12)) and not passthrough
-    bits = (8, 1, 2, 4)[f.field(Register.POST, 23, 22)]
-    passes = f.field(Register.LCTL2, 3, 0) + 1
-    flatten = bool(f.field(Register.POST, 27, 27))
-    if flatten:
-        passes += 16 * f.field(Register.POST, 21, 18)
-    transposed = bool(f.field(Register.POST, 28, 28))
+    bits, passes = (8, 1, 2, 4)[f.field(Register.POST, 23, 22)], _passes(f)
     rows, pad_rows = _size(f, Register.RCNT, transposed)
     columns, pad_columns = _size(f, Register.CCNT, transposed)
-    magnitude = f.field(Register.POST, 16, 13)
-    decoded = LayerRegisters(
-        index=layer,
+    return LayerRegisters(
+        index=f.layer,
         rows=rows,
         columns=columns,
         pad_rows=pad_rows,
@@ -146,15 +154,15 @@ def decode_layer(storage: Storage, network: NetworkRegisters, layer: int) -> Lay
         one_dimensional=one_dimensional,
         window=window,
         stride=f.field(Register.STRIDE, 3, 0) + 1,
-        maximum=bool(f.field(Register.LCTL, 8, 8)),
-        # Upstream's simulator has no rounding in one-dimensional pooling.
-        rounding=network.rounding and not one_dimensional,
+        maximum=f.flag(Register.LCTL, 8),
+        # The vendor's simulator has no rounding in one-dimensional pooling.
+        rounding=f.network.rounding and not one_dimensional,
         operands=operands,
         function=f.field(Register.ONED, 15, 14),
-        pool_last=operands > 1 and window != (1, 1) and not f.field(Register.ONED, 16, 16),
+        pool_last=operands > 1 and window != (1, 1) and not f.flag(Register.ONED, 16),
         passthrough=passthrough,
         transposed=transposed,
-        flatten=flatten,
+        flatten=f.flag(Register.POST, 27),
         passes=passes,
         processors=_processors(f, passthrough),
         read_base=f.field(Register.RPTR_BASE, 12, 0),
@@ -162,23 +170,32 @@ def decode_layer(storage: Storage, network: NetworkRegisters, layer: int) -> Lay
         pass_offset=f.field(Register.WPTR_CHOFFS, 12, 0),
         skip=f.field(Register.LCTL2, 7, 4),
         columns_per_pass=f.field(Register.LCTL2, 16, 8) // bits + 1,
-        big_data=bool(f.field(Register.LCTL, 6, 6)),
-        wide=bool(f.field(Register.LCTL, 16, 16)),
+        big_data=f.flag(Register.LCTL, 6),
+        wide=f.flag(Register.LCTL, 16),
         activation=f.field(Register.LCTL, 9, 9) or 2 * f.field(Register.POST, 26, 26),
-        shift=-magnitude if f.field(Register.POST, 17, 17) else magnitude,
+        shift=_shift(f),
         bits=bits,
         weight_start=f.field(Register.MCNT, 31, 16),
         weight_offset=f.field(Register.ONED, 7, 4),
         out_channels=0 if passthrough else _out_channels(f, bits, passes),
         bias=None if passthrough else _bias(f),
-        streaming=network.streaming and (layer == 0 or f.word(Register.STREAM1) != 0),
+        streaming=f.network.streaming and (f.layer == 0 or f.word(Register.STREAM1) != 0),
         time_slots=f.field(Register.ONED, 3, 0) + 1,
     )
-    _check(f, decoded)
-    return decoded
 
 
-def _size(f: _Fields, register: Register, transposed: bool) -> tuple[int, int]:
+def _passes(f: Fields) -> int:
+    """Return the input passes; beyond 16 (flatten) POST holds the upper bits."""
+    high = f.field(Register.POST, 21, 18) if f.flag(Register.POST, 27) else 0
+    return 16 * high + f.field(Register.LCTL2, 3, 0) + 1
+
+
+def _shift(f: Fields) -> int:
+    magnitude = f.field(Register.POST, 16, 13)
+    return -magnitude if f.flag(Register.POST, 17) else magnitude
+
+
+def _size(f: Fields, register: Register, transposed: bool) -> tuple[int, int]:
     pad = f.field(register, 17, 16)
     size = f.field(register, 9, 0) + 1 - 2 * pad
     if size < 1 or pad > 2:
@@ -188,7 +205,7 @@ def _size(f: _Fields, register: Register, transposed: bool) -> tuple[int, int]:
     return (size // 2 if transposed else size), pad
 
 
-def _kernel_size(f: _Fields) -> tuple[int, int]:
+def _kernel_size(f: Fields) -> tuple[int, int]:
     length = f.field(Register.ONED, 11, 8)
     if f.field(Register.ONED, 12, 12):
         if not 1 <= length <= 9:
@@ -199,7 +216,7 @@ def _kernel_size(f: _Fields) -> tuple[int, int]:
     return (1, 1) if length else (3, 3)
 
 
-def _processors(f: _Fields, passthrough: bool) -> tuple[int, ...]:
+def _processors(f: Fields, passthrough: bool) -> tuple[int, ...]:
     enabled: list[int] = []
     for quadrant in f.network.quadrants:
         word = f.word(Register.ENA, quadrant)
@@ -215,12 +232,12 @@ def _processors(f: _Fields, passthrough: bool) -> tuple[int, ...]:
     return tuple(enabled)
 
 
-def _write_bases(f: _Fields) -> tuple[tuple[int, int], ...]:
+def _write_bases(f: Fields) -> tuple[tuple[int, int], ...]:
     words = (f.word(Register.WPTR_BASE, q) for q in range(QUADRANTS))
     return tuple((word & 0x1FFF, word >> 13 & 15) for word in words)
 
 
-def _out_channels(f: _Fields, bits: int, passes: int) -> int:
+def _out_channels(f: Fields, bits: int, passes: int) -> int:
     span = f.field(Register.MCNT, 15, 0) - f.field(Register.MCNT, 31, 16)
     kernels = span // bits + 1
     if span < 0 or span % bits or kernels % passes:
@@ -232,14 +249,14 @@ def _out_channels(f: _Fields, bits: int, passes: int) -> int:
     return kernels // passes
 
 
-def _bias(f: _Fields) -> tuple[int, int] | None:
+def _bias(f: Fields) -> tuple[int, int] | None:
     owners = [q for q in f.network.quadrants if f.word(Register.POST, q) >> 12 & 1]
     if len(owners) > 1:
         raise f.wrong(Register.POST, f"bias enabled in quadrants {owners}", "bit 12 in one only")
     return (owners[0], f.word(Register.POST, owners[0]) & 0xFFF) if owners else None
 
 
-def _check(f: _Fields, layer: LayerRegisters) -> None:
+def _check(f: Fields, layer: LayerRegisters) -> None:
     """Raise on combinations the device does not have (specification 2.6, 2.16)."""
     if f.field(Register.POST, 31, 29):
         raise f.wrong(Register.POST, "bits 31:29 are set", "0, they exist on the MAX78002 only")

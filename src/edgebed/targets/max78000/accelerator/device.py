@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgebed.errors import EdgebedError
+from edgebed.targets.max78000.accelerator.advice import layer_advice, network_advice
 from edgebed.targets.max78000.accelerator.arithmetic import (
     Arithmetic,
     Int8,
     Memory,
     Output,
-    Source,
 )
 from edgebed.targets.max78000.accelerator.decode import decode_layer, decode_network
 from edgebed.targets.max78000.accelerator.fast import best_arithmetic
+from edgebed.targets.max78000.accelerator.inputs import (
+    Fifos,
+    fifo_source,
+    frame_words,
+    gather_chw,
+)
 from edgebed.targets.max78000.accelerator.layers import (
     Layer,
     gathered_channels,
@@ -30,7 +34,6 @@ from edgebed.targets.max78000.accelerator.memory import (
     CTL_DONE,
     CTL_ENABLE,
     CTL_MEXPRESS,
-    FIFOS,
     INSTANCES,
     SRAM_WORDS,
     Place,
@@ -40,46 +43,8 @@ from edgebed.targets.max78000.accelerator.memory import (
     decode_address,
 )
 from edgebed.targets.max78000.accelerator.registers import NetworkRegisters
+from edgebed.targets.max78000.accelerator.results import RunResult, layer_run
 from edgebed.targets.max78000.cycles import STARTUP_CYCLES
-
-
-@dataclass(frozen=True)
-class LayerRun:
-    """One layer of a run.
-
-    Attributes:
-        index: layer number.
-        out_shape: channels, rows, columns of its result (channels with gaps and dummies).
-        macs: multiply-accumulates.
-        cycles: estimated cycles at the CNN clock, the law as it stands.
-        scaled_cycles: the vendor tool's figure, 1.5 times as much for streaming layers.
-    """
-
-    index: int
-    out_shape: tuple[int, int, int]
-    macs: int
-    cycles: int
-    scaled_cycles: int
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What `Accelerator.run` did.
-
-    Attributes:
-        finished: the network ran to its end; False while it waits for FIFO words or a start.
-        cycles: estimated CNN cycles, 0 when not finished.
-        layers: one entry for each layer that ran.
-    """
-
-    finished: bool
-    cycles: int = 0
-    layers: tuple[LayerRun, ...] = ()
-
-    @property
-    def scaled_cycles(self) -> int:
-        """The vendor tool's figure, with streaming layers counted one and a half times."""
-        return sum(layer.scaled_cycles for layer in self.layers) + STARTUP_CYCLES * self.finished
 
 
 class Accelerator:
@@ -109,7 +74,7 @@ class Accelerator:
         self.started = False
         self._arithmetic = arithmetic or best_arithmetic()
         self._fifo_depth = fifo_depth
-        self._fifos = [array("I") for _ in range(FIFOS)]
+        self._fifos = Fifos()
         self._master = 0
         self._prepared: tuple[object, tuple[Layer, ...]] | None = None
         self._scratch: dict[int, Memory] = {}
@@ -209,19 +174,13 @@ class Accelerator:
 
     def push_fifo(self, i: int, words: Iterable[int] | Words) -> None:
         """Append words to FIFO `i` (0..3), as firmware does through its data register."""
-        if not 0 <= i < FIFOS:
-            raise EdgebedError(f"there is no FIFO {i}", where="accelerator", why="legal: 0 to 3")
-        if isinstance(words, np.ndarray):
-            self._fifos[i].frombytes(words.astype(np.uint32).tobytes())
-        else:
-            self._fifos[i].extend(int(word) & 0xFFFFFFFF for word in words)
-        waiting = self.fifo_level(i)
+        waiting = self._fifos.push(i, words)
         if self._fifo_depth is not None and waiting > self._fifo_depth:
             self.events.append(f"FIFO {i} overflows: {waiting} words, depth {self._fifo_depth}")
 
     def fifo_level(self, i: int) -> int:
         """Return the number of words waiting in FIFO `i`."""
-        return len(self._fifos[i])
+        return self._fifos.level(i)
 
     # Running
 
@@ -261,7 +220,7 @@ class Accelerator:
         self.started = False
         if raise_done:
             self.signal_done()
-        runs = tuple(_layer_run(layer) for layer in layers)
+        runs = tuple(layer_run(layer) for layer in layers)
         return RunResult(True, sum(run.cycles for run in runs) + STARTUP_CYCLES, runs)
 
     def signal_done(self) -> None:
@@ -310,14 +269,23 @@ class Accelerator:
         """Decode once per configuration; a change of registers, kernels or biases decodes anew."""
         key = (self.storage.changes, network)
         if self._prepared is None or self._prepared[0] != key:
-            layers = tuple(
-                prepare_layer(
-                    self.storage, decode_layer(self.storage, network, index), self._arithmetic
-                )
-                for index in range(network.first, network.last + 1)
-            )
+            indices = range(network.first, network.last + 1)
+            decoded = [decode_layer(self.storage, network, index) for index in indices]
+            layers = tuple(prepare_layer(self.storage, r, self._arithmetic) for r in decoded)
             self._prepared, self._scratch = (key, layers), {}
+            self._advise(network, layers)
         return self._prepared[1]
+
+    def _advise(self, network: NetworkRegisters, layers: tuple[Layer, ...]) -> None:
+        """Note settings that this model does not need and the chip does."""
+        notes = list(network_advice(self.storage, network))
+        for layer in layers:
+            notes += layer_advice(self.storage, network, layer.registers)
+        if network.fifos and network.frame_words != (words := frame_words(layers[0])):
+            notes.append(
+                f"layer {network.first}: IFRM is {network.frame_words}, a frame has {words} words"
+            )
+        self.events += [note for note in notes if note not in self.events]
 
     def _run_layer(self, network: NetworkRegisters, layer: Layer, next_: Layer | None) -> None:
         r = layer.registers
@@ -333,13 +301,13 @@ class Accelerator:
     def _read(self, network: NetworkRegisters, layer: Layer) -> Int8:
         r, memory, source = layer.registers, self._sram_memory(), layer.source
         if r.index == network.first and network.fifos:
-            source = _from_fifo(network, layer)
-            memory = self._fifo_memory(network)
+            source = fifo_source(network, layer)
+            memory = self._fifos.take_frame(network, frame_words(layer))
         elif r.index in self._scratch:
             memory = self._scratch[r.index]
         if not r.big_data:
             return self._arithmetic.gather(memory, source)
-        return _gather_chw(memory, source, gathered_channels(r))
+        return gather_chw(memory, source, gathered_channels(r))
 
     def _sram_memory(self) -> Memory:
         return Memory(self.sram.reshape(-1), SRAM_WORDS, 1, SRAM_WORDS - 1)
@@ -360,15 +328,6 @@ class Accelerator:
             self._scratch[next_.registers.index] = Memory(data, 1, INSTANCES, -1)
         return self._scratch[next_.registers.index]
 
-    def _fifo_memory(self, network: NetworkRegisters) -> Memory:
-        """Take one frame from every enabled FIFO; FIFO i feeds instance 4 i."""
-        count = network.frame_words
-        data = np.zeros((FIFOS, count), np.uint32)
-        for i in network.fifos:
-            data[i] = self._fifos[i][:count]
-            del self._fifos[i][:count]
-        return Memory(data.reshape(-1), count, 1, -1)
-
 
 def _aligned(address: int) -> Place:
     if address % 4:
@@ -376,39 +335,3 @@ def _aligned(address: int) -> Place:
             f"32-bit access to {address:#010x}", where="accelerator", why="not a multiple of 4"
         )
     return decode_address(address)
-
-
-def _from_fifo(network: NetworkRegisters, layer: Layer) -> Source:
-    """Return the source of a layer whose instance 4 i is FIFO i."""
-    source = layer.source
-    if not {4 * i for i in network.fifos}.issuperset(source.instances):
-        raise EdgebedError(
-            f"processors {layer.registers.processors} with FIFOs {network.fifos} enabled",
-            where=f"layer {layer.registers.index}, register ENA",
-            why="legal: FIFO i feeds processors 16 i to 16 i + 3 and must be enabled",
-        )
-    per_word = 4 if layer.registers.big_data else 1
-    words = -(-source.pixels // per_word) * source.passes * source.operands
-    if words != network.frame_words:
-        raise EdgebedError(
-            f"IFRM = {network.frame_words}",
-            where=f"layer {layer.registers.index}, register IFRM",
-            why=f"legal: {words}, the words of one frame per FIFO",
-        )
-    return replace(source, base=0, instances=tuple(i // 4 for i in source.instances))
-
-
-def _gather_chw(memory: Memory, source: Source, channels: int) -> Int8:
-    """Return int8 [1, pixels, channels] of CHW data: four pixels per word, one channel each."""
-    words = np.arange(-(-source.pixels // 4)) + source.base
-    data = memory.data[memory.at(np.array(source.instances)[:, None], words)]
-    maps = data.view(np.int8)[:, : source.pixels]
-    out = np.zeros((1, source.pixels, channels), np.int8)
-    out[0, :, : len(maps)] = maps.T
-    return out
-
-
-def _layer_run(layer: Layer) -> LayerRun:
-    shape = (len(layer.channels), *layer.registers.out_size)
-    cycles = layer.cycles
-    return LayerRun(layer.registers.index, shape, layer.macs, cycles.unscaled, cycles.scaled)
