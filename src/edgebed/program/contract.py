@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edgebed.errors import EdgebedError, did_you_mean
 
@@ -120,7 +120,7 @@ class Contract:
         """Read what `to_json` wrote.
 
         Raises:
-            EdgebedError: a field is unknown or missing.
+            EdgebedError: a field is unknown or missing, or its value is not one it can have.
         """
         top = _checked(Contract, data, "contract")
         decode = _checked(GridDecode, top["decode"], "contract.decode")
@@ -141,4 +141,18 @@ def _checked(kind: type, data: Mapping[str, Any], where: str) -> dict[str, Any]:
     missing = sorted(known - set(data))
     if missing:
         raise EdgebedError(f"field {missing[0]!r} is missing", where=where)
+    for key, hint in get_type_hints(kind).items():
+        _check_value(data[key], hint, f"{where}.{key}")
     return dict(data)
+
+
+def _check_value(value: Any, hint: Any, where: str) -> None:
+    """Refuse a word that is none of the choices, or something else than the number expected."""
+    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    if choices and value not in choices:
+        raise EdgebedError(
+            f"{value!r} is not possible", where=where, try_=did_you_mean(str(value), choices)
+        )
+    numbers = {int: (int,), float: (int, float)}.get(hint)
+    if numbers and (isinstance(value, bool) or not isinstance(value, numbers)):
+        raise EdgebedError(f"{value!r} is not a number of type {hint.__name__}", where=where)
