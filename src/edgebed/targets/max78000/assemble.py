@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgebed.program.ops.avg_pool import AvgPool
-from edgebed.program.ops.concat import Concat
 from edgebed.program.types import Program
 from edgebed.targets.max78000.biases import pack_biases
 from edgebed.targets.max78000.image import DeviceImage, TensorLayout, Writes
@@ -24,6 +23,7 @@ from edgebed.targets.max78000.layouts import layouts_of
 from edgebed.targets.max78000.locations import Location, joined
 from edgebed.targets.max78000.registers import layer_registers
 from edgebed.targets.max78000.resolve import Resolved
+from edgebed.targets.max78000.views import locate, parts_of
 
 POWER_CONTROL = 0x50001000
 CONTROL = 0x50100000
@@ -142,13 +142,12 @@ def _inputs(program: Program, resolved: Resolved, *, fifo: bool) -> tuple[Tensor
 
 
 def _output(program: Program, resolved: Resolved, name: str) -> tuple[TensorLayout, ...]:
-    writer = program.writer(name)
-    if not isinstance(writer, Concat):
-        return layouts_of(name, resolved.tensors[name], program.types[name].shape)
-    parts = [resolved.tensors[part] for part in writer.inputs]
-    if len({(p.stride, p.wide) for p in parts}) == 1:
-        return layouts_of(name, joined(parts, name), program.types[name].shape)
-    return _side_by_side(program, name, writer.inputs, parts)
+    parts = parts_of(program, name)
+    where = [locate(program, part, resolved.tensors.get) for part in parts]
+    found = [place for place in where if place is not None]
+    if len({(place.stride, place.wide) for place in found}) == 1:
+        return layouts_of(name, joined(found, name), program.types[name].shape)
+    return _side_by_side(program, name, parts, found)
 
 
 def _side_by_side(

@@ -20,7 +20,7 @@ from edgebed.targets.max78000.layers import (
     passes_of,
     per_pass,
 )
-from edgebed.targets.max78000.resolve import concatenations, device_inputs, flat_parts
+from edgebed.targets.max78000.views import device_inputs, parts_of, stored
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,7 @@ class _Want:
 def plan_buffers(program: Program, layers: Sequence[Layer]) -> Plan:
     """Return buffers and copies for all layers."""
     given = device_inputs(program)
-    concats = concatenations(program)
-    wants = [want for layer in layers for want in _wants(program, concats, layer)]
+    wants = [want for layer in layers for want in _wants(program, layer)]
     homes = _homes(layers, [want for want in wants if want.tensor not in given])
     slots = {layer.output: _natural(layer.output, layer.out_shape[0]) for layer in layers}
     slots |= {tensor: want.slot for tensor, want in homes.items()}
@@ -109,10 +108,11 @@ def _home(wants: Sequence[_Want]) -> _Want | None:
     return next((want for want in special if want.shareable), None)
 
 
-def _wants(
-    program: Program, concats: Mapping[str, tuple[str, ...]], layer: Layer
-) -> Iterator[_Want]:
-    operands = [flat_parts(concats, source) for source in layer.sources]
+def _wants(program: Program, layer: Layer) -> Iterator[_Want]:
+    operands = [
+        tuple(stored(program, part)[0] for part in parts_of(program, source))
+        for source in layer.sources
+    ]
     natural = len(operands) == 1 and len(operands[0]) == 1
     for number, tensors in enumerate(operands):
         channels = [program.types[tensor].shape[0] for tensor in tensors]

@@ -7,7 +7,7 @@ operands, concatenated parts and several passes need no rules of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgebed.errors import EdgebedError
 from edgebed.targets.max78000.layers import (
@@ -45,6 +45,16 @@ class Location:
         return Location(
             self.processors[start:stop], self.words[start:stop], self.stride, self.wide, self.chw
         )
+
+    def below(self, pixels: int) -> Location:
+        """Return the location without its first pixels."""
+        words = tuple(word + pixels * self.stride for word in self.words)
+        return replace(self, words=words)
+
+    def moved(self, words: int) -> Location:
+        """Return the location some words later."""
+        later = tuple(word + words for word in self.words)
+        return Location(self.processors, later, self.stride, self.wide, self.chw)
 
 
 def joined(parts: Sequence[Location], where: str) -> Location:

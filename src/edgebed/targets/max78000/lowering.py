@@ -18,19 +18,17 @@ from edgebed.program.ops.add import Add
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.bit_or import BitOr
 from edgebed.program.ops.bit_xor import BitXor
-from edgebed.program.ops.concat import Concat
 from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.ops.conv_transpose2d import ConvTranspose2d
 from edgebed.program.ops.dense import Dense
 from edgebed.program.ops.identity import Identity
 from edgebed.program.ops.max_pool import MaxPool
-from edgebed.program.ops.slice import Slice
-from edgebed.program.ops.space_to_depth import SpaceToDepth
 from edgebed.program.ops.subtract import Subtract
 from edgebed.program.types import Op, Program
 from edgebed.targets.max78000.dilation import spaced
 from edgebed.targets.max78000.hints import LayerHint
 from edgebed.targets.max78000.layers import PROCESSORS, Combine, Layer
+from edgebed.targets.max78000.views import VIEWS
 
 Weighted = Conv2d | ConvTranspose2d | Dense
 Pool = MaxPool | AvgPool
@@ -42,7 +40,6 @@ COMBINES: dict[type[Op], Combine] = {
     BitOr: "bit_or",
     BitXor: "bit_xor",
 }
-VIEWS = (Concat, Slice, SpaceToDepth)
 BIAS_UNIT = 128
 Int8 = npt.NDArray[np.int8]
 
@@ -137,6 +134,8 @@ def _joined(program: Program, op: Op) -> tuple[Op, ...]:
 def _before(program: Program, op: Op, tensor: str, narrow: bool) -> tuple[Op, ...]:
     writer = _only_read_by(program, tensor)
     if isinstance(writer, POOLS):
+        if narrow and program.types[writer.inputs[0]].shape[2] > 1:
+            return ()  # conv1d pools along one column only
         inner = () if narrow else _combined(program, writer.inputs[0], alone=False)
         return (*inner, writer)
     if type(writer) in COMBINES and not narrow and _single_pass(program, tensor):

@@ -32,8 +32,8 @@ from edgebed.targets.max78000.memory import (
     place_offsets,
     place_windows,
 )
-from edgebed.targets.max78000.resolve import device_inputs
 from edgebed.targets.max78000.stream_registers import ring_words
+from edgebed.targets.max78000.views import device_inputs, parts_of, shift_of, stored
 
 LONGEST_STREAM = 8
 FIFO_CHANNELS = 16
@@ -181,7 +181,7 @@ class _Sketch:
         for index, layer in enumerate(self.layers):
             for slot, tensor in self.reads(layer):
                 early = -1 if tensor in self.given else self.step(index)
-                pixels = layer.in_shape[1] * layer.in_shape[2]
+                pixels = self._shift(layer) + layer.in_shape[1] * layer.in_shape[2]
                 self._add(found, slot, pixels * slot.stride, early, self.step(index))
             slot = self.plan.slots[layer.output]
             pixels = layer.skipped + layer.out_shape[1] * layer.out_shape[2]
@@ -202,17 +202,16 @@ class _Sketch:
         """Return the tensor at a position, for inputs; the buffer's name for all others."""
         slot = self.plan.reads[position]
         layer = next(layer for layer in self.layers if layer.name == position[0])
-        source = layer.sources[position[1]]
-        parts = self._parts(source)
-        return parts[position[2]] if parts[position[2]] in self.given else slot.buffer
-
-    def _parts(self, source: str) -> tuple[str, ...]:
-        from edgebed.targets.max78000.resolve import concatenations, flat_parts
-
-        return flat_parts(concatenations(self.program), source)
+        part = parts_of(self.program, layer.sources[position[1]])[position[2]]
+        tensor, _ = stored(self.program, part)
+        return tensor if tensor in self.given else slot.buffer
 
     def _is_output(self, tensor: str) -> bool:
-        return any(tensor in self._parts(output) for output in self.program.outputs)
+        return any(
+            tensor == stored(self.program, part)[0]
+            for output in self.program.outputs
+            for part in parts_of(self.program, output)
+        )
 
     def _add(self, found: dict[str, Buffer], slot: Slot, words: int, first: int, last: int) -> None:
         lanes = frozenset(range(slot.lane, slot.lane + slot.width))
@@ -319,7 +318,7 @@ class _Sketch:
                     output_processors=packed_map(mask)
                     if layer.passthrough
                     else _mask(range(slot.lane, slot.lane + slot.width), starts[slot.buffer]),
-                    in_offset=4 * words[source.buffer],
+                    in_offset=4 * (words[source.buffer] + self._shift(layer) * source.stride),
                     out_offset=4 * (words[slot.buffer] + slot.word + skipped),
                     write_gap=slot.step - 1,
                     streaming=layer.streaming,
@@ -328,6 +327,13 @@ class _Sketch:
             )
         provided = self._provided(starts, words)
         return Decision(self.layers, tuple(hints), self.plan.copies, provided, self.stream > 0)
+
+    def _shift(self, layer: Layer) -> int:
+        """Return the pixels that a crop of the first operand leaves out at its start."""
+        if layer.sources[0] not in self.program.types:
+            return 0
+        part = parts_of(self.program, layer.sources[0])[0]
+        return shift_of(self.program, stored(self.program, part)[1])
 
     def _provided(
         self, starts: Mapping[str, int], words: Mapping[str, int]

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgebed.errors import EdgebedError
-from edgebed.program.ops.concat import Concat
-from edgebed.program.ops.slice import Slice
-from edgebed.program.ops.space_to_depth import SpaceToDepth
 from edgebed.program.types import Program
 from edgebed.targets.max78000.hints import LayerHint
 from edgebed.targets.max78000.layers import (
@@ -27,6 +24,7 @@ from edgebed.targets.max78000.locations import (
     read_sites,
     result_location,
 )
+from edgebed.targets.max78000.views import device_inputs, locate, parts_of, shift_of, stored
 
 
 @dataclass(frozen=True)
@@ -54,31 +52,7 @@ class Resolved:
     tensors: Mapping[str, Location]
 
 
-def device_inputs(program: Program) -> dict[str, tuple[str, int]]:
-    """Return (device input tensor, first channel) of each tensor that the CPU provides."""
-    known = {name: (name, 0) for name in program.inputs}
-    for op in program.ops:
-        if isinstance(op, SpaceToDepth) and op.inputs[0] in program.inputs:
-            known[op.output] = (op.output, 0)
-        if isinstance(op, Slice) and op.inputs[0] in known:
-            tensor, channel = known[op.inputs[0]]
-            known[op.output] = (tensor, channel + op.start)
-    return known
-
-
 Position = tuple[str, int, int]
-
-
-def concatenations(program: Program) -> dict[str, tuple[str, ...]]:
-    """Return the parts of every concatenated tensor."""
-    return {op.output: op.inputs for op in program.ops if isinstance(op, Concat)}
-
-
-def flat_parts(concats: Mapping[str, tuple[str, ...]], tensor: str) -> tuple[str, ...]:
-    """Return the tensors that a possibly nested concatenation consists of."""
-    if tensor not in concats:
-        return (tensor,)
-    return tuple(leaf for part in concats[tensor] for leaf in flat_parts(concats, part))
 
 
 def resolve(
@@ -120,7 +94,6 @@ class _Work:
         self.program, self.layers, self.hints = program, layers, hints
         self.copies, self.provided = copies, provided
         self.given = device_inputs(program)
-        self.concats = concatenations(program)
         self.chain: list[Placed] = []
         self.inputs: list[Input] = []
         self.tensors: dict[str, Location] = {}
@@ -152,26 +125,29 @@ class _Work:
         return min(known.words) if known is not None else 0
 
     def _known(self, tensor: str) -> Location | None:
-        parts = [self.tensors.get(part) for part in flat_parts(self.concats, tensor)]
+        parts = [locate(self.program, p, self.tensors.get) for p in parts_of(self.program, tensor)]
         found = [part for part in parts if part is not None]
         return joined(found, tensor) if len(found) == len(parts) else None
 
     def _source(self, index: int, operand: int, tensor: str, base: int) -> Location:
-        parts = flat_parts(self.concats, tensor)
+        parts = parts_of(self.program, tensor)
         positions = [(self.layers[index].name, operand, part) for part in range(len(parts))]
         found = [self._part(index, p, t, base) for p, t in zip(positions, parts, strict=True)]
         return joined(found, tensor)
 
-    def _part(self, index: int, position: Position, tensor: str, base: int) -> Location:
-        known = self.tensors.get(self.copies.get(position, tensor))
+    def _part(self, index: int, position: Position, part: str, base: int) -> Location:
+        tensor, _ = stored(self.program, part)
+        copied = self.copies.get(position, tensor)
+        known = locate(self.program, part, lambda _: self.tensors.get(copied))
         if tensor in self.given:
             if position in self.provided:
-                return self._provide(tensor, self.provided[position])
-            if known is None or not self._readable(index, known, base):
-                return self._provide(tensor, self._expected(index, position, tensor, base))
+                self._provide(tensor, self.provided[position])
+            elif known is None or not self._readable(index, known, base):
+                self._provide(tensor, self._expected(index, position, part, base))
+            known = locate(self.program, part, self.tensors.get)
         if known is None:
             raise EdgebedError(
-                f"reads {tensor!r}, which no device layer before it writes",
+                f"reads {part!r}, which no device layer before it writes",
                 where=self.layers[index].name,
             )
         return known
@@ -184,19 +160,20 @@ class _Work:
             return False
         return True
 
-    def _expected(self, index: int, position: Position, tensor: str, base: int) -> Location:
+    def _expected(self, index: int, position: Position, part: str, base: int) -> Location:
         layer, hint = self.layers[index], self.hints[index]
+        tensor, views = stored(self.program, part)
         channels = self.program.types[tensor].shape[0]
-        return input_location(
+        where = input_location(
             channels, hint.processors, base, position[1], layer.operands, chw=hint.big_data
         )
+        return where.moved(-shift_of(self.program, views) * where.stride)
 
-    def _provide(self, tensor: str, where: Location) -> Location:
+    def _provide(self, tensor: str, where: Location) -> None:
         name, channel = self.given[tensor]
-        if not any(piece == Input(name, channel, where) for piece in self.inputs):
+        if Input(name, channel, where) not in self.inputs:
             self.inputs.append(Input(name, channel, where))
         self.tensors[tensor] = where
-        return where
 
     def _results(self, index: int) -> int:
         layer, hint = self.layers[index], self.hints[index]
@@ -214,15 +191,18 @@ class _Work:
     def _reader_lanes(self, later: int, tensor: str, lanes: int) -> int | None:
         enabled = processors_in(self.hints[later].processors)
         for source in self.layers[later].sources:
-            if source == tensor:
+            parts = [stored(self.program, part)[0] for part in parts_of(self.program, source)]
+            if parts == [tensor]:
                 return sum(1 << p for p in enabled[:lanes])
-            if tensor in flat_parts(self.concats, source):
-                return sum(1 << p for p in self._lanes(source, tensor, enabled))
+            if tensor in parts:
+                return sum(1 << p for p in self._lanes(parts, tensor, enabled))
         return None
 
-    def _lanes(self, concat: str, tensor: str, enabled: tuple[int, ...]) -> tuple[int, ...]:
+    def _lanes(
+        self, parts: Sequence[str], tensor: str, enabled: tuple[int, ...]
+    ) -> tuple[int, ...]:
         first = 0
-        for part in flat_parts(self.concats, concat):
+        for part in parts:
             lanes = per_pass(self.program.types[part].shape[0])
             if part == tensor:
                 return enabled[first : first + lanes] or enabled[:lanes]
