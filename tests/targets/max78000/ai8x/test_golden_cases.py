@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
+from ai8x_cases import config_of, every_case, every_checkpoint, read_case
 
 from edgebed.program.run import trace
-from edgebed.targets.max78000.ai8x import parse_flags, read_project
-from edgebed.targets.max78000.hints import Project
 
 
-def read_case(case: Path, weights: str = "weights_int.npz") -> Project:
-    flags = parse_flags(json.loads((case / "meta.json").read_text())["case"]["args"])
-    flags.pop("sample-input", None)  # a path inside the generator's repository
-    return read_project(case / "network.yaml", case / weights, flags)
-
-
-def cases(root: Path) -> list[Path]:
-    return sorted(path.parent for path in (root / "max78000").glob("*/network.yaml"))
-
-
-def config_of(case: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((case / "meta.json").read_text())["config"]
-    return config
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "case" not in metafunc.fixturenames:
-        return
-    import os
-
-    root = Path(__file__).parents[4] / os.environ.get("EDGEBED_CASES", "../shared/cases")
-    found = cases(root.resolve())
-    absent = pytest.param(None, marks=pytest.mark.skip(reason="no golden cases here"))
-    metafunc.parametrize("case", found or [absent], ids=lambda case: getattr(case, "name", "-"))
-
-
+@every_case
 def test_layers_equal_the_expected_ones(case: Path) -> None:
     project = read_case(case)
     results = dict(trace(project.program, np.load(case / "sample_input.npy")))
@@ -54,6 +25,7 @@ def test_layers_equal_the_expected_ones(case: Path) -> None:
         )
 
 
+@every_case
 def test_placement_is_the_resolved_one(case: Path) -> None:
     project, config = read_case(case), config_of(case)
     for number, hint in enumerate(project.layers):
@@ -68,6 +40,7 @@ def test_placement_is_the_resolved_one(case: Path) -> None:
     assert project.options.avg_pool_rounding == config["avg_pool_rounding"]
 
 
+@every_case
 def test_sizes_are_the_resolved_ones(case: Path) -> None:
     project, config = read_case(case), config_of(case)
     types = project.program.types
@@ -79,3 +52,10 @@ def test_sizes_are_the_resolved_ones(case: Path) -> None:
         assert types[hint.name].shape == (channels, *config["output_dim"][number])
         wide = config["output_width"][number] == 32
         assert types[hint.name].dtype == ("int32" if wide else "int8")
+
+
+@every_checkpoint
+def test_a_checkpoint_gives_the_same_project_as_its_integer_weights(case: Path) -> None:
+    from_checkpoint, plain = read_case(case, "checkpoint.pth.tar"), read_case(case)
+    assert from_checkpoint.program == plain.program
+    assert from_checkpoint.layers == plain.layers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,22 +13,19 @@ from edgebed.program.ops.add import Add
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.bit_or import BitOr
 from edgebed.program.ops.bit_xor import BitXor
-from edgebed.program.ops.concat import Concat
 from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.ops.conv_transpose2d import ConvTranspose2d
-from edgebed.program.ops.crop import Crop
 from edgebed.program.ops.dense import Dense
 from edgebed.program.ops.identity import Identity
 from edgebed.program.ops.max_pool import MaxPool
-from edgebed.program.ops.reshape import Reshape
-from edgebed.program.ops.slice import Slice
 from edgebed.program.ops.subtract import Subtract
 from edgebed.program.types import Constant, Op, Program, TensorType
+from edgebed.targets.max78000.ai8x.front import VIEWS, check_processors, operands_of
 from edgebed.targets.max78000.ai8x.kernels import check_range, kernel_of
-from edgebed.targets.max78000.ai8x.network import INPUT, Layer, Network
+from edgebed.targets.max78000.ai8x.network import Layer, Network
 from edgebed.targets.max78000.ai8x.settings import LayerSettings, Shape
+from edgebed.targets.max78000.ai8x.tape import INPUT_TENSOR, Tape, make_op
 from edgebed.targets.max78000.ai8x.weights import Weights
-from edgebed.targets.max78000.layers import passes_of, per_pass
 
 ELEMENTWISE: Mapping[str, type[Op]] = {
     "add": Add,
@@ -36,10 +33,8 @@ ELEMENTWISE: Mapping[str, type[Op]] = {
     "bit_or": BitOr,
     "bit_xor": BitXor,
 }
-INPUT_TENSOR = "input"
 BIAS_UNIT = 128
 BIAS_BITS = 32
-VIEWS = (Concat, Crop, Reshape, Slice)
 WEIGHT_WIDTHS = (1, 2, 4, 8)
 ACTIVATION_STEP = 1 / 128
 
@@ -55,35 +50,6 @@ class Choices:
 
     averages: Rounding = "truncate"
     drop_channels: bool = False
-
-
-@dataclass
-class _Tape:
-    """The program so far; `groups` holds the op names of each layer."""
-
-    types: dict[str, TensorType]
-    ops: list[Op] = field(default_factory=list)
-    constants: dict[str, Constant] = field(default_factory=dict)
-    groups: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, layer: Layer, op: Op) -> str:
-        """Append an op and return its output."""
-        kinds = [self.types[name] for name in op.inputs]
-        self.types[op.output] = op.infer(kinds, self.constants)
-        self.ops.append(op)
-        self.groups.setdefault(layer.name, []).append(op.name)
-        return op.output
-
-    def shape(self, tensor: str) -> Shape:
-        return self.types[tensor].shape
-
-    def rename_last(self, layer: Layer) -> None:
-        """Give the last op and its result the layer's name."""
-        old = self.ops.pop()
-        fields = {**old.__dict__, "name": layer.name, "output": layer.name}
-        self.types[layer.name] = self.types.pop(old.output)
-        self.ops.append(type(old)(**fields))
-        self.groups[layer.name][-1] = layer.name
 
 
 def build_program(
@@ -105,12 +71,14 @@ def build_program(
     Raises:
         EdgebedError: the layers do not fit together, or the weights do not fit the layers.
     """
-    tape = _Tape({INPUT_TENSOR: TensorType(shape, "int8", ACTIVATION_STEP)})
+    tape = Tape({INPUT_TENSOR: TensorType(shape, "int8", ACTIVATION_STEP)})
+    tape.offsets[INPUT_TENSOR] = network.layers[0].in_offset or 0
     for layer in network.layers:
-        tensors = _front(tape, layer, choices)
-        _check_processors(tape, layer, tensors[0])
+        tensors = operands_of(tape, layer, drop_channels=choices.drop_channels)
+        check_processors(tape, layer, tensors[0])
         tensor = _combined(tape, layer, tensors, _averages(layer, choices))
         _core(tape, layer, tensor, weights, settings)
+        tape.offsets[layer.name] = layer.out_offset
     program = Program(
         name=network.arch,
         inputs={INPUT_TENSOR: tape.types[INPUT_TENSOR]},
@@ -133,128 +101,7 @@ def _averages(layer: Layer, choices: Choices) -> Rounding:
     return "truncate" if layer.op == "conv1d" else choices.averages
 
 
-def _front(tape: _Tape, layer: Layer, choices: Choices) -> list[str]:
-    """Return the tensor of each operand: joined, split and viewed as the layer reads it."""
-    sources = [INPUT_TENSOR if n == INPUT else f"layer{n:02d}" for n in layer.inputs]
-    wide = [name for name in sources if tape.types[name].dtype != "int8"]
-    if wide:
-        raise layer.place.fail(
-            f"layer {layer.number} reads the 32-bit result of {wide[0]}",
-            try_="output_width: 8 in that layer",
-        )
-    operands = _operands(tape, layer, sources)
-    if choices.drop_channels:
-        operands = [_dropped(tape, layer, n, tensor) for n, tensor in enumerate(operands)]
-    return [_viewed(tape, layer, n, tensor) for n, tensor in enumerate(operands)]
-
-
-def _operands(tape: _Tape, layer: Layer, sources: Sequence[str]) -> list[str]:
-    shapes = {tape.shape(name)[1:] for name in sources}
-    if len(shapes) > 1:
-        sizes = ", ".join(f"{name} {tape.shape(name)}" for name in sources)
-        raise layer.place.fail(f"layer {layer.number} reads maps of different sizes", why=sizes)
-    channels = {tape.shape(name)[0] for name in sources}
-    if len(sources) == layer.operands and len(channels) == 1:
-        return list(sources)
-    whole = sources[0]
-    if len(sources) > 1:
-        whole = tape.add(layer, _op(Concat, layer, "concat", tuple(sources)))
-    if layer.operands == 1:
-        return [whole]
-    count = tape.shape(whole)[0]
-    if count % layer.operands:
-        raise layer.place.fail(
-            f"layer {layer.number} has {layer.operands} operands in {count} channels",
-            why=f"{count} is not a multiple of {layer.operands}",
-        )
-    size = count // layer.operands
-    return [
-        tape.add(
-            layer,
-            _op(Slice, layer, f"operand{n}", (whole,), start=n * size, stop=(n + 1) * size),
-        )
-        for n in range(layer.operands)
-    ]
-
-
-def _op(kind: type[Op], layer: Layer, suffix: str, inputs: tuple[str, ...], **fields: Any) -> Any:
-    name = f"{layer.name}.{suffix}"
-    return kind(name=name, inputs=inputs, output=name, **fields)
-
-
-def _dropped(tape: _Tape, layer: Layer, number: int, tensor: str) -> str:
-    """Leave out the channels that the layer does not read (`--reshape-inputs`)."""
-    channels = tape.shape(tensor)[0]
-    start = layer.in_channel_skip
-    wanted = layer.in_channels or min(layer.processors.bit_count(), channels - start)
-    if wanted == channels:
-        return tensor
-    if start + wanted > channels:
-        raise layer.place.fail(
-            f"layer {layer.number} reads channels {start}:{start + wanted} of {channels}"
-        )
-    suffix = f"channels{number}"
-    return tape.add(layer, _op(Slice, layer, suffix, (tensor,), start=start, stop=start + wanted))
-
-
-def _viewed(tape: _Tape, layer: Layer, number: int, tensor: str) -> str:
-    channels, rows, columns = tape.shape(tensor)
-    if layer.in_channels not in (None, channels) and not layer.flatten:
-        raise layer.place.fail(
-            f"layer {layer.number} gets {channels} channels",
-            why=f"`in_channels` says {layer.in_channels}",
-            try_="--reshape-inputs, which leaves channels out",
-        )
-    if layer.in_crop != (0, 0):
-        tensor = _cropped(tape, layer, number, tensor)
-        _, rows, columns = tape.shape(tensor)
-    if layer.in_dim in (None, (rows, columns)):
-        return _one_column(layer, tensor, columns)
-    wanted = layer.in_dim
-    _one_column(layer, tensor, wanted[1])
-    if wanted[0] * wanted[1] != rows * columns:
-        raise layer.place.fail(
-            f"layer {layer.number} gets maps of {rows} x {columns}",
-            why=f"`in_dim` says {wanted[0]} x {wanted[1]}, another number of values",
-        )
-    return tape.add(layer, _op(Reshape, layer, f"reshape{number}", (tensor,), size=wanted))
-
-
-def _one_column(layer: Layer, tensor: str, columns: int) -> str:
-    if layer.op == "conv1d" and columns != 1:
-        raise layer.place.fail(
-            f"layer {layer.number} (conv1d) gets maps of {columns} columns",
-            why="one-dimensional data has one column",
-            try_="`in_dim` with the length",
-        )
-    return tensor
-
-
-def _cropped(tape: _Tape, layer: Layer, number: int, tensor: str) -> str:
-    """Leave out rows at the beginning and end (`in_crop`)."""
-    _, rows, _ = tape.shape(tensor)
-    before, after = layer.in_crop
-    if INPUT in layer.inputs:
-        raise layer.place.fail("`in_crop` of the network's input", try_="a smaller input")
-    if before + after >= rows:
-        raise layer.place.fail(f"`in_crop` leaves none of {rows} rows")
-    suffix = f"crop{number}"
-    return tape.add(layer, _op(Crop, layer, suffix, (tensor,), start=before, stop=rows - after))
-
-
-def _check_processors(tape: _Tape, layer: Layer, tensor: str) -> None:
-    """Refuse a map with another number of processors than the layer has channels in a pass."""
-    channels = tape.shape(tensor)[0]
-    needed, found = per_pass(channels), layer.processors.bit_count()
-    if found != needed:
-        passes = passes_of(channels)
-        raise layer.place.fail(
-            f"layer {layer.number} enables {found} processors",
-            why=f"{channels} channels in {passes} pass{'es' if passes > 1 else ''} need {needed}",
-        )
-
-
-def _combined(tape: _Tape, layer: Layer, tensors: Sequence[str], averages: Rounding) -> str:
+def _combined(tape: Tape, layer: Layer, tensors: Sequence[str], averages: Rounding) -> str:
     """Append pooling and the element-wise operation in their order."""
     if layer.eltwise is None:
         return _pooled(tape, layer, tensors[0], "pool", averages)
@@ -263,11 +110,11 @@ def _combined(tape: _Tape, layer: Layer, tensors: Sequence[str], averages: Round
             _pooled(tape, layer, tensor, f"pool{n}", averages) for n, tensor in enumerate(tensors)
         ]
     kind = ELEMENTWISE[layer.eltwise]
-    result = tape.add(layer, _op(kind, layer, kind.kind, tuple(tensors)))
+    result = tape.add(layer, make_op(kind, layer, kind.kind, tuple(tensors)))
     return result if layer.pool_first else _pooled(tape, layer, result, "pool", averages)
 
 
-def _pooled(tape: _Tape, layer: Layer, tensor: str, suffix: str, averages: Rounding) -> str:
+def _pooled(tape: Tape, layer: Layer, tensor: str, suffix: str, averages: Rounding) -> str:
     _, _, columns = tape.shape(tensor)
     kernel, stride = layer.pool, layer.pool_stride
     if columns == 1:
@@ -276,12 +123,14 @@ def _pooled(tape: _Tape, layer: Layer, tensor: str, suffix: str, averages: Round
         return tensor
     fields: dict[str, Any] = {"kernel": kernel, "stride": stride}
     if layer.pool_average and kernel != (1, 1):
-        return tape.add(layer, _op(AvgPool, layer, suffix, (tensor,), rounding=averages, **fields))
-    return tape.add(layer, _op(MaxPool, layer, suffix, (tensor,), **fields))
+        return tape.add(
+            layer, make_op(AvgPool, layer, suffix, (tensor,), rounding=averages, **fields)
+        )
+    return tape.add(layer, make_op(MaxPool, layer, suffix, (tensor,), **fields))
 
 
 def _core(
-    tape: _Tape,
+    tape: Tape,
     layer: Layer,
     tensor: str,
     weights: Mapping[int, Weights],
@@ -314,7 +163,7 @@ def _weights_of(layer: Layer, weights: Mapping[int, Weights]) -> Weights:
 
 
 def _weighted(
-    tape: _Tape, layer: Layer, tensor: str, weights: Weights, settings: LayerSettings
+    tape: Tape, layer: Layer, tensor: str, weights: Weights, settings: LayerSettings
 ) -> None:
     channels, rows, columns = tape.shape(tensor)
     dense = layer.flatten or (layer.op == "linear" and rows * columns == 1)
@@ -352,7 +201,7 @@ def quantisation(layer: Layer, weights: Weights, settings: LayerSettings) -> tup
     return bits, 8 - bits if known_shift is None else known_shift
 
 
-def _bias(tape: _Tape, layer: Layer, weights: Weights, count: int, step: float) -> str | None:
+def _bias(tape: Tape, layer: Layer, weights: Weights, count: int, step: float) -> str | None:
     if weights.bias is None:
         return None
     if weights.bias.shape != (count,):
