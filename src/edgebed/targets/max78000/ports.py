@@ -2,13 +2,13 @@
 
 A tensor goes in groups: one pixel with all its channels or, where the accelerator reads channel by
 channel, four consecutive pixels of every channel. Each group consists of the same words, one a
-port. The wire order of a tensor is: group by group, port by port, byte lane by byte lane.
+port. The wire order of a tensor is: group by group, channel by channel, pixel by pixel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,14 @@ class Port:
     Attributes:
         address: of the first group's word, or of a FIFO.
         stride: bytes to the next group's word; 0 for a FIFO.
+        start: position of its first element in the group, in wire order.
         lanes: bit i: byte i carries an element (wide: the word at address + 4 i does).
         full: bit of the FIFO status register to wait for; 0 for memory.
     """
 
     address: int
     stride: int
+    start: int
     lanes: int
     full: int
 
@@ -109,20 +111,30 @@ def ports(layout: TensorLayout) -> Ports:
     )
 
 
-def side_by_side(layouts: Sequence[TensorLayout]) -> tuple[Ports, ...]:
-    """Return the parts of one input tensor, which share their groups.
+def side_by_side(layouts: Sequence[TensorLayout], channels: int) -> Ports:
+    """Return the words of an input tensor of `channels` whose parts share their groups.
+
+    A channel may go to several places.
 
     Raises:
         EdgebedError: the parts differ in size or form, or belong to several tensors.
     """
-    parts = tuple(ports(layout) for layout in sorted(layouts, key=lambda one: one.channel))
-    if len({(part.name, part.shape[1:], part.group) for part in parts}) != 1:
+    parts = [ports(layout) for layout in layouts]
+    first = parts[0]
+    if any(
+        (p.name, p.shape[1:], p.group) != (first.name, first.shape[1:], first.group) for p in parts
+    ):
         raise EdgebedError(
             "the inputs cannot be loaded together",
             where="input",
             why="firmware loads one tensor whose parts have the same height, width and form",
         )
-    return parts
+    words = [
+        replace(port, start=port.start + part.channel * part.group)
+        for part in parts
+        for port in part.ports
+    ]
+    return replace(first, shape=(channels, *first.shape[1:]), channel=0, ports=tuple(words))
 
 
 def _by_channel(layout: TensorLayout) -> list[Port]:
@@ -131,34 +143,37 @@ def _by_channel(layout: TensorLayout) -> list[Port]:
     for channel in range(layout.shape[0]):
         processor = layout.processors[channel]
         if fifo:
-            found.append(_fifo(processor, 0xF))
+            found.append(_fifo(processor, 4 * channel, 0xF))
         else:
-            found.append(Port(instance_address(processor // 4) + 4 * layout.base, 4, 0xF, 0))
+            address = instance_address(processor // 4) + 4 * layout.base
+            found.append(Port(address, 4, 4 * channel, 0xF, 0))
     return found
 
 
 def _by_pixel(layout: TensorLayout) -> list[Port]:
     found = []
     per_pass = len(layout.processors)
+    start = 0
     for number in range(layout.passes):
-        used = layout.processors[: layout.shape[0] - number * per_pass]
+        used = layout.processors[: max(layout.shape[0] - number * per_pass, 0)]
         for instance, lanes in _words(used):
             if layout.form == "fifo_hwc":
-                found.append(_fifo(instance * 4, lanes))
+                found.append(_fifo(instance * 4, start, lanes))
             else:
-                found.append(_memory(layout, number, instance, lanes))
+                found.append(_memory(layout, number, instance, start, lanes))
+            start += lanes.bit_count()
     return found
 
 
-def _memory(layout: TensorLayout, number: int, instance: int, lanes: int) -> Port:
+def _memory(layout: TensorLayout, number: int, instance: int, start: int, lanes: int) -> Port:
     step = 4 * layout.step * (4 if layout.wide else 1)
     address = instance_address(instance) + 4 * layout.base + number * step
-    return Port(address, layout.passes * step, lanes, 0)
+    return Port(address, layout.passes * step, start, lanes, 0)
 
 
-def _fifo(processor: int, lanes: int) -> Port:
+def _fifo(processor: int, start: int, lanes: int) -> Port:
     number = processor // 16
-    return Port(FIFO_DATA + 4 * number, 0, lanes, 1 << number)
+    return Port(FIFO_DATA + 4 * number, 0, start, lanes, 1 << number)
 
 
 def _words(processors: Sequence[int]) -> list[tuple[int, int]]:

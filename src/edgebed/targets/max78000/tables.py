@@ -81,7 +81,7 @@ def network_c(network: Network) -> str:
         _writes("network_config", image.config, layers),
         _writes("network_start", image.start, layers),
         _biases(image),
-        _ports("network_input", (p for part in network.wire.inputs for p in part.ports)),
+        _ports("network_input", network.wire.inputs.ports),
         _outputs(network.wire),
         _tests(network.tests),
         _string("network_information", information(network)),
@@ -148,7 +148,8 @@ def _defines(network: Network) -> dict[str, object]:
         "NETWORK_CONFIG_WRITES": f"{len(image.config)}U",
         "NETWORK_START_WRITES": f"{len(image.start)}U",
         "NETWORK_BIAS_BLOCKS": f"{len(_bias_blocks(image))}U",
-        "NETWORK_INPUT_PORTS": f"{sum(len(part.ports) for part in wire.inputs)}U",
+        "NETWORK_INPUT_PORTS": f"{len(wire.inputs.ports)}U",
+        "NETWORK_GROUP_BYTES": f"{wire.inputs.shape[0] * wire.inputs.group}U",
         "NETWORK_INPUT_BYTES": f"{wire.input_bytes}U",
         "NETWORK_OUTPUTS": f"{len(wire.outputs)}U",
         "NETWORK_OUTPUT_BYTES": f"{wire.output_bytes}U",
@@ -173,7 +174,7 @@ def _detector_defines(network: Network, contract: Contract) -> dict[str, object]
         "CAMERA_SEEN_HEIGHT": seen[1],
         "SCREEN_SCALE": max(1, min(_LCD[0] // picture.width, _LCD[1] // picture.height)),
         "PREPARE_FOLD": network.wire.fold,
-        "PREPARE_GROUP": network.wire.inputs[0].group,
+        "PREPARE_GROUP": network.wire.inputs.group,
         "PREPARE_RED": f"{0 if picture.channels == 'rgb' else 2} /* channel of red */",
         "DETECT_OUTPUT": output,
         "DETECT_COLUMNS": grid.grid_width,
@@ -289,7 +290,8 @@ def _biases(image: DeviceImage) -> str:
 def _ports(name: str, found: Iterable[Port]) -> str:
     lines = [f"const struct port {name}[] = {{"]
     for port in found:
-        lines.append(f"    {{0x{port.address:08X}, {port.stride}, 0x{port.lanes:X}, {port.full}}},")
+        numbers = f"{port.stride}, {port.start}, 0x{port.lanes:X}, {port.full}"
+        lines.append(f"    {{0x{port.address:08X}, {numbers}}},")
     return "\n".join([*lines, "};", ""])
 
 

@@ -141,21 +141,21 @@ class Wire:
     Attributes:
         input_shape: of the program's input, C x H x W.
         fold: block of the space_to_depth that loading does; 1 without.
-        inputs: parts of the (folded) input.
+        inputs: the words of the (folded) input.
         outputs: parts of the outputs.
         output_shapes: C x H x W by output name.
     """
 
     input_shape: tuple[int, int, int]
     fold: int
-    inputs: tuple[Ports, ...]
+    inputs: Ports
     outputs: tuple[Ports, ...]
     output_shapes: Mapping[str, tuple[int, int, int]]
 
     @property
     def input_bytes(self) -> int:
         """Bytes of an input tensor on the wire."""
-        return sum(part.wire_bytes for part in self.inputs)
+        return self.inputs.wire_bytes
 
     @property
     def output_bytes(self) -> int:
@@ -166,20 +166,11 @@ class Wire:
         """Return an input tensor (int8, C x H x W) in wire order."""
         if tensor.shape != self.input_shape:
             raise EdgebedError(f"input of shape {tensor.shape}", why=f"need {self.input_shape}")
-        folded = _fold(tensor, self.fold)
-        parts = [
-            part.to_wire(folded[part.channel : part.channel + part.shape[0]])
-            for part in self.inputs
-        ]
-        return np.concatenate(parts, 1).tobytes()
+        return self.inputs.to_wire(_fold(tensor, self.fold)).tobytes()
 
     def unpack_input(self, data: bytes) -> Array:
         """Return wire bytes as the input tensor; undoes `pack_input`, padding is dropped."""
-        table = np.frombuffer(data, np.uint8).reshape(self.inputs[0].groups, -1)
-        widths = np.cumsum([part.wire_bytes // part.groups for part in self.inputs])[:-1]
-        columns = np.split(table, widths, 1)
-        parts = [part.from_wire(one) for part, one in zip(self.inputs, columns, strict=True)]
-        return _unfold(np.concatenate(parts), self.fold)
+        return _unfold(self.inputs.from_wire(np.frombuffer(data, np.uint8)), self.fold)
 
     def pack_outputs(self, outputs: Mapping[str, Array]) -> bytes:
         """Return all outputs (C x H x W by name) in wire order."""
@@ -215,12 +206,11 @@ def wire(program: Program, image: DeviceImage) -> Wire:
     Raises:
         EdgebedError: the program has several inputs, or the image loads something else.
     """
-    shape = program.input_type.shape
-    inputs = side_by_side(image.inputs)
+    name = image.inputs[0].name
     return Wire(
-        shape,
-        _loaded_fold(program, inputs[0].name),
-        inputs,
+        program.input_type.shape,
+        _loaded_fold(program, name),
+        side_by_side(image.inputs, program.types[name].shape[0]),
         tuple(ports(layout) for layout in image.outputs),
         {name: program.types[name].shape for name in program.outputs},
     )

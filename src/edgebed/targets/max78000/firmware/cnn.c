@@ -10,9 +10,8 @@ static volatile int done;
 static volatile uint32_t done_at;
 static uint32_t started_at;
 
-static struct {
-    uint32_t group, port, lane, word;
-} input_at;
+static uint8_t input_bytes[NETWORK_GROUP_BYTES] __attribute__((aligned(4)));
+static uint32_t input_count, input_group;
 
 void cnn_handler(void);
 
@@ -125,26 +124,45 @@ uint32_t cnn_cycles(void)
     return done_at - started_at;
 }
 
-void cnn_input_begin(void)
+/* Hands one word to the accelerator: into data memory, or into a FIFO once it has room. */
+static inline void put_word(const struct port *port, uint32_t group, uint32_t word)
 {
-    input_at.group = input_at.port = input_at.lane = input_at.word = 0;
+    if (NETWORK_FIFO)
+        while (CNN_FIFO_STATUS & port->full)
+            ;
+    REG32(port->address + group * port->stride) = word;
 }
 
-/* Gathers bytes into the words of the input ports, group by group. */
+void cnn_input_group(const uint8_t *bytes, uint32_t group)
+{
+    for (const struct port *port = network_input; port < network_input + NETWORK_INPUT_PORTS;
+         port++) {
+        const uint8_t *from = bytes + port->start;
+        uint32_t word = 0;
+        if (port->lanes == 0xF) {
+            word = from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 |
+                   (uint32_t)from[3] << 24;
+        } else {
+            for (uint32_t lane = 0; lane < 4; lane++)
+                if (port->lanes >> lane & 1)
+                    word |= (uint32_t)*from++ << 8 * lane;
+        }
+        put_word(port, group, word);
+    }
+}
+
+void cnn_input_begin(void)
+{
+    input_count = input_group = 0;
+}
+
 void cnn_input_byte(uint8_t byte)
 {
-    const struct port *port = &network_input[input_at.port];
-    while (!(port->lanes >> input_at.lane & 1))
-        input_at.lane++;
-    input_at.word |= (uint32_t)byte << 8 * input_at.lane++;
-    if (port->lanes >> input_at.lane)
+    input_bytes[input_count++] = byte;
+    if (input_count < NETWORK_GROUP_BYTES)
         return;
-    cnn_input_word(port, input_at.group, input_at.word);
-    input_at.word = input_at.lane = 0;
-    if (++input_at.port == NETWORK_INPUT_PORTS) {
-        input_at.port = 0;
-        input_at.group++;
-    }
+    cnn_input_group(input_bytes, input_group++);
+    input_count = 0;
 }
 
 /* Reads all channels of one pixel of an output. */

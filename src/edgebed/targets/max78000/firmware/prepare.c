@@ -3,8 +3,8 @@
 #include "prepare.h"
 
 #include "cnn.h"
+#include "network.h"
 
-#define GROUP_BYTES (3 * PREPARE_FOLD * PREPARE_FOLD * PREPARE_GROUP)
 #define MAP_WIDTH (CAMERA_WIDTH / PREPARE_FOLD)
 #define MAP_PIXELS (MAP_WIDTH * (CAMERA_HEIGHT / PREPARE_FOLD))
 
@@ -27,32 +27,14 @@ static inline void fold(const uint8_t *corner, uint8_t *to)
             expand(corner + 2 * dx, to);
 }
 
-static inline void send(const uint8_t *bytes, uint32_t group)
-{
-    for (uint32_t i = 0; i < NETWORK_INPUT_PORTS; i++) {
-        const struct port *port = &network_input[i];
-        uint32_t word = 0;
-        if (port->lanes == 0xF) {
-            word = bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-                   (uint32_t)bytes[3] << 24;
-            bytes += 4;
-        } else {
-            for (uint32_t lane = 0; lane < 4; lane++)
-                if (port->lanes >> lane & 1)
-                    word |= (uint32_t)*bytes++ << 8 * lane;
-        }
-        cnn_input_word(port, group, word);
-    }
-}
-
 void prepare(const uint8_t *frame)
 {
-    static uint8_t bytes[GROUP_BYTES] __attribute__((aligned(4)));
+    static uint8_t bytes[NETWORK_GROUP_BYTES] __attribute__((aligned(4)));
     uint32_t column = 0, member = 0, group = 0;
     for (uint32_t pixel = 0; pixel < MAP_PIXELS; pixel++) {
         fold(frame + 2 * PREPARE_FOLD * column, bytes + member);
         if (++member == PREPARE_GROUP || pixel == MAP_PIXELS - 1) {
-            send(bytes, group++);
+            cnn_input_group(bytes, group++);
             member = 0;
         }
         if (++column == MAP_WIDTH) {

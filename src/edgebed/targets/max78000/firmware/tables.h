@@ -14,6 +14,7 @@ struct word_write {
 struct port {
     uint32_t address; /* of the first group's word; a FIFO's data register */
     uint16_t stride;  /* bytes from one group to the next; 0 for a FIFO */
+    uint16_t start;   /* position of its first element in the group */
     uint8_t lanes;    /* bit i: byte i of the word carries an element */
     uint8_t full;     /* the bit of the FIFO status that says "wait"; 0 for memory */
 };
