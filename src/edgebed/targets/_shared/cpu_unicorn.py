@@ -1,0 +1,197 @@
+"""The Cortex-M4F core on unicorn: the only file that imports it (GPLv2, the optional extra `emu`).
+
+Unicorn 2.1 executes instructions and knows nothing of interrupts, time or faults. What it does
+give is enough to build them: every trap ends `run` with its reason, a branch to an EXC_RETURN
+value in handler mode is one of them, and C functions may serve as hooks and as memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+from edgebed.errors import EdgebedError
+from edgebed.targets._shared.cpu import (
+    Memory,
+    NativeHook,
+    NativeServices,
+    Read,
+    Stop,
+    Write,
+)
+
+_NEVER = 0xFFFFFFFF  # odd: no instruction lives there, so emulation never ends by address
+_WAIT_OPCODES = (b"\x30\xbf", b"\x20\xbf")  # wfi, wfe
+_TRAPS = {2: "supervisor_call", 7: "breakpoint", 8: "exception_return"}
+
+
+class UnicornCpu:
+    """A Cortex-M4F; see `Cpu` for the calls.
+
+    Raises:
+        EdgebedError: unicorn is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import unicorn
+            from unicorn import arm_const
+            from unicorn.unicorn_py3 import unicorn as binding
+        except ImportError as error:
+            raise EdgebedError(
+                "the virtual board needs the package unicorn",
+                why="it executes the Cortex-M4 instructions",
+                try_='pip install "edgebed[emu]"',
+            ) from error
+        self._unicorn, self._arm, self._library = unicorn, arm_const, binding.uclib
+        self._uc: Any = unicorn.Uc(
+            unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
+        )
+        self._uc.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M4)
+        self._registers: dict[str, int] = {}
+        self._keep: list[Any] = []  # memories and callbacks that the emulator points to
+        self._trap: int | None = None
+        self._fault: tuple[int, str] | None = None
+        self._paused = False
+        self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_trap)
+        self._uc.hook_add(
+            unicorn.UC_HOOK_MEM_UNMAPPED | unicorn.UC_HOOK_MEM_PROT, self._on_bad_access
+        )
+
+    def map_memory(self, address: int, memory: Memory, *, writable: bool = True) -> None:
+        """See `Cpu.map_memory`."""
+        kind = self._unicorn.UC_PROT_ALL
+        if not writable:
+            kind = self._unicorn.UC_PROT_READ | self._unicorn.UC_PROT_EXEC
+        self._uc.mem_map_ptr(address, memory.nbytes, kind, memory.ctypes.data)
+        self._keep.append(memory)
+
+    def unmap(self, address: int, size: int) -> None:
+        """See `Cpu.unmap`."""
+        self._uc.mem_unmap(address, size)
+
+    def map_bus(self, address: int, size: int, read: Read, write: Write) -> None:
+        """See `Cpu.map_bus`."""
+        self._uc.mmio_map(
+            address,
+            size,
+            lambda _uc, offset, width, _data: read(address + offset, width),
+            None,
+            lambda _uc, offset, width, value, _data: write(address + offset, width, value),
+            None,
+        )
+
+    def map_native_bus(self, address: int, size: int, read: NativeHook, write: NativeHook) -> None:
+        """See `Cpu.map_native_bus`."""
+        pointer = ctypes.c_void_p
+        status = self._library.uc_mmio_map(
+            self._uc._uch,
+            address,
+            size,
+            pointer(read.function),
+            pointer(read.data),
+            pointer(write.function),
+            pointer(write.data),
+        )
+        self._check(status)
+
+    def on_block(self, hook: Callable[[int, int], None]) -> None:
+        """See `Cpu.on_block`."""
+        self._uc.hook_add(
+            self._unicorn.UC_HOOK_BLOCK, lambda _uc, address, size, _data: hook(address, size)
+        )
+
+    def on_native_block(self, hook: NativeHook) -> None:
+        """See `Cpu.on_native_block`."""
+        number = ctypes.c_size_t()
+        u64, pointer = ctypes.c_uint64, ctypes.c_void_p
+        status = self._library.uc_hook_add(
+            self._uc._uch,
+            ctypes.byref(number),
+            self._unicorn.UC_HOOK_BLOCK,
+            pointer(hook.function),
+            pointer(hook.data),
+            u64(1),
+            u64(0),
+        )
+        self._check(status)
+
+    def services(self) -> NativeServices:
+        """See `Cpu.services`."""
+        address = [
+            ctypes.cast(function, ctypes.c_void_p).value or 0
+            for function in (self._library.uc_emu_stop, self._library.uc_reg_read)
+        ]
+        numbers = [self._number(name) for name in ("primask", "basepri", "faultmask")]
+        return NativeServices(self._uc._uch.value, *address, *numbers)
+
+    def stop(self) -> None:
+        """See `Cpu.stop`."""
+        self._uc.emu_stop()
+
+    def run(self, pc: int) -> Stop:
+        """See `Cpu.run`."""
+        self._trap, self._fault = None, None
+        try:
+            self._uc.emu_start(pc | 1, _NEVER)
+        except self._unicorn.UcError as error:
+            if self._fault:
+                return Stop("bus_fault", self["pc"], *self._fault)
+            if self._trap is None:
+                return self._unexpected(error)
+        return self._reason()
+
+    def _reason(self) -> Stop:
+        pc = self["pc"]
+        if self._trap is not None:
+            kind = _TRAPS.get(self._trap, "undefined")
+            return Stop(kind, pc, pc | 1 if kind == "exception_return" else 0)  # type: ignore[arg-type]
+        if not self._last_was_wait(pc):
+            return Stop("paused", pc)
+        return Stop("wait", pc)
+
+    def _last_was_wait(self, pc: int) -> bool:
+        try:
+            return bytes(self._uc.mem_read(pc - 2, 2)) in _WAIT_OPCODES
+        except self._unicorn.UcError:
+            return False
+
+    def _unexpected(self, error: Exception) -> Stop:
+        return Stop("undefined", self["pc"], access=str(error))
+
+    def __getitem__(self, register: str) -> int:
+        return int(self._uc.reg_read(self._number(register)))
+
+    def __setitem__(self, register: str, value: int) -> None:
+        self._uc.reg_write(self._number(register), value)
+
+    def close(self) -> None:
+        """See `Cpu.close`."""
+        del self._uc
+        self._keep.clear()
+
+    def _number(self, register: str) -> int:
+        number = self._registers.get(register)
+        if number is None:
+            number = int(getattr(self._arm, f"UC_ARM_REG_{register.upper()}"))
+            self._registers[register] = number
+        return number
+
+    def _on_trap(self, _uc: object, number: int, _data: object) -> None:
+        self._trap = number
+        self._uc.emu_stop()
+
+    def _on_bad_access(
+        self, _uc: object, access: int, address: int, _size: int, _value: int, _data: object
+    ) -> bool:
+        u = self._unicorn
+        reads = (u.UC_MEM_READ_UNMAPPED, u.UC_MEM_READ_PROT)
+        writes = (u.UC_MEM_WRITE_UNMAPPED, u.UC_MEM_WRITE_PROT)
+        kind = "read" if access in reads else "write" if access in writes else "fetch"
+        self._fault = (address, kind)
+        return False
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise EdgebedError(f"the processor emulator refused: error {status}")

@@ -1,0 +1,92 @@
+"""What a board needs of an ELF file: the bytes to flash and the names of functions."""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgebed.errors import EdgebedError
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function's name, address (without the Thumb bit) and size in bytes."""
+
+    name: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A linked program.
+
+    Attributes:
+        path: the file.
+        segments: load address and contents.
+        functions: sorted by address.
+        objects: addresses of variables by name.
+    """
+
+    path: Path
+    segments: tuple[tuple[int, bytes], ...]
+    functions: tuple[Function, ...]
+    objects: dict[str, int]
+
+    def function_at(self, address: int) -> Function | None:
+        """Return the function that `address` lies in, or None."""
+        index = bisect.bisect_right(self.functions, address, key=lambda f: f.address) - 1
+        if index < 0:
+            return None
+        found = self.functions[index]
+        return found if address < found.address + max(found.size, 2) else None
+
+    def name_of(self, address: int) -> str:
+        """Return `function+0x12`, or the address where no function is known."""
+        found = self.function_at(address & ~1)
+        if found is None:
+            return f"{address:#010x}"
+        offset = (address & ~1) - found.address
+        return f"{found.name}+{offset:#x}" if offset else found.name
+
+
+def load_firmware(path: Path) -> Firmware:
+    """Read an ELF file.
+
+    Raises:
+        EdgebedError: no such file, not a 32-bit Arm ELF, or pyelftools is not installed.
+    """
+    try:
+        from elftools.common.exceptions import ELFError
+        from elftools.elf.elffile import ELFFile
+    except ImportError as error:
+        raise EdgebedError(
+            "reading firmware needs the package pyelftools", try_='pip install "edgebed[emu]"'
+        ) from error
+    try:
+        with path.open("rb") as file:
+            elf = ELFFile(file)
+            if elf["e_machine"] != "EM_ARM":
+                raise EdgebedError("not built for Arm", where=str(path), why=elf["e_machine"])
+            segments = tuple(
+                (int(s["p_paddr"]), bytes(s.data()))
+                for s in elf.iter_segments()
+                if s["p_type"] == "PT_LOAD" and s["p_filesz"]
+            )
+            functions, objects = _symbols(elf)
+    except (OSError, ELFError) as error:
+        raise EdgebedError("cannot read the firmware", where=str(path), why=str(error)) from error
+    return Firmware(path, segments, functions, objects)
+
+
+def _symbols(elf: object) -> tuple[tuple[Function, ...], dict[str, int]]:
+    table = elf.get_section_by_name(".symtab")  # type: ignore[attr-defined]
+    functions, objects = {}, {}
+    for symbol in table.iter_symbols() if table else ():
+        kind, value = symbol["st_info"]["type"], int(symbol["st_value"])
+        if kind == "STT_FUNC":
+            functions[value & ~1] = Function(symbol.name, value & ~1, int(symbol["st_size"]))
+        elif kind == "STT_OBJECT":
+            objects[symbol.name] = value
+    return tuple(functions[address] for address in sorted(functions)), objects
