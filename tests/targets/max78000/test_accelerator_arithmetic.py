@@ -215,13 +215,15 @@ def test_compiled_reads_and_writes_equal_plain(kind: str, data: st.DataObject) -
     layout = draw(st.sampled_from([(64, 1, 63), (1, 8, -1)]))
     content = random.integers(0, 2**32, 512, np.uint32)
     memories = [Memory(content.copy(), *layout) for _ in range(2)]
-    source = Source(draw(st.integers(0, 20)), 9, 2, 2, tuple(draw(st.permutations(range(8))))[:3])
+    instances = draw(st.sampled_from([(1, 2, 3), (5, 2, 7), (0,)]))
+    source = Source(draw(st.integers(0, 20)), 9, 2, draw(st.integers(1, 2)), instances)
     read = [which.gather(memories[0], source) for which in (arithmetic(kind), PlainArithmetic())]
     np.testing.assert_array_equal(*read)
-    words = np.array([(0, 3, 5, 0), (8, 1, 6, 0)], np.int32)
+    words = draw(st.sampled_from([[(0, 3, 5, 0), (8, 1, 6, 0)], [(4, 3, 5, 0), (8, 4, 5, 0)]]))
     singles = np.array([(5, 2, 6, 1), (6, 2, 6, 3)], np.int32)
-    moves = Moves(words, singles, draw(st.integers(2, 4)))
+    moves = Moves(np.array(words, np.int32), singles, draw(st.integers(2, 4)))
+    values = random.integers(-128, 128, (9, 12)).astype(np.int8)
     for which, memory in zip((arithmetic(kind), PlainArithmetic()), memories, strict=True):
-        which.scatter(memory, moves, read[0][0])
+        which.scatter(memory, moves, values)
     np.testing.assert_array_equal(memories[0].data, memories[1].data)
     assert not np.array_equal(memories[0].data, content)

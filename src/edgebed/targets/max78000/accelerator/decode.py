@@ -36,7 +36,6 @@ _UNSUPPORTED_CTL = {
     8: "one-shot (stop after every layer)",
     16: "mlator",
     21: "simple 1-bit weights",
-    22: "fast FIFO",
     30: "binary weights (MAX78002)",
     31: "qupac (MAX78002)",
 }
@@ -65,7 +64,9 @@ def decode_network(storage: Storage, master: int) -> NetworkRegisters:
             where=f"quadrant {master}, register LCNT_MAX",
             why="first <= last <= 31",
         )
-    fifos = tuple(i for i in range(4) if storage.fifo_control >> 12 + i & 1)
+    fast = bool(control >> 22 & 1)  # one FIFO, filled through another address
+    enabled = tuple(i for i in range(4) if storage.fifo_control >> 12 + i & 1)
+    fifos = enabled or (0,) * fast
     return NetworkRegisters(
         master=master,
         quadrants=tuple(q for q in range(QUADRANTS) if storage.control[q, CTL] & 1),
@@ -73,7 +74,7 @@ def decode_network(storage: Storage, master: int) -> NetworkRegisters:
         last=last,
         rounding=bool(control >> 13 & 1),
         streaming=bool(control >> 14 & 1),
-        fifos=fifos if control >> 15 & 1 else (),
+        fifos=fifos if control >> 15 & 1 or fast else (),
         frame_words=int(storage.control[master, IFRM]) & 0xFFFFF,
     )
 

@@ -31,12 +31,28 @@ struct source {
     int32_t base, pixels, passes, operands, slots;
 };
 
+/* Between streaming layers, neighbouring instances lie side by side: one copy a position. */
+static int side_by_side(const struct memory *m, const int32_t *instances, int32_t n, int32_t step)
+{
+    for (int32_t i = 1; i < n; i++)
+        if (instances[i * step] != instances[0] + i)
+            return 0;
+    return m->instance_step == 1;
+}
+
 /* out[operand][pixel][pass][slot] = word of data memory instance instances[slot]. Sixteen
  * positions at a time: instances lie 32 KB apart and would evict each other from the cache. */
 void gather_words(const struct source *s, const uint32_t *data, const int32_t *instances,
                   uint32_t *out)
 {
     const int64_t count = (int64_t)s->pixels * s->passes;
+    if (s->operands == 1 && side_by_side(&s->memory, instances, s->slots, 1)) {
+        for (int64_t i = 0; i < count; i++)
+            memcpy(out + i * s->slots,
+                   data + instances[0] + ((s->base + i) & s->memory.wrap) * s->memory.word_step,
+                   (size_t)s->slots * 4);
+        return;
+    }
     for (int32_t operand = 0; operand < s->operands; operand++)
         for (int64_t first = 0; first < count; first += 16) {
             const int64_t last = first + 16 < count ? first + 16 : count;
@@ -320,10 +336,27 @@ void convolve(const struct convolution *c, const uint8_t *in, const int8_t *weig
 
 struct destination { struct memory memory; int32_t pixels, pixel_bytes, pixel_words; };
 
+/* All words of a pixel follow each other, here and there. */
+static int in_one_piece(const struct destination *d, int32_t count, const int32_t *moves)
+{
+    for (int32_t i = 1; i < count; i++)
+        if (moves[4 * i] != moves[0] + 4 * i || moves[4 * i + 2] != moves[2])
+            return 0;
+    return side_by_side(&d->memory, moves + 1, count, 4);
+}
+
 /* Copy whole words: word pixel * pixel_words + offset[i] of instance[i], for every pixel. */
 void scatter_words(const struct destination *d, const uint8_t *in, int32_t count,
                    const int32_t *moves, uint32_t *data)
 {
+    if (in_one_piece(d, count, moves)) {
+        for (int64_t pixel = 0; pixel < d->pixels; pixel++) {
+            const int64_t word = (pixel * d->pixel_words + moves[2]) & d->memory.wrap;
+            memcpy(data + moves[1] + word * d->memory.word_step,
+                   in + pixel * d->pixel_bytes + moves[0], (size_t)count * 4);
+        }
+        return;
+    }
     for (int64_t first = 0; first < d->pixels; first += 16) {
         const int64_t last = first + 16 < d->pixels ? first + 16 : d->pixels;
         for (int32_t i = 0; i < count; i++) {
