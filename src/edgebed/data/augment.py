@@ -19,6 +19,7 @@ from PIL import Image
 
 from edgebed.data.dataset import Float32, Int64, Sample, UInt8
 from edgebed.data.preprocess import geometry, to_frame
+from edgebed.errors import EdgebedError
 from edgebed.program.contract import ImageInput
 
 Float64 = npt.NDArray[np.float64]
@@ -132,6 +133,21 @@ class Augmentation:
     cutout_size: Range = (0.08, 0.3)
     least_visible: float = 0.4
     least_side: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that no view can be made with; EdgebedError names the field."""
+        chances = ("mosaic", "mixup", "flip_horizontal", "flip_vertical", "focus", "cutout")
+        _within(self, (*chances, "translate", "least_visible"), 0, 1)
+        _within(self, ("scale", "mosaic_scale"), 0.05, 20)
+        _within(self, ("cutout_size",), 0, 1)
+        _within(self, ("aspect",), 1, 10)
+        _within(self, ("noise",), 0, 127)
+        if self.translate > 0.9:
+            raise EdgebedError(
+                f"translate {self.translate:g} moves the window off the picture",
+                where="augmentation.translate",
+                try_="at most 0.9",
+            )
 
     def apply(
         self,
@@ -278,6 +294,18 @@ class Augmentation:
         whole = np.prod(view.boxes[:, 2:] - view.boxes[:, :2], 1)
         keep = hidden <= (1 - self.least_visible) * whole
         return View(picture, view.boxes[keep], view.labels[keep])
+
+
+def _within(settings: Augmentation, names: Sequence[str], low: float, high: float) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        ends = value if isinstance(value, tuple | list) else (value, value)
+        if not low <= ends[0] <= ends[1] <= high:
+            raise EdgebedError(
+                f"{name} {value} is out of range",
+                where=f"augmentation.{name}",
+                try_=f"between {low:g} and {high:g}, the smaller number first",
+            )
 
 
 def mirrored(view: View, horizontal: bool) -> View:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edgebed.data.augment import Augmentation, Cache, View, mirrored, transposed
 from edgebed.data.dataset import Sample
+from edgebed.errors import EdgebedError
 from edgebed.program.contract import ImageInput
 
 STILL = Augmentation(
@@ -168,3 +169,29 @@ def test_grey_pictures_stay_grey_under_hue_and_saturation():
 def test_small_pictures_are_not_blown_up():
     views = Cache.of([squares(0, size=64), squares(0, size=200)], ImageInput(64, 64)).views
     assert [view.picture.shape[0] for view in views] == [64, 96]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mosaic": 1.5},
+        {"flip_vertical": -0.1},
+        {"scale": (0.0, 1.0)},
+        {"scale": (1.4, 0.7)},
+        {"translate": 0.95},
+        {"noise": 200},
+        {"cutout_size": (0.1, 2.0)},
+        {"aspect": 0.5},
+    ],
+)
+def test_impossible_settings_are_named(values):
+    with pytest.raises(EdgebedError, match=rf"augmentation\.{next(iter(values))}"):
+        Augmentation(**values)
+
+
+@pytest.mark.parametrize("translate", [0.0, 0.9])
+def test_far_windows_still_give_a_picture(cache, translate):
+    change = Augmentation(scale=(0.1, 5.0), mosaic_scale=(0.1, 5.0), translate=translate, focus=0)
+    rng = np.random.default_rng(0)
+    for index in range(60):
+        assert change.apply(rng, cache, index % 6).picture.shape == (64, 64, 3)

@@ -99,6 +99,8 @@ def parse(path: Path, sections: Sequence[str]) -> dict[str, Entries]:
         raise DefectError(f"{path}:{error.lineno}", f"broken JSON: {error.msg}") from None
     except UnicodeDecodeError:
         raise DefectError(path, "not a UTF-8 text file") from None
+    except OSError as error:
+        raise DefectError(path, f"cannot be read: {error.strerror}") from None
     except RecursionError:
         raise DefectError(path, "nested too deeply") from None
     if not isinstance(data, dict):

@@ -95,6 +95,8 @@ def _read_list(folder: Path, split: str, findings: Findings) -> list[Listed]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise EdgebedError("not a UTF-8 text file", where=str(path)) from None
+    except OSError as error:
+        raise EdgebedError(f"cannot be read: {error.strerror}", where=str(path)) from error
     entries = [
         Listed(line.strip(), f"{path}:{number}")
         for number, line in enumerate(lines, 1)

@@ -38,8 +38,8 @@ def parse(path: Path) -> Element:
     """Read an XML file.
 
     Raises:
-        DefectError: not well-formed, or a document type (whose entities could name other files or
-            grow without limit); with the line.
+        DefectError: unreadable, not well-formed, or with a document type (whose entities could
+            name other files or grow without limit); with the line.
     """
     top = Element("", 0)
     stack = [top]
@@ -65,4 +65,6 @@ def parse(path: Path) -> Element:
     except expat.ExpatError as error:
         reason = expat.ErrorString(error.code)
         raise DefectError(f"{path}:{error.lineno}", f"broken XML: {reason}") from None
+    except OSError as error:
+        raise DefectError(path, f"cannot be read: {error.strerror}") from None
     return top.children[0]

@@ -17,8 +17,9 @@ def background(rng: np.random.Generator, size: int) -> Plane:
     picture: Plane = base * (1 + texture(rng, size))[..., None]
     if rng.random() < 0.35:
         picture = _with_wall(rng, picture, size)
-    tones = np.stack([grain(rng, size, size, (3, 3)) for _ in range(3)], -1)
-    return picture + np.float32(0.05) * tones
+    for channel in range(3):
+        picture[..., channel] += 0.05 * grain(rng, size, size, (3, 3))
+    return picture
 
 
 def _with_wall(rng: np.random.Generator, floor: Plane, size: int) -> Plane:
