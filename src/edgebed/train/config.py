@@ -35,7 +35,7 @@ class FitConfig:
         weight_bits: bits of a weight, for all inner layers or one number per layer.
         seed: seed of initial weights, order and augmentation.
         threads: torch threads; 0 leaves the process's setting. 1 makes runs bit-reproducible.
-        bfloat16: whether training multiplies in bfloat16 (faster on processors that have it).
+        bfloat16: whether training multiplies in bfloat16; None = where the processor has it.
             Evaluation never does.
         evaluate_every: float epochs between two evaluations on the `val` split; 0 = none.
     """
@@ -53,7 +53,7 @@ class FitConfig:
     weight_bits: int | tuple[int, ...] = 8
     seed: int = 0
     threads: int = 0
-    bfloat16: bool = True
+    bfloat16: bool | None = None
     evaluate_every: int = 0
 
     def __post_init__(self) -> None:

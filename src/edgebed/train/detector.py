@@ -43,7 +43,7 @@ class FloatLayer(nn.Module):
         x = cast(Tensor, self.conv(x))
         if self.norm is not None:
             x = self.norm(x)
-        return functional.relu(x) if self.spec.activation == "relu" else x
+        return functional.relu_(x) if self.spec.activation == "relu" else x
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Return weight and bias (float64) with the normalisation's statistics folded in."""

@@ -107,6 +107,8 @@ def fit(
         KeyboardInterrupt: Ctrl-C; the last finished epoch is on disk.
     """
     started = time.monotonic()
+    if config.bfloat16 is None:
+        config = replace(config, bfloat16=has_bfloat16())
     described = network(network_name, len(dataset.classes)).with_weight_bits(config.weight_bits)
     image_input = ImageInput(described.width, described.height)
     samples = dataset.splits.get("train")
@@ -172,6 +174,12 @@ def scored_split(dataset: Dataset, image_input: ImageInput) -> Split:
     return Split.of(name, dataset.splits[name], image_input)
 
 
+def has_bfloat16() -> bool:
+    """Return whether this processor multiplies bfloat16 itself; emulating it is slow."""
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def has_coco() -> bool:
     """Return whether the extra for COCO mAP is installed."""
     from importlib.util import find_spec
@@ -191,7 +199,7 @@ def _train_float(job: _Job, batches: Batches) -> tuple[FloatDetector, list[dict[
         warmup_epochs=min(config.warmup_epochs, config.epochs / 4),
         weight_decay=config.weight_decay,
         ema_decay=config.ema_decay,
-        bfloat16=config.bfloat16,
+        bfloat16=bool(config.bfloat16),
         augmentation=_variation(config),
         grid=job.contract.decode,
         loss=config.loss or _suited(job.contract),
@@ -217,7 +225,7 @@ def _train_quantised(
         warmup_epochs=min(1.0, config.qat_epochs / 4),
         weight_decay=0.0,
         ema_decay=config.ema_decay,
-        bfloat16=config.bfloat16,
+        bfloat16=bool(config.bfloat16),
         augmentation=lambda _epoch: _whole(config.augmentation),
         grid=job.contract.decode,
         loss=config.loss or _suited(job.contract),
