@@ -12,7 +12,7 @@ SYNTHETIC: Final = "synthetic"
 DEFAULT_TARGET: Final = "max78000"
 
 # (float epochs, quantised epochs)
-_EPOCHS: Final = {"synthetic": (24, 4), "own data": (300, 40)}
+_EPOCHS: Final = {"synthetic": (22, 3), "own data": (200, 20)}
 
 
 @dataclass(frozen=True)
