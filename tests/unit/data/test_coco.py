@@ -232,3 +232,8 @@ def test_names_stay_unique_across_split_folders(root):
     data = read(root)
     assert [part[0].name for part in data.splits.values()] == ["train_x", "val_x", "test_x"]
     assert [part[0].load()[0, 0, 0] for part in data.splits.values()] == [10, 20, 30]
+
+
+def test_a_stray_xml_file_does_not_make_it_voc(three):
+    (three / "project.xml").write_text("<project/>")
+    assert len(read(three).splits["train"]) == 2

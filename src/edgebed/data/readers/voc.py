@@ -21,7 +21,7 @@ from edgebed.data.readers.defects import DefectError, Findings
 from edgebed.data.readers.records import RawBox, Record, class_names, to_sample
 from edgebed.data.readers.xml_lines import Element, parse
 
-ANNOTATIONS = ("annotations_voc", "Annotations", "annotations", ".")
+ANNOTATIONS = ("annotations_voc", "Annotations", "annotations")
 PICTURES = ("images", "JPEGImages")
 LISTS = ("ImageSets/Main", "ImageSets", ".")
 
@@ -37,12 +37,14 @@ class Layout:
 
 def find_layout(root: Path) -> Layout | None:
     """Return the parts of a VOC folder, or None if this is not one."""
-    folders = (root / name for name in ANNOTATIONS)
-    texts = next((folder for folder in folders if any(folder.glob("*.xml"))), None)
-    if texts is None:
-        return None
-    pictures = (root / name for name in PICTURES if (root / name).is_dir())
-    return Layout(root, texts, next(pictures, texts))
+    pictures = next((root / name for name in PICTURES if (root / name).is_dir()), None)
+    for texts in (root / name for name in ANNOTATIONS):
+        if any(texts.glob("*.xml")):
+            return Layout(root, texts, pictures or texts)
+    beside = picture_files.find(pictures or root)
+    if any(path.stem in beside for path in root.glob("*.xml")):
+        return Layout(root, root, pictures or root)
+    return None
 
 
 def read(
@@ -169,4 +171,4 @@ def _number(path: Path, element: Element, tag: str, default: float | None = None
 
 def expectation() -> str:
     """Return what a VOC folder must contain, for the message when none is found."""
-    return f"VOC: {' or '.join(ANNOTATIONS[:-1])} with .xml files, {' or '.join(PICTURES)}"
+    return f"VOC: {' or '.join(ANNOTATIONS)} with .xml files, {' or '.join(PICTURES)}"
