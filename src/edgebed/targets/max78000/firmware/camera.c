@@ -120,7 +120,6 @@ int camera_start_up(void)
     for (uint32_t i = 0; i < sizeof settings / sizeof *settings; i++)
         if (!sensor_write(settings[i].reg, settings[i].value))
             return 0;
-    interrupt_enable(IRQ_DMA0 + CHANNEL);
     DMA_INTEN |= BIT(CHANNEL);
     return 1;
 }
@@ -149,8 +148,7 @@ static int captured(void)
 
 int camera_wait(void)
 {
-    int complete = sleep_until(captured, 1000);
-    NVIC_ICPR(IRQ_DMA0 + CHANNEL) = BIT((IRQ_DMA0 + CHANNEL) % 32);
+    int complete = sleep_until(captured, IRQ_DMA0 + CHANNEL, 1000);
     DMA_CTRL(CHANNEL) = 0;
     return complete;
 }

@@ -67,7 +67,6 @@ static void configure(void)
 void cnn_start_up(void)
 {
     power_on();
-    interrupt_enable(IRQ_CNN);
     configure();
     load_kernels();
     load_biases();
@@ -113,7 +112,7 @@ enum cnn_result cnn_run_end(void)
 {
     if (!NETWORK_FIFO)
         start();
-    if (sleep_until(is_done, NETWORK_TIMEOUT_MS))
+    if (sleep_until(is_done, IRQ_CNN, NETWORK_TIMEOUT_MS))
         return CNN_OK;
     cnn_start_up();
     return CNN_TIMEOUT;

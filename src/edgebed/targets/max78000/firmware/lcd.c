@@ -32,8 +32,7 @@ static void finish_transfer(void)
 {
     if (!sending)
         return;
-    sleep_until(idle, 1000);
-    NVIC_ICPR(IRQ_SPI0) = BIT(IRQ_SPI0 % 32);
+    sleep_until(idle, IRQ_SPI0, 1000);
     DMA_CTRL(CHANNEL) = 0;
     SPI0_DMA = 0;
     sending = 0;
@@ -97,7 +96,6 @@ static void bus_start_up(void)
     SPI0_INTEN = SPI_INT_DONE;
     SPI0_CTRL0 |= SPI_EN;
     GPIO_OUT_CLR(0) = BIT(PIN_LCD_CS);
-    interrupt_enable(IRQ_SPI0);
 }
 
 void lcd_start_up(void)

@@ -65,9 +65,13 @@ void systick_handler(void)
     ticks++;
 }
 
-/* Wakes the core; who slept reads the peripheral itself and clears its flags. */
+/* Wakes the core and does nothing else. The peripheral still requests until who slept has dealt
+ * with it, so the interrupt is switched off here; the next sleep switches it on again. */
 void wake_handler(void)
 {
+    uint32_t exception;
+    __asm volatile("mrs %0, ipsr" : "=r"(exception));
+    NVIC_ICER(exception - 16) = BIT((exception - 16) % 32);
 }
 
 static void ticks_start(void)
@@ -80,7 +84,7 @@ static void ticks_start(void)
 
 /* Sleeps without a race: the condition is tested with interrupts masked, and a masked interrupt
  * still ends WFI, so one that comes between test and sleep is never lost. */
-int sleep_until(condition holds, uint32_t timeout_ms)
+int sleep_until(condition holds, uint32_t wake, uint32_t timeout_ms)
 {
     uint32_t limit = timeout_ms / TICK_MS + 1;
     int held = 0;
@@ -91,6 +95,7 @@ int sleep_until(condition holds, uint32_t timeout_ms)
         held = holds();
         if (held || (timeout_ms && ticks > limit))
             break;
+        NVIC_ISER(wake) = BIT(wake % 32);
         __asm volatile("dsb\n wfi\n cpsie i\n isb" ::: "memory");
     }
     __asm volatile("cpsie i" ::: "memory");
@@ -106,13 +111,7 @@ static int never(void)
 void delay_ms(uint32_t ms)
 {
     if (ms)
-        sleep_until(never, ms);
-}
-
-void interrupt_enable(uint32_t number)
-{
-    NVIC_ICPR(number) = BIT(number % 32);
-    NVIC_ISER(number) = BIT(number % 32);
+        sleep_until(never, IRQ_CNN, ms);
 }
 
 /* Gives pins to a peripheral: the first alternate function, or the second. */

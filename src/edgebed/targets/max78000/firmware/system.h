@@ -14,8 +14,9 @@ typedef int (*condition)(void);
 void system_start(void);
 uint32_t timer_now(void);           /* cycles of TIMER_HZ, wraps after 85 s */
 void delay_ms(uint32_t ms);         /* sleeps */
-int sleep_until(condition holds, uint32_t timeout_ms); /* 1 held, 0 timed out; 0 ms = no limit */
-void interrupt_enable(uint32_t number);
+/* Sleeps until the condition holds; interrupt `wake` ends the sleep to test it again. Returns 1 when
+ * it holds, 0 when the time is over; 0 ms = no limit. */
+int sleep_until(condition holds, uint32_t wake, uint32_t timeout_ms);
 void pins_alternate(uint32_t port, uint32_t pins, int second);
 void pins_output(uint32_t port, uint32_t pins);
 uint32_t stack_used(void);

@@ -18,7 +18,6 @@ void uart_start(void)
         ;
     UART_INT_FL = UART_INT_FL;
     UART_INT_EN = UART_INT_RX_THD; /* at one byte; it only ends the sleep */
-    interrupt_enable(IRQ_UART0);
 }
 
 void uart_put(uint8_t byte)
@@ -71,13 +70,12 @@ int uart_waiting(void)
 static int received(void)
 {
     UART_INT_FL = UART_INT_RX_THD;
-    NVIC_ICPR(IRQ_UART0) = BIT(IRQ_UART0 % 32);
     return uart_waiting();
 }
 
 int uart_get(uint8_t *byte, uint32_t timeout_ms)
 {
-    if (!uart_waiting() && !sleep_until(received, timeout_ms))
+    if (!uart_waiting() && !sleep_until(received, IRQ_UART0, timeout_ms))
         return 0;
     *byte = (uint8_t)UART_FIFO;
     return 1;
