@@ -163,6 +163,8 @@ class KernelMemory:
         self._next += 4 * len(words)
         self._stream += words.astype(">u4").tobytes()
         whole = len(self._stream) // KERNEL_BYTES
+        if not whole:
+            return
         columns = np.frombuffer(bytes(self._stream[: whole * 9]), np.uint8).reshape(whole, 9)
         del self._stream[: whole * 9]
         self.store(processor, self._column, columns)
