@@ -43,7 +43,7 @@ from edgebed.targets.max78000.accelerator.memory import (
     decode_address,
 )
 from edgebed.targets.max78000.accelerator.registers import NetworkRegisters
-from edgebed.targets.max78000.accelerator.results import RunResult, layer_run
+from edgebed.targets.max78000.accelerator.results import LayerRun, RunResult, layer_run
 from edgebed.targets.max78000.cycles import STARTUP_CYCLES
 
 
@@ -222,6 +222,15 @@ class Accelerator:
             self.signal_done()
         runs = tuple(layer_run(layer) for layer in layers)
         return RunResult(True, sum(run.cycles for run in runs) + STARTUP_CYCLES, runs)
+
+    def expected(self) -> tuple[tuple[LayerRun, ...], int]:
+        """Return the layers that the started network will run, and FIFO words of one frame.
+
+        Raises:
+            EdgebedError: as `run`.
+        """
+        network = decode_network(self.storage, self._master)
+        return tuple(layer_run(layer) for layer in self._layers(network)), network.frame_words
 
     def signal_done(self) -> None:
         """Set the done flag (CTL bit 12) of every enabled quadrant."""

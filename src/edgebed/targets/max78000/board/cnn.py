@@ -153,6 +153,11 @@ class Cnn:
         runs, self.runs = self.runs, []
         return runs
 
+    @property
+    def _cpu_cycles(self) -> float:
+        """CPU cycles in one accelerator cycle."""
+        return self._gcr.cpu_hz / self._gcr.cnn_hz
+
     def _drain(self, i: int) -> None:
         state = self._shared.state
         taken = self._taken[i]
@@ -167,6 +172,10 @@ class Cnn:
         self._taken = [0] * 4
         self._waiting = True
         state.fifo_started, state.fifo_start = 1, state.now
+        layers, frame_words = self.accelerator.expected()
+        # The first layer takes words at an even pace over its own estimated time.
+        first = layers[0].cycles * self._cpu_cycles * TIME_UNITS
+        state.fifo_period = max(round(first / frame_words), 1) if frame_words else 0
         self._try_run()
 
     def _try_run(self) -> None:
@@ -179,8 +188,7 @@ class Cnn:
         for i in range(4):
             state.fifo_length[i] = 0
         self.runs.append(result)
-        per_cycle = self._gcr.cpu_hz / self._gcr.cnn_hz
-        end = self._started_at + round(result.cycles * per_cycle * TIME_UNITS)
+        end = self._started_at + round(result.cycles * self._cpu_cycles * TIME_UNITS)
         self._busy_until = max(end, state.now)
         self._clock.at(self._busy_until, self._done)
 

@@ -18,7 +18,7 @@ _ENABLE, _START = 1, 1 << 5
 _TX_EMPTY, _TX_THRESHOLD, _DONE = 1 << 1, 1 << 0, 1 << 11
 _TX_FLUSH, _RX_FLUSH, _DMA_TX = 1 << 7, 1 << 23, 1 << 15
 _DEPTH = 32
-_CPU_PER_PCLK = 2
+_CPU_PER_CLOCK = 1  # SPI0 hangs on the system bus, not on the peripheral bus
 
 
 class Spi:
@@ -135,7 +135,7 @@ class Spi:
     def _set_speed(self, value: int) -> None:
         low, high, divider = value & 255, value >> 8 & 255, value >> 16 & 15
         clocks = ((low or 1) + (high or 1)) << divider
-        self._shared.state.spi_byte_time = 8 * clocks * _CPU_PER_PCLK * TIME_UNITS
+        self._shared.state.spi_byte_time = 8 * clocks * _CPU_PER_CLOCK * TIME_UNITS
 
     def _update(self) -> None:
         flags = self._flags | _TX_EMPTY | _TX_THRESHOLD
