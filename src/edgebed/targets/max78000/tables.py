@@ -149,6 +149,7 @@ def _defines(network: Network) -> dict[str, object]:
         "NETWORK_START_WRITES": f"{len(image.start)}U",
         "NETWORK_BIAS_BLOCKS": f"{len(_bias_blocks(image))}U",
         "NETWORK_INPUT_PORTS": f"{len(wire.inputs.ports)}U",
+        "NETWORK_INPUT_LANES": f"0x{_common_lanes(wire):X}U /* 0: differ */",
         "NETWORK_GROUP_BYTES": f"{wire.inputs.shape[0] * wire.inputs.group}U",
         "NETWORK_INPUT_BYTES": f"{wire.input_bytes}U",
         "NETWORK_OUTPUTS": f"{len(wire.outputs)}U",
@@ -156,6 +157,12 @@ def _defines(network: Network) -> dict[str, object]:
         "NETWORK_MOST_OUTPUT_CHANNELS": max(part.shape[0] for part in wire.outputs),
         "NETWORK_TESTS": f"{len(network.tests)}U",
     }
+
+
+def _common_lanes(wire: Wire) -> int:
+    """Return the byte lanes that every input word uses; 0 when they differ."""
+    lanes = {port.lanes for port in wire.inputs.ports}
+    return lanes.pop() if len(lanes) == 1 else 0
 
 
 def _is_ctl(address: int) -> bool:

@@ -123,33 +123,6 @@ uint32_t cnn_cycles(void)
     return done_at - started_at;
 }
 
-/* Hands one word to the accelerator: into data memory, or into a FIFO once it has room. */
-static inline void put_word(const struct port *port, uint32_t group, uint32_t word)
-{
-    if (NETWORK_FIFO)
-        while (CNN_FIFO_STATUS & port->full)
-            ;
-    REG32(port->address + group * port->stride) = word;
-}
-
-void cnn_input_group(const uint8_t *bytes, uint32_t group)
-{
-    for (const struct port *port = network_input; port < network_input + NETWORK_INPUT_PORTS;
-         port++) {
-        const uint8_t *from = bytes + port->start;
-        uint32_t word = 0;
-        if (port->lanes == 0xF) {
-            word = from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 |
-                   (uint32_t)from[3] << 24;
-        } else {
-            for (uint32_t lane = 0; lane < 4; lane++)
-                if (port->lanes >> lane & 1)
-                    word |= (uint32_t)*from++ << 8 * lane;
-        }
-        put_word(port, group, word);
-    }
-}
-
 void cnn_input_begin(void)
 {
     input_count = input_group = 0;

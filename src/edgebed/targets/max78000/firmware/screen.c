@@ -199,9 +199,9 @@ static void show_score(uint32_t number, const struct detection *what)
 {
     struct line line = {"", WHITE, screen_colours[what->label]};
     uint32_t value = percent(what->score), at = 0;
-    for (const char *name = network_classes[what->label]; *name && at < 9; at++)
+    for (const char *name = network_classes[what->label]; *name && at < 8; at++)
         line.text[at] = *name++;
-    for (; at < 10U + (value < 100); at++)
+    for (; at < 9U + (value < 100); at++)
         line.text[at] = ' ';
     append_number(line.text, value);
     append(line.text, "%");
