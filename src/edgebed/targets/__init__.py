@@ -1,0 +1,93 @@
+"""The devices: found by their fact sheets, loaded only when one is used.
+
+A target is a folder with a `device.toml` (facts) and a module `target` that holds `TARGET`. Those
+inside this package are found by themselves; others register their package in the entry point
+group `edgebed.targets`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from edgebed.errors import EdgebedError, did_you_mean
+from edgebed.targets.contract import Target
+
+FACTS = "device.toml"
+GROUP = "edgebed.targets"
+HERE = Path(__file__).parent
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all known targets, sorted; no target's code is imported."""
+    return tuple(sorted(_packages()))
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Return the facts of a target from its `device.toml`; its code is not imported.
+
+    Raises:
+        EdgebedError: there is no such target, or its fact sheet is missing or damaged.
+    """
+    package = _package(name)
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or []) if spec is not None else []
+    for folder in folders:
+        path = Path(folder) / FACTS
+        if path.is_file():
+            return _read(path)
+    raise EdgebedError(f"target {name!r} has no {FACTS}", where=package)
+
+
+def load(name: str) -> Target:
+    """Return a target.
+
+    Raises:
+        EdgebedError: there is no such target, or it defines no `TARGET`.
+    """
+    module = importlib.import_module(f"{_package(name)}.target")
+    target = getattr(module, "TARGET", None)
+    if target is None:
+        raise EdgebedError("defines no TARGET", where=module.__name__)
+    found: Target = target
+    return found
+
+
+def projects(name: str) -> ModuleType | None:
+    """Return the module that reads projects of other tools for a target, or None.
+
+    It has `SUFFIXES`, `parse_flags(words)` and `read_project(path, weights, flags, listener)`;
+    the fact sheet names it as `projects`.
+
+    Raises:
+        EdgebedError: there is no such target.
+    """
+    reader = describe(name).get("projects")
+    return None if reader is None else importlib.import_module(f"{_package(name)}.{reader}")
+
+
+def _packages() -> dict[str, str]:
+    """Return the package of every target by name."""
+    found = {path.parent.name: f"{__name__}.{path.parent.name}" for path in HERE.glob(f"*/{FACTS}")}
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        found.setdefault(entry.name, entry.value)
+    return found
+
+
+def _package(name: str) -> str:
+    packages = _packages()
+    if name not in packages:
+        raise EdgebedError(f"unknown target {name!r}", try_=did_you_mean(name, packages))
+    return packages[name]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise EdgebedError("cannot be read", where=str(path), why=str(error)) from error

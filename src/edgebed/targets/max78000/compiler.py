@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edgebed.errors import EdgebedError
-from edgebed.program.ops.crop import Crop
-from edgebed.program.ops.slice import Slice
 from edgebed.program.types import Program
 from edgebed.targets.max78000.assemble import assemble, used_quadrants
 from edgebed.targets.max78000.biases import allocate_biases, bias_length
@@ -18,7 +16,7 @@ from edgebed.targets.max78000.latency import chain_cycles
 from edgebed.targets.max78000.layers import BIAS_BYTES, KERNEL_COLUMNS, Placed, processors_in
 from edgebed.targets.max78000.lowering import lower
 from edgebed.targets.max78000.planner import candidates
-from edgebed.targets.max78000.resolve import Resolved, device_inputs, resolve
+from edgebed.targets.max78000.resolve import Resolved, resolve
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,6 @@ def compile_program(source: Program | Project, *, replan: bool = False) -> Compi
 
 
 def _planned(program: Program) -> Iterator[tuple[Resolved, bool]]:
-    _refuse_inner_parts(program)
     layers = lower(program)
     failure: EdgebedError | None = None
     for decision in candidates(program, layers):
@@ -77,17 +74,6 @@ def _planned(program: Program) -> Iterator[tuple[Resolved, bool]]:
             failure = failure or error
     assert failure is not None
     raise failure
-
-
-def _refuse_inner_parts(program: Program) -> None:
-    """Refuse parts of inner maps, which are read in place: only a project's placement does it."""
-    given = device_inputs(program)
-    for op in program.ops:
-        if isinstance(op, Crop) or (isinstance(op, Slice) and op.inputs[0] not in given):
-            raise op.fail(
-                "a part of an inner map cannot be placed automatically",
-                try_="the project's own placement, or a layer that writes only this part",
-            )
 
 
 def _weights(resolved: Resolved) -> Resolved:

@@ -25,7 +25,7 @@ from edgebed.program.ops.identity import Identity
 from edgebed.program.ops.max_pool import MaxPool
 from edgebed.program.ops.subtract import Subtract
 from edgebed.program.types import Op, Program
-from edgebed.targets.max78000.dilation import spaced
+from edgebed.targets.max78000.dilation import LONGEST, spaced
 from edgebed.targets.max78000.hints import LayerHint
 from edgebed.targets.max78000.layers import PROCESSORS, Combine, Layer
 from edgebed.targets.max78000.views import VIEWS
@@ -123,7 +123,7 @@ def _joined(program: Program, op: Op) -> tuple[Op, ...]:
     if isinstance(op, Identity):
         return ()
     if isinstance(op, WEIGHTED):
-        if _flattens(program, op):
+        if _flattens(program, op) or _folded(program, op):
             return ()
         return _before(program, op, op.inputs[0], one_dimensional(program, op))
     if isinstance(op, POOLS):
@@ -184,6 +184,14 @@ def _flattens(program: Program, op: Op) -> bool:
     return isinstance(op, Dense) and rows * columns > 1
 
 
+def _folded(program: Program, op: Op) -> bool:
+    """Return whether a dilated conv1d is too long and runs as a 3x3 convolution (spec 2.10)."""
+    if not isinstance(op, Conv2d) or not one_dimensional(program, op):
+        return False
+    taps = int(program.constants[op.weight].values.shape[2])
+    return (taps - 1) * op.dilation[0] + 1 > LONGEST
+
+
 def one_dimensional(program: Program, op: Op) -> bool:
     """Return whether a convolution runs as conv1d: width 1 and a kernel of k x 1."""
     if not isinstance(op, Conv2d):
@@ -212,16 +220,31 @@ def _layer(program: Program, group: tuple[Op, ...], name: str) -> Layer:
         base = replace(
             base,
             pool=pool.kernel,
-            pool_stride=_pool_stride(pool, base),
+            pool_stride=common_stride(pool, base.in_shape) or pool.stride[0],
             average=isinstance(pool, AvgPool) and max(pool.kernel) > 1,
         )
     return base if core is None else _with_core(program, base, core)
 
 
-def _pool_stride(pool: Pool, layer: Layer) -> int:
-    """Return the stride along the axis that has more than one window."""
-    rows, columns = pool.stride
-    return columns if layer.out_shape[1] == 1 and layer.in_shape[2] > 1 else rows
+def common_stride(pool: Pool, shape: tuple[int, ...]) -> int | None:
+    """Return one stride, at most 16, that gives a pool's windows on both axes, or None.
+
+    On an axis with a single window the stride does not matter.
+    """
+    wanted = _counts(shape, pool.kernel, pool.stride)
+    for stride in sorted({*pool.stride, 1}, reverse=True):
+        if stride <= 16 and _counts(shape, pool.kernel, (stride, stride)) == wanted:
+            return stride
+    return None
+
+
+def _counts(
+    shape: tuple[int, ...], kernel: tuple[int, int], stride: tuple[int, int]
+) -> tuple[int, int]:
+    rows, columns = (
+        (size - k) // step + 1 for size, k, step in zip(shape[1:], kernel, stride, strict=True)
+    )
+    return rows, columns
 
 
 def _front(
