@@ -38,12 +38,15 @@ class FloatLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map n x in x H x W to n x out x H' x W'."""
+        x = self.before_activation(x)
+        return functional.relu_(x) if self.spec.activation == "relu" else x
+
+    def before_activation(self, x: Tensor) -> Tensor:
+        """Return what the activation is applied to."""
         if self.spec.pool > 1:
             x = functional.max_pool2d(x, self.spec.pool)
         x = cast(Tensor, self.conv(x))
-        if self.norm is not None:
-            x = self.norm(x)
-        return functional.relu_(x) if self.spec.activation == "relu" else x
+        return x if self.norm is None else cast(Tensor, self.norm(x))
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Return weight and bias (float64) with the normalisation's statistics folded in."""

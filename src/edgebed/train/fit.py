@@ -30,7 +30,7 @@ from edgebed.train.networks import Network, network
 from edgebed.train.priors import fitted
 from edgebed.train.qat import QuantisedDetector, calibrate
 
-CALIBRATION_PICTURES: Final = 64
+CALIBRATION_PICTURES: Final = 32
 MOST_DETAIL: Final = 1.5
 MOSAIC_FREE: Final = 0.1
 """Share of the float epochs, at the end, that show whole pictures as the device will."""

@@ -110,9 +110,7 @@ class QuantisedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map integers n x in x H x W to n x out x H' x W'; exact in evaluation mode."""
-        if self.spec.pool > 1:
-            x = functional.max_pool2d(x, self.spec.pool)
-        acc = self._accumulate(x)
+        acc = self.accumulate(x)
         if self.spec.wide:
             return acc
         low = 0 if self.spec.activation == "relu" else INT8_MIN
@@ -120,7 +118,10 @@ class QuantisedLayer(nn.Module):
         y = y.clamp(low, INT8_MAX)
         return y if self.training else y.float()
 
-    def _accumulate(self, x: Tensor) -> Tensor:
+    def accumulate(self, x: Tensor) -> Tensor:
+        """Return the accumulators: pooling, convolution and bias."""
+        if self.spec.pool > 1:
+            x = functional.max_pool2d(x, self.spec.pool)
         weight, bias = self.integer_weight(), self.integer_bias()
         if self.training:
             acc = functional.conv2d(x, weight, padding=self.spec.pad).float()
@@ -190,6 +191,7 @@ class QuantisedDetector(nn.Module):
         return acc.numpy().astype(np.int32)
 
 
+@torch.no_grad()
 def calibrate(
     detector: FloatDetector, network: Network, pictures: Tensor, *, quantile: float = 0.9999
 ) -> QuantisedDetector:
@@ -198,10 +200,11 @@ def calibrate(
     A ReLU network does not change when a channel is divided by a positive number and the weights
     that read it are multiplied by it. So every channel is divided by the largest value it takes on
     `pictures`, which makes activations fill 0..127; then the power-of-two shift of each layer is
-    the one with the least squared error of its weights and biases.
+    the one with the least squared error of its weights and biases, and the mean error that is
+    left goes into the biases (Nagel et al. 2019, arXiv 1906.04721).
 
     Args:
-        detector: the trained float network.
+        detector: the trained float network, in evaluation mode.
         network: the description to quantise to (weight bits may differ from the detector's).
         pictures: n x 3 x H x W, input integers / 128.
         quantile: share of a channel's values that must not be cut.
@@ -209,16 +212,23 @@ def calibrate(
     Raises:
         EdgebedError: the weights are not finite or need a shift that the device does not have.
     """
-    ranges = _ranges(detector, pictures, quantile)
+    real = fold(pictures, network.fold)
+    whole = real * ACTIVATION_STEPS
     before = torch.ones(network.folded[0], dtype=torch.float64)
     layers = []
-    for module, spec, after in zip(detector.layers, network.layers, ranges, strict=True):
-        weight, bias = cast(FloatLayer, module).folded()
-        scale = torch.ones_like(after) if spec.wide else after
-        weight = weight * before[None, :, None, None] / scale[:, None, None, None]
-        bias = bias / scale
-        layers.append(QuantisedLayer(spec, weight, bias, best_shift(spec, weight, bias)))
-        before = scale
+    for module, spec in zip(detector.layers, network.layers, strict=True):
+        float_layer = cast(FloatLayer, module)
+        wanted = float_layer.before_activation(real)
+        real = float_layer(real)
+        after = _scale(spec, real, quantile)
+        weight, bias = float_layer.folded()
+        weight = weight * before[None, :, None, None] / after[:, None, None, None]
+        bias = bias / after
+        layer = QuantisedLayer(spec, weight, bias, best_shift(spec, weight, bias)).eval()
+        _correct_bias(layer, whole, wanted.mean(dim=(0, 2, 3)).double() / after)
+        whole = layer(whole)
+        layers.append(layer)
+        before = after
     return QuantisedDetector(network, layers)
 
 
@@ -251,16 +261,20 @@ def _shift_error(spec: LayerSpec, weight: Tensor, bias: Tensor, shift: int) -> f
     return float(error)
 
 
-@torch.no_grad()
-def _ranges(detector: FloatDetector, pictures: Tensor, quantile: float) -> list[Tensor]:
-    """Return for each layer the value below which `quantile` of each channel's outputs lie."""
-    x = fold(pictures, detector.network.fold)
-    ranges = []
-    for layer in detector.layers:
-        x = layer(x)
-        values = x.permute(1, 0, 2, 3).reshape(x.shape[1], -1)
-        keep = max(1, round((1 - quantile) * values.shape[1]))
-        peak = values.abs().topk(keep, dim=1).values[:, -1].double()
-        # A channel that is nearly silent here must not be blown up without limit.
-        ranges.append(peak.clamp(min=max(float(peak.max()) * 0.05, 1e-6)))
-    return ranges
+def _correct_bias(layer: QuantisedLayer, inputs: Tensor, wanted: Tensor) -> None:
+    """Move the biases so that each channel's mean before the activation is `wanted` again."""
+    if layer.bias is not None:
+        found = layer.accumulate(inputs).mean(dim=(0, 2, 3)) / (ACTIVATION_STEPS * layer.steps)
+        layer.bias.add_((wanted - found).float())
+
+
+def _scale(spec: LayerSpec, outputs: Tensor, quantile: float) -> Tensor:
+    """Return the value below which `quantile` of each channel's outputs lie; 1 where wide."""
+    if spec.wide:
+        return torch.ones(spec.out_channels, dtype=torch.float64)
+    values = outputs.transpose(0, 1).flatten(1)
+    values = values if spec.activation == "relu" else values.abs()
+    keep = max(1, round((1 - quantile) * values.shape[1]))
+    peak = values.topk(keep, dim=1).values[:, -1].double()
+    # A channel that is nearly silent here must not be blown up without limit.
+    return peak.clamp(min=max(float(peak.max()) * 0.05, 1e-6))
