@@ -12,7 +12,7 @@ SYNTHETIC: Final = "synthetic"
 DEFAULT_TARGET: Final = "max78000"
 
 # (float epochs, quantised epochs)
-_EPOCHS: Final = {"synthetic": (22, 3), "own data": (200, 20)}
+_EPOCHS: Final = {"synthetic": (22, 3), "own data": (120, 15)}
 
 
 @dataclass(frozen=True)
