@@ -13,6 +13,7 @@ import numpy.typing as npt
 from edgebed.compile.plan import BuildPlan
 from edgebed.figures import Figure
 from edgebed.program.types import Program
+from edgebed.targets.layout import Layout
 
 Array = npt.NDArray[Any]
 
@@ -92,6 +93,13 @@ class Machine(Protocol):
     def load(self, folder: Path) -> None:
         """Boot the build in `folder`."""
 
+    def self_test(self) -> None:
+        """Replay the build's own test vectors on the device.
+
+        Raises:
+            EdgebedError: the device answers otherwise.
+        """
+
     def run(self, tensor: Array) -> Trace:
         """Compute one input tensor (int8, C x H x W)."""
 
@@ -115,6 +123,12 @@ class Target(Protocol):
 
     def cost(self, program: Program) -> Cost:
         """Return time and energy per layer."""
+
+    def layout(self, program: Program) -> Layout:
+        """Return the device layers and what lies where in the device's memories."""
+
+    def build(self, folder: Path) -> Mapping[str, int]:
+        """Build the project that `plan` wrote into `folder`; return sizes in bytes by name."""
 
     def machine(self) -> Machine:
         """Return a virtual device."""
