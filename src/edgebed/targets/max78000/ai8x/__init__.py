@@ -3,4 +3,6 @@
 from edgebed.targets.max78000.ai8x.flags import FLAGS, Flag, parse_flags
 from edgebed.targets.max78000.ai8x.project import read_project
 
-__all__ = ["FLAGS", "Flag", "parse_flags", "read_project"]
+SUFFIXES = (".yaml", ".yml")
+
+__all__ = ["FLAGS", "SUFFIXES", "Flag", "parse_flags", "read_project"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
@@ -168,7 +169,7 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
             found[canonical(name)] = True
         elif equals:
             found[canonical(name)] = given
-        elif words and not words[0].startswith("--"):
+        elif words and not re.match("--?[a-zA-Z]", words[0]):
             found[canonical(name)] = words.pop(0)
         elif flag.value == "optional_list":
             found[canonical(name)] = True

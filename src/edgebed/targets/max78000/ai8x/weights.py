@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,16 +67,17 @@ def read_npz(path: Path) -> Mapping[int, Weights]:
 
 def _arrays(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise EdgebedError("this is one array", where=str(path), try_="an .npz file")
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            if isinstance(found, np.lib.npyio.NpzFile):
+                return {name: found[name] for name in found.files}
+    except Exception as error:  # damaged archives fail in every possible way
         raise EdgebedError(
-            f"cannot read the weights: {error}",
+            f"cannot read the weights: {error or type(error).__name__}",
             where=str(path),
             why="it is not an intact .npz file of plain arrays",
         ) from error
+    raise EdgebedError("this is one array", where=str(path), try_="an .npz file")
 
 
 def _check_integers(array: Array, where: str) -> None:

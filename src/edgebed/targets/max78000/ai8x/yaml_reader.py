@@ -82,7 +82,7 @@ def _top_level(path: Path) -> dict[str, tuple[Any, Place]]:
             raise Place(place.file, place.line).fail(
                 f"unknown key `{key}`", try_=did_you_mean(key, GLOBAL_KEYS)
             )
-        found[key] = ((loader, child) if key == "layers" else _value(loader, child), place)
+        found[key] = ((loader, child) if key == "layers" else _value(loader, child, place), place)
     return found
 
 
@@ -113,22 +113,21 @@ def _items(
     """Yield key, value and place; a key may occur once, merged (`<<`) defaults aside."""
     own: set[str] = set()
     for key_node, _ in node.value:
-        key = str(_value(loader, key_node))
+        key = str(key_node.value)
         if key in own:
             raise Place(file, key_node.start_mark.line + 1).fail(f"key `{key}` occurs twice")
         own.add(key)
     loader.flatten_mapping(node)
-    last = {str(_value(loader, k)): (k, v) for k, v in node.value}
+    last = {str(k.value): (k, v) for k, v in node.value}
     for key, (key_node, child) in last.items():
         yield key, child, Place(file, key_node.start_mark.line + 1, key)
 
 
-def _value(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+def _value(loader: yaml.SafeLoader, node: yaml.Node, place: Place) -> Any:
     try:
         return loader.construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError) as error:
-        line = node.start_mark.line + 1
-        raise EdgebedError(f"a value cannot be read: {error}", where=f"line {line}") from error
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise place.fail(f"the value cannot be read: {error}") from error
 
 
 def _entries(found: tuple[yaml.SafeLoader, yaml.Node], place: Place, skip: int) -> list[_Entry]:
@@ -161,7 +160,7 @@ def _entry(loader: yaml.SafeLoader, node: yaml.Node, file: str, sequence: int, s
             )
         if key in values:
             raise place.fail(f"it says the same as `{places[key].key}`, which is given too")
-        values[key] = LAYER_KEYS[key](_value(loader, child), place)
+        values[key] = LAYER_KEYS[key](_value(loader, child, place), place)
         places[key] = place
     _refuse_sister_keys(values, places)
     number = values["sequence"] - skip if "sequence" in values else sequence
