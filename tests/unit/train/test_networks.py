@@ -108,6 +108,7 @@ def test_the_law_gives_the_known_estimate_of_bed() -> None:
 def test_bed_fast_needs_less_than_a_third_of_beds_cycles_and_300_kb() -> None:
     fast = network("bed-fast", 5)
     assert cycles(fast) < 4_485_195 / 3
+    assert fast.macs < network("bed", 5).macs / 3
     assert fast.kernel_bytes <= 300_000
 
 

@@ -202,6 +202,18 @@ def test_eight_bits_stay_close_to_float(
     assert np.abs(error).mean() < 0.1 * wanted.std()
 
 
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_coarse_weights_keep_every_channels_mean(
+    detector: FloatDetector, pictures: np.ndarray[tuple[int, ...], np.dtype[np.int8]], bits: int
+) -> None:
+    model = quantised(detector, pictures, bits)
+    with torch.no_grad():
+        wanted = detector(torch.from_numpy(pictures).float() / 128).numpy()
+    error = (model.integers(pictures) * model.output_scale - wanted).mean(axis=(0, 2, 3))
+    half_a_step = 128 * model.output_scale / 2
+    assert np.abs(error).max() <= half_a_step * 1.01
+
+
 def test_training_mode_refuses_to_pass_for_exact(
     detector: FloatDetector, pictures: np.ndarray[tuple[int, ...], np.dtype[np.int8]]
 ) -> None:
