@@ -263,9 +263,10 @@ def _shift_error(spec: LayerSpec, weight: Tensor, bias: Tensor, shift: int) -> f
 
 def _correct_bias(layer: QuantisedLayer, inputs: Tensor, wanted: Tensor) -> None:
     """Move the biases so that each channel's mean before the activation is `wanted` again."""
-    if layer.bias is not None:
+    stored = layer.integer_bias()
+    if layer.bias is not None and stored is not None:
         found = layer.accumulate(inputs).mean(dim=(0, 2, 3)) / (ACTIVATION_STEPS * layer.steps)
-        layer.bias.add_((wanted - found).float())
+        layer.bias.copy_(stored / layer.steps + wanted - found)
 
 
 def _scale(spec: LayerSpec, outputs: Tensor, quantile: float) -> Tensor:
