@@ -117,12 +117,14 @@ def information(network: Network) -> str:
         "plan @DIGEST@",
         f"input {' '.join(map(str, wire.input_shape))}",
         f"fold {wire.fold}",
+        f"group {wire.inputs.group}",
         f"input_bytes {wire.input_bytes}",
         f"output_bytes {wire.output_bytes}",
     ]
     for name, shape in wire.output_shapes.items():
         kind = program.types[name].dtype
         lines.append(f"output {_ascii(name)} {kind} {' '.join(map(str, shape))}")
+    lines += [f"part {_ascii(p.name)} {p.channel} {p.shape[0]}" for p in wire.outputs]
     if program.contract:
         lines += [f"class {_ascii(name)}" for name in program.contract.classes]
     return "\n".join(lines) + "\n"

@@ -28,6 +28,7 @@ class Timer:
         self.name, self.base, self.irq, self._i = f"TMR{index}", base, irq, index
         self._state, self._clock, self._nvic = state, clock, nvic
         self._due: Due | None = None
+        self._match_time: int | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -53,6 +54,8 @@ class Timer:
         if offset == _CNT:
             return self.count
         if offset == _INTFL:
+            if self._due is None and self._match_time and self._state.now >= self._match_time:
+                self._match()
             return self._flags | _WRITE_DONE
         word = self._words.get(offset, 0)
         if offset == _CTRL1:
@@ -87,16 +90,20 @@ class Timer:
         self._update()
 
     def _plan(self) -> None:
+        """Find the next match; without an interrupt or a stop it need not wake anybody."""
         if self._due:
             self._due.cancel()
-            self._due = None
+        self._due, self._match_time = None, None
         state, i, compare = self._state, self._i, self._words.get(_CMP, 0)
         mode = self._words.get(_CTRL0, 0) & 15
-        if state.timer_on[i] and compare and mode in (_ONE_SHOT, _CONTINUOUS, _COMPARE):
-            left = compare - self.count
-            if left <= 0:
-                left += compare if mode == _CONTINUOUS else 1 << 32
-            self._due = self._clock.at(state.now + left * state.timer_step[i], self._match)
+        if not state.timer_on[i] or not compare or mode not in (_ONE_SHOT, _CONTINUOUS, _COMPARE):
+            return
+        left = compare - self.count
+        if left <= 0:
+            left += compare if mode == _CONTINUOUS else 1 << 32
+        self._match_time = state.now + left * state.timer_step[i]
+        if mode == _ONE_SHOT or self._words.get(_CTRL1, 0) >> 8 & 1:
+            self._due = self._clock.at(self._match_time, self._match)
 
     def _match(self) -> None:
         self._flags |= 1

@@ -7,6 +7,7 @@
 #include "uart.h"
 #if NETWORK_DETECTS
 #include "detector.h"
+#include "screen.h"
 #endif
 
 static void banner(void)
@@ -24,6 +25,14 @@ static void start_camera(void)
 #endif
 }
 
+/* Before waiting for the host: starts what is left of the picture. */
+static void finish_screen(void)
+{
+#if NETWORK_DETECTS
+    screen_wait_for_camera();
+#endif
+}
+
 int main(void)
 {
     system_start();
@@ -35,9 +44,11 @@ int main(void)
     start_camera();
     uart_text("ready\r\n");
     for (;;) {
-        if (protocol_streaming() && !uart_waiting())
+        if (protocol_streaming() && !uart_waiting()) {
             protocol_stream_frame();
-        else
-            protocol_handle();
+            continue;
+        }
+        finish_screen();
+        protocol_handle();
     }
 }
