@@ -99,15 +99,20 @@ def _addresses(placed: Placed, quadrant: int) -> dict[int, int]:
         instance = _first_result(at.output_processors, quadrant) // PER_INSTANCE
         words = {WPTR: instance << 13 | at.out_offset // 4, TOFFS: slots}
     else:
-        start = at.out_offset - 4 * layer.skipped * at.out_passes * (at.write_gap + 1)
+        start = at.out_offset - 4 * layer.skipped * at.out_passes * _step(placed)
         flat = layer.operator in ("conv2d", "linear") and layer.slot_bytes == 1
         words = {
             WPTR: at.first_column // PER_INSTANCE << 13 | start // 4,
             TOFFS: int(flat),
             MOFFS: NEXT_INSTANCE,
         }
-    step = (4 if layer.wide else 1) * (at.write_gap + 1)
-    return words | {CHOFFS: step if at.out_passes > 1 else 0, RPTR: at.in_offset // 4}
+    step = _step(placed) if at.out_passes > 1 else 0
+    return words | {CHOFFS: step, RPTR: at.in_offset // 4}
+
+
+def _step(placed: Placed) -> int:
+    """Return the words from one written (pixel, pass) to the next."""
+    return (4 if placed.layer.wide else 1) * (placed.at.write_gap + 1)
 
 
 def _first_result(output_processors: int, quadrant: int) -> int:
