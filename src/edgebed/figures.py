@@ -30,8 +30,14 @@ class Figure:
     high: float | None = None
 
     def __str__(self) -> str:
-        band = f" ({self.low:.4g} to {self.high:.4g})" if self.low is not None and self.high else ""
-        return f"{self.value:.4g} {self.unit}{band}, {self.kind}"
+        return f"{number(self.value)} {self.unit}{self.band}, {self.kind}"
+
+    @property
+    def band(self) -> str:
+        """The error band as ` (7.8 to 8.95)`; empty where none is known."""
+        if self.low is None or self.high is None:
+            return ""
+        return f" ({number(self.low)} to {number(self.high)})"
 
     def to_json(self) -> dict[str, float | str | None]:
         """Return the plain form that `metrics.json` stores."""
@@ -43,3 +49,8 @@ class Figure:
             "low": self.low,
             "high": self.high,
         }
+
+
+def number(value: float) -> str:
+    """Return a number for people: whole from 1,000 on, else four digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

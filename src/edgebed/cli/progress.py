@@ -55,7 +55,8 @@ class _Lines:
         if not isinstance(event, Progress):
             return None
         now = time.monotonic()
-        if event.done < event.total and now - self.last < SECONDS_BETWEEN_LINES:
+        last = event.done == event.total
+        if not last and now - self.last < SECONDS_BETWEEN_LINES:
             return None
         self.last = now
         return f"{event.stage:>8}  {amount(event)}"
@@ -107,8 +108,8 @@ def _said(event: Started | Finished | Note) -> str:
 
 
 def amount(event: Progress) -> str:
-    """Return `12/60 epochs, 41 s left, loss 0.53`."""
-    parts = [f"{event.done}/{event.total} {event.unit}"]
+    """Return `12/60 epochs, 41 s left, loss 0.53`; a total of 0 is unknown."""
+    parts = [f"{event.done}/{event.total or '?'} {event.unit}"]
     if event.seconds_left is not None and event.done < event.total:
         parts.append(f"{duration(event.seconds_left)} left")
     parts += [f"{name} {value:.4g}" for name, value in event.metrics.items()]

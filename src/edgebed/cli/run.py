@@ -82,7 +82,7 @@ def run(
         raise EdgebedError(
             f"{what!r} is neither a recipe nor a folder", try_=did_you_mean(what, RECIPES)
         )
-    if input is None:
+    if input is None and uart_port is None:
         raise EdgebedError(
             "--input is missing", where=f"edgebed run {what}", try_="a tensor, picture or video"
         )

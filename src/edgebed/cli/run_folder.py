@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json as json_format
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,13 +16,14 @@ from edgebed import files
 from edgebed.cli.progress import listening
 from edgebed.deploy.bundle import Bundle, load
 from edgebed.errors import EdgebedError
-from edgebed.events import Finished, Listener, Progress, Started
-from edgebed.figures import Figure
+from edgebed.events import Finished, Listener, Note, Progress, Started
+from edgebed.figures import Figure, number
 from edgebed.program.types import Array
 
 if TYPE_CHECKING:
-    from edgebed.targets.contract import Machine
+    from edgebed.targets.contract import Frame, Machine
 
+LISTED: Final = 6
 KINDS: Final = ("measured", "emulated", "estimated")
 
 
@@ -36,7 +38,7 @@ class Done:
 
 def run_folder(
     folder: Path,
-    source: Path,
+    source: Path | None,
     out: Path | None,
     *,
     frames: int = 0,
@@ -46,43 +48,81 @@ def run_folder(
 ) -> int:
     """Run `source` and print where the results are; see `edgebed run --help`."""
     bundle = load(folder)
-    if not source.exists():
-        raise EdgebedError("no such file or folder", where=str(source))
-    with listening(quiet=quiet, json=json) as listener:
-        listener(Started("run", f"{source} on {bundle.target}, program {bundle.program.name}"))
-        with _booted(bundle, uart_port) as machine:
-            if source.suffix == ".npy":
-                done = _tensor(machine, bundle, source, out)
-            else:
-                done = _pictures(machine, source, out or Path("frames"), frames, listener)
-        listener(Finished("run", ", ".join(done.outputs.values())))
+    _check(bundle, source)
+    with listening(quiet=quiet, json=json) as listener, _booted(bundle) as machine:
+        listener(Started("run", f"{source or 'nothing'} on {bundle.target}, {bundle.program.name}"))
+        if uart_port is not None:
+            _offer_serial(machine, uart_port, listener)
+        done = _through(machine, bundle, source, out, frames, listener)
+        listener(Finished("run", f"{len(done.outputs)} files written"))
+        if uart_port is not None:
+            _wait_for_end(machine)
     print(json_format.dumps(_plain(done), indent=2) if json else "\n".join(_lines(done)))
     return 0
 
 
+def _check(bundle: Bundle, source: Path | None) -> None:
+    if not bundle.sizes:
+        raise EdgebedError(
+            "holds sources but no build",
+            where=str(bundle.folder),
+            try_="edgebed compile without --only-generate",
+        )
+    if source is not None and not source.exists():
+        raise EdgebedError("no such file or folder", where=str(source))
+
+
 @contextmanager
-def _booted(bundle: Bundle, uart_port: int | None) -> Iterator[Machine]:
+def _booted(bundle: Bundle) -> Iterator[Machine]:
     from edgebed.targets import load as load_target
 
     machine = load_target(bundle.target).machine()
     try:
         machine.load(bundle.folder)
-        if uart_port is None:
-            yield machine
-            return
-        with _serial(machine, uart_port):
-            yield machine
+        yield machine
     finally:
         machine.close()
 
 
-@contextmanager
-def _serial(machine: Machine, port: int) -> Iterator[None]:
+def _through(
+    machine: Machine,
+    bundle: Bundle,
+    source: Path | None,
+    out: Path | None,
+    frames: int,
+    listener: Listener,
+) -> Done:
+    if source is None:
+        return Done({}, {}, [])
+    if source.suffix == ".npy" and _shape(source)[-1:] != (3,):
+        return _tensor(machine, bundle, source, out)
+    if bundle.program.contract is None:
+        raise EdgebedError(
+            "takes tensors only",
+            where=str(bundle.folder),
+            why="its program has no contract that says how a picture becomes a tensor",
+            try_=f"--input TENSOR.npy, int8, {bundle.program.input_type}",
+        )
+    return _pictures(machine, bundle, source, out or Path("frames"), frames, listener)
+
+
+def _offer_serial(machine: Machine, port: int, listener: Listener) -> None:
     serve = getattr(machine, "serve_uart", None)
     if serve is None:
         raise EdgebedError("this device has no serial line to offer", where="--uart-port")
-    with serve(port):
-        yield
+    listener(Note("run", f"serial line on 127.0.0.1:{serve(port)}; Ctrl-C ends"))
+
+
+def _wait_for_end(machine: Any) -> None:
+    """Let the device run for whoever is at the other end of the line, until Ctrl-C."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            machine.idle(0.1)
+            time.sleep(0.01)
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    return tuple(read_tensor(path).shape)
 
 
 def _tensor(machine: Machine, bundle: Bundle, source: Path, out: Path | None) -> Done:
@@ -91,38 +131,76 @@ def _tensor(machine: Machine, bundle: Bundle, source: Path, out: Path | None) ->
     path = out or source.with_name(f"{source.stem}_output.npy")
     if path.suffix != ".npy":
         raise EdgebedError(f"--out {path} for a tensor", try_=f"{path}.npy")
+    started = time.monotonic()
     trace = machine.run(tensor)
+    pace = _pace([time.monotonic() - started])
     outputs = {}
     for index, (name, values) in enumerate(trace.outputs.items()):
         place = path if index == 0 else path.with_name(f"{path.stem}_{name}.npy")
         write_tensor(place, values)
         outputs[name] = str(place)
-    return Done(outputs, trace.figures, list(trace.events))
+    return Done(outputs, {**trace.figures, **pace}, list(trace.events))
 
 
-def _pictures(machine: Machine, source: Path, out: Path, count: int, listener: Listener) -> Done:
+def _pictures(
+    machine: Machine, bundle: Bundle, source: Path, out: Path, count: int, listener: Listener
+) -> Done:
     from edgebed.data.readers.pictures import frames as pictures
     from edgebed.observe.pictures import write_png
 
     folder = out.with_suffix("") if out.suffix == ".npy" else out
     outputs: dict[str, str] = {}
     found: list[Any] = []
+    seconds: list[float] = []
     figures: Mapping[str, Figure] = {}
+    total = count or _count(source)
     for index, (name, picture) in enumerate(pictures(source)):
         if count and index == count:
             break
+        started = time.monotonic()
         frame = machine.show(picture)
+        seconds.append(time.monotonic() - started)
         place = folder / f"{index:04d}_{name}.png"
         write_png(place, frame.lcd)
-        outputs[name] = str(place)
-        found.append({"name": name, "screen": str(place), "detections": frame.detections.tolist()})
+        outputs[place.stem] = str(place)
+        found.append({"name": name, "screen": str(place), "found": _found(frame, bundle)})
         figures = frame.trace.figures
-        listener(Progress("run", index + 1, count or index + 1, "frames"))
+        listener(Progress("run", index + 1, total, "frames"))
     if not outputs:
         raise EdgebedError("holds no picture", where=str(source), try_="PNG, JPEG or a video")
     files.write_text(folder / "detections.json", json_format.dumps(found, indent=2) + "\n")
     outputs["detections"] = str(folder / "detections.json")
-    return Done(outputs, figures, found)
+    return Done(outputs, {**figures, **_pace(seconds)}, found)
+
+
+def _count(source: Path) -> int:
+    """Return how many pictures there will be; 0 = not known before the end."""
+    from edgebed.data.readers.picture_files import SUFFIXES
+
+    if not source.is_dir():
+        return 0
+    return sum(one.suffix.lower() in SUFFIXES for one in source.iterdir())
+
+
+def _found(frame: Frame, bundle: Bundle) -> list[dict[str, Any]]:
+    """Return detections by name; boxes in pixels of the network input, x1 y1 x2 y2."""
+    contract = bundle.program.contract
+    assert contract is not None  # checked before the first picture
+    return [
+        {
+            "class": contract.classes[int(row[0])],
+            "score": round(float(row[1]), 4),
+            "box": [round(float(value), 2) for value in row[2:]],
+        }
+        for row in frame.detections
+    ]
+
+
+def _pace(seconds: list[float]) -> dict[str, Figure]:
+    """Return how fast the device answered here, the first input's warm-up left to the median."""
+    median = 1000 * float(np.median(seconds))
+    source = f"median of {len(seconds)} inputs, clock of this computer"
+    return {"time_here": Figure(median, "ms", "measured", source)}
 
 
 def read_tensor(path: Path) -> Array:
@@ -178,6 +256,8 @@ def _lines(done: Done) -> Iterator[str]:
         of_kind = {name: f for name, f in done.figures.items() if f.kind == kind}
         if of_kind:
             yield f"{kind}:"
-            yield from (f"  {name:<28} {f.value:,.6g} {f.unit}" for name, f in of_kind.items())
-    for name, path in done.outputs.items():
-        yield f"{name}: {path}"
+            yield from (f"  {name:<28} {number(f.value)} {f.unit}" for name, f in of_kind.items())
+    shown = list(done.outputs.values())
+    if len(shown) > LISTED:
+        yield f"{len(shown) - LISTED} files before these:"
+    yield from shown[-LISTED:]

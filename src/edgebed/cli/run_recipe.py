@@ -9,6 +9,7 @@ from typing import Any
 
 from edgebed.cli.progress import listening
 from edgebed.errors import EdgebedError
+from edgebed.figures import Figure
 from edgebed.recipes.bed.config import (
     DEFAULT_TARGET,
     BedConfig,
@@ -99,9 +100,8 @@ def _closing(folder: RunFolder) -> list[str]:
         f"AP@0.5 in percent: {scores}",
         metrics["agreement"],
         *(
-            f"{name}: {figure['value']:.4g} {figure['unit']} ({figure['kind']})"
-            for name, figure in metrics["figures"].items()
-            if name in metrics["headline"]
+            f"{name} a picture: {Figure(**metrics['figures'][name])}"
+            for name in metrics["headline"]
         ),
         f"report: {folder.path / 'report.html'}",
         f"screens: {folder.path / 'lcd.png'}",

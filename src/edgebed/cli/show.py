@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from edgebed.figures import number
+
 if TYPE_CHECKING:
     from edgebed.figures import Figure
     from edgebed.targets.contract import Cost
@@ -58,7 +60,8 @@ def _device(layout: Layout, cost: Cost) -> Iterator[str]:
         yield ""
         yield from _map(one)
     yield ""
-    yield "cost per layer"
+    kinds = {f.kind for layer in cost.layers for f in layer.figures.values()}
+    yield f"cost per layer, {' and '.join(sorted(kinds))}"
     yield from _costs(cost)
 
 
@@ -101,4 +104,4 @@ def _costs(cost: Cost) -> Iterator[str]:
 
 
 def _cells(figures: Mapping[str, Figure]) -> dict[str, str]:
-    return {f"{name} ({one.kind})": f"{one.value:.4g} {one.unit}" for name, one in figures.items()}
+    return {name: f"{number(one.value)} {one.unit}" for name, one in figures.items()}

@@ -9,6 +9,7 @@ firmware.elf    the build
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,7 @@ def build(
     if problems:
         raise DoesNotFitError(program.name, target.name, problems)
     plan = target.plan(given)
+    _clear(folder)
     plan.write(folder / SOURCES)
     to_onnx.save(program, folder / PROGRAM)
     # The plan marks a folder as compiled, so without a build that booted it is not written.
@@ -151,6 +153,14 @@ def load(path: Path) -> Bundle:
 def find(path: Path) -> Path | None:
     """Return `path`, or its `device` folder, whichever was compiled; None for neither."""
     return next((one for one in (path, path / "device") if (one / PLAN).is_file()), None)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier compile left: a build takes every source it finds."""
+    (folder / PLAN).unlink(missing_ok=True)
+    (folder / BUILD).unlink(missing_ok=True)
+    if (folder / SOURCES).is_dir():
+        shutil.rmtree(folder / SOURCES)
 
 
 def _built(program: Program, target: Target, folder: Path, listener: Listener) -> dict[str, int]:

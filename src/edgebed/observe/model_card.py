@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgebed.figures import Figure
+from edgebed.figures import Figure, number
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def _accuracy(accuracy: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _figures(figures: Mapping[str, Figure]) -> str:
     rows = [
-        [name, f"{one.value:.4g} {one.unit}", one.kind, one.source] for name, one in figures.items()
+        [name, f"{number(one.value)} {one.unit}", one.kind, one.source]
+        for name, one in figures.items()
     ]
     return _table(["figure", "value", "kind", "source"], rows)
 

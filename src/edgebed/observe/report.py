@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Final
 
-from edgebed.figures import Figure
+from edgebed.figures import Figure, number
 from edgebed.observe.page import Section, Tile, page
 from edgebed.observe.pictures import Shot, framed, side_by_side
 from edgebed.observe.svg import (
@@ -270,7 +270,7 @@ def _figures(report: DetectionReport) -> Section | None:
 
 def _of_kind(kind: str, figures: Mapping[str, Figure]) -> str:
     rows = [
-        [name, f"{one.value:,.4g} {one.unit}", _range(one), one.source]
+        [name, f"{number(one.value)} {one.unit}", one.band.strip(" ()"), one.source]
         for name, one in figures.items()
         if one.kind == kind
     ]
@@ -279,12 +279,6 @@ def _of_kind(kind: str, figures: Mapping[str, Figure]) -> str:
     return f'<h3>{kind.capitalize()}</h3><div class="figures">' + (
         table(["figure", "value", "band", "source"], rows) + "</div>"
     )
-
-
-def _range(figure: Figure) -> str:
-    if figure.low is None or figure.high is None:
-        return ""
-    return f"{figure.low:,.4g} to {figure.high:,.4g}"
 
 
 def _about(report: DetectionReport) -> Section:

@@ -109,7 +109,7 @@ def _version(name: str) -> str | None:
 
 def _figures(outcome: Outcome, cost: Cost) -> dict[str, Figure]:
     """Return every number that isn't an accuracy, by name."""
-    found = dict(cost.total)
+    found = {f"network {name}": one for name, one in cost.total.items()}
     sizes = outcome.stages["compile"]["sizes"]
     for name, size in sizes.items():
         found[name] = Figure(size, "bytes", "measured", "size table of firmware.elf")
@@ -120,8 +120,8 @@ def _figures(outcome: Outcome, cost: Cost) -> dict[str, Figure]:
     found["board, camera to display"] = Figure(
         1000 * float(np.median([one["seconds"] for one in frames])), "ms", "measured", HERE
     )
-    for name, one in {**score["figures"], **frames[-1]["figures"]}.items():
-        found.setdefault(name, Figure(**one))
+    for name, one in frames[-1]["figures"].items():
+        found[f"frame {name}"] = Figure(**one)
     for stage, seconds in outcome.seconds.items():
         found[f"stage {stage}"] = Figure(seconds, "s", "measured", HERE)
     return found
@@ -149,9 +149,8 @@ def _metrics(facts: _Facts) -> dict[str, Any]:
 
 
 def _headline(facts: _Facts) -> list[str]:
-    total = facts.cost.total
-    chosen = (by_unit(total, units) for units in (TIME_UNITS, ENERGY_UNITS))
-    return [name for one in chosen for name, known in total.items() if known is one]
+    chosen = [by_unit(facts.cost.total, units) for units in (TIME_UNITS, ENERGY_UNITS)]
+    return [name for one in chosen for name, known in facts.figures.items() if known is one]
 
 
 def _report(facts: _Facts) -> DetectionReport:
@@ -171,7 +170,7 @@ def _report(facts: _Facts) -> DetectionReport:
         history=outcome.stages["train"]["history"],
         cost=facts.cost,
         maps=plan.layout.maps,
-        figures=facts.figures,
+        figures={name: one for name, one in facts.figures.items() if "instructions." not in name},
         functions=_functions(facts.figures),
         about=_about(facts),
         command=facts.command,
@@ -185,7 +184,7 @@ def _tiles(facts: _Facts) -> tuple[Tile, ...]:
         Tile("AP@0.5 of the integer program", ap["int8 program"], f"float {ap['float network']}")
     ]
     for name in _headline(facts):
-        one = facts.cost.total[name]
+        one = facts.figures[name]
         tiles.append(Tile(f"{name} a picture", f"{one.value:.3g} {one.unit}", one.kind))
     kernels = facts.outcome.stages["train"]["kernel_bytes"]
     tiles.append(Tile("weights", f"{kernels / 1000:.0f} KB", f"{facts.outcome.config.bits} bit"))
@@ -238,8 +237,8 @@ def _screens(outcome: Outcome) -> tuple[Screen, ...]:
 
 
 def _functions(figures: Mapping[str, Figure]) -> dict[str, Figure]:
-    """Return the instructions of single functions; the machine names them `function NAME`."""
-    prefix = "function "
+    """Return the instructions of single functions of one camera frame."""
+    prefix = "frame cpu_instructions."
     return {
         name.removeprefix(prefix): one for name, one in figures.items() if name.startswith(prefix)
     }
@@ -272,12 +271,12 @@ def preprocessing(contract: Contract) -> str:
 
 def _card(facts: _Facts) -> ModelCard:
     outcome = facts.outcome
-    total = facts.cost.total
+    kept = list(facts.cost.total.values())
     return ModelCard(
         name=f"{outcome.config.network} on {outcome.stages['data']['name']}",
         data=outcome.stages["data"],
         accuracy=outcome.accuracy(),
-        figures={name: facts.figures[name] for name in total},
+        figures={name: one for name, one in facts.figures.items() if one in kept},
         shape=facts.program.input_type.shape,
         parameters=outcome.stages["train"]["parameters"],
         weight_bits=outcome.config.bits,

@@ -1,0 +1,273 @@
+"""compile, show and run on a compiled folder, with a device that answers as the interpreter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import edgebed.targets
+from edgebed.cli import execute
+from edgebed.program import to_onnx
+from edgebed.program.contract import Contract, GridDecode, ImageInput
+from edgebed.program.ops.conv2d import Conv2d
+from edgebed.program.ops.max_pool import MaxPool
+from edgebed.program.run import run
+from edgebed.program.types import Constant, Program, TensorType
+from edgebed.targets.contract import Problem
+from null_device import NullTarget, plan_of
+
+CONTRACT = Contract(
+    ImageInput(16, 16),
+    ("cell",),
+    GridDecode(grid_width=8, grid_height=8, boxes=1, priors=((1, 1),)),
+)
+
+
+def _program() -> Program:
+    rng = np.random.default_rng(1)
+    weights = rng.integers(-128, 128, (6, 3, 1, 1)).astype(np.int8)
+    pool = MaxPool(name="pool", inputs=("x",), output="pooled", kernel=(2, 2), stride=(2, 2))
+    conv = Conv2d(name="conv", inputs=("pooled",), output="y", weight="w")
+    return Program(
+        "small",
+        {"x": TensorType((3, 16, 16))},
+        (pool, conv),
+        ("y", "pooled"),
+        {"w": Constant(weights, 8, 1 / 128)},
+        CONTRACT,
+    )
+
+
+@pytest.fixture
+def target(monkeypatch: pytest.MonkeyPatch) -> NullTarget:
+    device = NullTarget()
+    monkeypatch.setattr(edgebed.targets, "load", lambda name: device)
+    monkeypatch.setattr(edgebed.targets, "names", lambda: ("null",))
+    monkeypatch.setattr(edgebed.targets, "projects", lambda name: None)
+    return device
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "small.onnx"
+    to_onnx.save(_program(), path)
+    return path
+
+
+@pytest.fixture
+def compiled(target: NullTarget, model: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "compiled"
+    assert execute(["compile", str(model), "--out", str(out), "--quiet"]) == 0
+    return out
+
+
+def _error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert execute(arguments) == 1
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    return said.err
+
+
+def test_compile_leaves_program_plan_sources_and_build(compiled: Path) -> None:
+    plan = plan_of(compiled)
+    assert plan["sizes"] == {"flash": 4}
+    assert plan["cost"]["total"]["time"]["kind"] == "estimated"
+    assert [row["does"] for row in plan["layout"]["layers"]] == ["max_pool", "conv2d"]
+    for name in ("program.onnx", "firmware/main.c", "firmware.elf"):
+        assert (compiled / name).is_file()
+
+
+def test_compile_again_leaves_no_stale_source(compiled: Path, model: Path) -> None:
+    digest = plan_of(compiled)["digest"]
+    (compiled / "firmware" / "old.c").write_text("int main(void) { return 1; }")
+    assert execute(["compile", str(model), "--out", str(compiled), "--quiet"]) == 0
+    assert plan_of(compiled)["digest"] == digest
+    assert not (compiled / "firmware" / "old.c").exists()
+
+
+def test_a_build_that_computes_other_integers_is_not_done(
+    target: NullTarget, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target.wrong = True
+    out = tmp_path / "out"
+    said = _error(["compile", str(model), "--out", str(out)], capsys)
+    assert "other integers in output 'y'" in said
+    assert not (out / "plan.json").exists(), "a failed build must not look compiled"
+
+
+def test_only_generate_stops_after_the_sources(
+    target: NullTarget, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert execute(["compile", str(model), "--out", str(out), "--only-generate"]) == 0
+    assert not (out / "firmware.elf").exists()
+    said = _error(["run", str(out), "--input", str(model)], capsys)
+    assert "--only-generate" in said
+
+
+def test_every_problem_is_a_line_with_its_change(
+    target: NullTarget, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target.problems = [
+        Problem("conv1", "2048 channels", "1024 at most", "two layers of 1024"),
+        Problem("pool", "a window of 17", "16 at most", "16"),
+    ]
+    said = _error(["compile", str(model), "--out", str(tmp_path / "out")], capsys)
+    assert "2 problems" in said
+    assert "  conv1: 2048 channels (1024 at most); try: two layers of 1024\n" in said
+    assert "  pool: a window of 17 (16 at most); try: 16\n" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("absent.onnx", None, "no such file"),
+        ("model.h5", b"x", "type .h5 cannot be read"),
+        ("broken.onnx", b"not a protobuf", "broken.onnx"),
+        ("empty.onnx", b"", "empty.onnx"),
+    ],
+)
+def test_a_model_that_is_none(
+    name: str,
+    content: bytes | None,
+    part: str,
+    target: NullTarget,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    arguments = ["compile", str(tmp_path / name), "--out", str(tmp_path / "out")]
+    assert part in _error(arguments, capsys)
+
+
+def test_compile_refuses_what_it_would_overwrite_or_ignore(
+    target: NullTarget, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    said = _error(["compile", str(model), "--out", str(tmp_path / "mine")], capsys)
+    assert "is not empty" in said
+    assert "--out is missing" in _error(["compile", str(model)], capsys)
+    out = ["--out", str(tmp_path / "new")]
+    assert "'--replann'" in _error(["compile", str(model), *out, "--replann"], capsys)
+    assert "--weights has no meaning" in _error(
+        ["compile", str(model), *out, "--weights", str(model)], capsys
+    )
+
+
+def test_show_prints_a_program_that_parses_back_and_its_layers(
+    compiled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgebed.program.text import parse
+
+    capsys.readouterr()
+    assert execute(["show", str(compiled)]) == 0
+    text, layers = capsys.readouterr().out.split("device layers")
+    program = _program()
+    assert parse(text, program.constants) == program
+    assert "max_pool" in layers
+    assert "50 % in use" in layers
+    assert "0.25 mJ, estimated" in layers
+
+
+def test_a_tensor_runs_to_the_interpreters_integers(
+    compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensor = np.random.default_rng(3).integers(-128, 128, (3, 16, 16)).astype(np.int8)
+    np.save(tmp_path / "in.npy", tensor)
+    out = tmp_path / "answers" / "out.npy"
+    capsys.readouterr()
+    arguments = ["run", str(compiled), "--input", str(tmp_path / "in.npy"), "--out", str(out)]
+    assert execute([*arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    wanted = run(_program(), tensor)
+    np.testing.assert_array_equal(np.load(out), wanted["y"])
+    np.testing.assert_array_equal(np.load(out.with_name("out_pooled.npy")), wanted["pooled"])
+    assert result["outputs"] == {"y": str(out), "pooled": str(out.with_name("out_pooled.npy"))}
+    assert list(result["figures"]) == ["measured", "emulated", "estimated"]
+    assert result["figures"]["emulated"]["instructions"]["value"] == 7
+    assert result["events"] == ["booted"]
+
+
+@pytest.mark.parametrize(
+    ("array", "part"),
+    [
+        (np.zeros((3, 16, 15), np.int8), "has shape 3x16x15"),
+        (np.zeros((1, 3, 16, 16), np.int8), "no batch axis"),
+        (np.zeros((3, 16, 16), np.float32), "holds float32"),
+        (np.zeros((), np.int8), "the program takes 3x16x16"),
+    ],
+)
+def test_a_tensor_of_another_kind(
+    array: np.ndarray,  # type: ignore[type-arg]
+    part: str,
+    compiled: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    np.save(tmp_path / "in.npy", array)
+    assert part in _error(["run", str(compiled), "--input", str(tmp_path / "in.npy")], capsys)
+
+
+def test_pickled_objects_in_a_tensor_file_are_not_executed(
+    compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "in.npy", np.array([print], dtype=object), allow_pickle=True)
+    said = _error(["run", str(compiled), "--input", str(tmp_path / "in.npy")], capsys)
+    assert "is not a tensor file" in said
+
+
+def test_pictures_become_screens_and_detections(
+    compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("b", "a", "c"):
+        Image.fromarray(np.full((20, 30, 3), ord(name), np.uint8)).save(folder / f"{name}.png")
+    out = tmp_path / "screens"
+    arguments = ["run", str(compiled), "--input", str(folder), "--out", str(out), "--frames", "2"]
+    assert execute(arguments) == 0
+    assert sorted(one.name for one in out.iterdir()) == [
+        "0000_a.png",
+        "0001_b.png",
+        "detections.json",
+    ]
+    found = json.loads((out / "detections.json").read_text())
+    assert [one["name"] for one in found] == ["a", "b"]
+    assert np.asarray(Image.open(out / "0000_a.png")).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89", b"\xff\xd8\xff\xe0cut off"])
+def test_a_picture_that_is_none_is_named(
+    content: bytes, compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    assert "photo.jpg" in _error(["run", str(compiled), "--input", str(path)], capsys)
+
+
+def test_empty_and_missing_inputs(
+    compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    run_it = ["run", str(compiled), "--input"]
+    assert "no picture" in _error([*run_it, str(tmp_path / "empty")], capsys)
+    assert "no such file" in _error([*run_it, str(tmp_path / "absent.png")], capsys)
+    assert "is not a compiled folder" in _error(
+        ["run", str(tmp_path / "empty"), "--input", str(tmp_path)], capsys
+    )
+    assert "--input is missing" in _error(["run", str(compiled)], capsys)
+
+
+def test_a_damaged_plan_is_named(compiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (compiled / "plan.json").write_text('{"format": 99}')
+    arguments = ["run", str(compiled), "--input", str(compiled)]
+    assert "has format 99" in _error(arguments, capsys)
+    (compiled / "plan.json").write_text("{")
+    assert "plan.json: cannot be read" in _error(arguments, capsys)
