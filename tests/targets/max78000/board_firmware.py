@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgebed.program.arithmetic import PowerOfTwo
-from edgebed.program.contract import Contract, ImageInput
+from edgebed.program.contract import Contract, ImageInput, Nms
 from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.ops.max_pool import MaxPool
 from edgebed.program.ops.space_to_depth import SpaceToDepth
@@ -52,7 +52,8 @@ def detector(name: str, seed: int = 0) -> Program:
                           requantize=None if layer.wide else PowerOfTwo(shift),
                           activation=layer.activation))  # fmt: skip
         tensor = ops[-1].output
-    contract = Contract(ImageInput(spec.width, spec.height), CLASSES, spec.decode)
+    nms = Nms(score=0.02, iou=0.3, maximum=8)
+    contract = Contract(ImageInput(spec.width, spec.height), CLASSES, spec.decode, nms)
     shape = (spec.channels, spec.height, spec.width)
     inputs = {"image": TensorType(shape, "int8", 1 / 128)}
     return Program(name=name, inputs=inputs, ops=tuple(ops), outputs=(tensor,),
