@@ -100,7 +100,9 @@ def _inputs(program: Program, op: Op) -> Iterator[Finding]:
             "folding as the first op, or a pooling layer here",
         )
     inner = isinstance(op, Slice) and op.inputs[0] not in device_inputs(program)
-    if inner and any(not isinstance(reader, Conv2d) for reader in program.readers(op.output)):
+    if inner and any(
+        not isinstance(reader, (Conv2d, *COMBINES)) for reader in program.readers(op.output)
+    ):
         yield (
             "takes channels out of an inner map for a layer without weights",
             "only convolutions can leave channels out",
@@ -306,7 +308,7 @@ def _combining(layer: Layer, passes: int) -> Iterator[Finding]:
             "64 channels, or 2 operands of 128",
             "a layer of its own for the combination",
         )
-    if passes > 1 and layer.pooling:
+    if passes > 1 and layer.pooling and layer.passthrough:
         yield (
             f"pools and combines {layer.in_shape[0]} channels",
             "64 channels",

@@ -27,7 +27,7 @@ from edgebed.program.ops.subtract import Subtract
 from edgebed.program.types import Op, Program
 from edgebed.targets.max78000.dilation import LONGEST, spaced
 from edgebed.targets.max78000.hints import LayerHint
-from edgebed.targets.max78000.layers import PROCESSORS, Combine, Layer
+from edgebed.targets.max78000.layers import PROCESSORS, Combine, Layer, passes_of
 from edgebed.targets.max78000.views import VIEWS
 
 Weighted = Conv2d | ConvTranspose2d | Dense
@@ -135,13 +135,23 @@ def _before(program: Program, op: Op, tensor: str, narrow: bool) -> tuple[Op, ..
     writer = _only_read_by(program, tensor)
     if isinstance(writer, POOLS):
         if narrow and program.types[writer.inputs[0]].shape[2] > 1:
-            return ()  # conv1d pools along one column only
+            assert isinstance(op, Conv2d)
+            if program.constants[op.weight].values.shape[2] > 1:
+                return ()  # conv1d pools along one column only
+            narrow = False  # a 1x1 kernel runs in two dimensions too
         inner = () if narrow else _combined(program, writer.inputs[0], alone=False)
         return (*inner, writer)
-    if type(writer) in COMBINES and not narrow and _single_pass(program, tensor):
+    if type(writer) in COMBINES and not narrow and _one_or_two_passes(program, writer):
         assert writer is not None
-        return (*_pools_of(program, writer), writer)
+        return (*_pools_of(program, writer, before_convolution=True), writer)
     return ()
+
+
+def _one_or_two_passes(program: Program, writer: Op | None) -> bool:
+    """Return whether a convolution can follow in the same layer (spec 2.16)."""
+    assert writer is not None
+    passes = passes_of(program.types[writer.output].shape[0])
+    return passes == 1 or (passes == 2 and len(writer.inputs) == 2)
 
 
 def _combined(program: Program, tensor: str, *, alone: bool) -> tuple[Op, ...]:
@@ -153,9 +163,9 @@ def _combined(program: Program, tensor: str, *, alone: bool) -> tuple[Op, ...]:
     return (writer,) if len(writer.inputs) == 2 else ()
 
 
-def _pools_of(program: Program, op: Op) -> tuple[Op, ...]:
+def _pools_of(program: Program, op: Op, *, before_convolution: bool = False) -> tuple[Op, ...]:
     """Return equal pools of all operands, or nothing."""
-    if not _single_pass(program, op.output):
+    if not before_convolution and not _single_pass(program, op.output):
         return ()
     pools = [_only_read_by(program, tensor) for tensor in op.inputs]
     settings = {_settings(pool) if isinstance(pool, POOLS) else None for pool in pools}
@@ -309,7 +319,8 @@ def _with_core(program: Program, base: Layer, core: Weighted) -> Layer:
         return replace(
             layer, operator="conv_transpose2d", kernel=kernel, kernel_shape=(3, 3), padding=pad
         )
-    if one_dimensional(program, core) and layer.in_shape[2] == 1:
+    # Nothing is combined in front of conv1d; a 1x1 kernel can run in two dimensions instead.
+    if one_dimensional(program, core) and layer.in_shape[2] == 1 and layer.combine is None:
         return spaced(replace(layer, padding=core.padding[:2]), values, core.dilation[0])
     return replace(
         layer,
