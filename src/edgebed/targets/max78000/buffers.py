@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from edgebed.program.types import Program
 from edgebed.targets.max78000.layers import (
     PER_INSTANCE,
@@ -76,14 +78,16 @@ class _Want:
     shareable: bool  # readers that want a buffer of their own can read this one
 
 
-def plan_buffers(program: Program, layers: Sequence[Layer]) -> Plan:
-    """Return buffers and copies for all layers."""
+def plan_buffers(
+    program: Program, layers: Sequence[Layer], moved: frozenset[str] = frozenset()
+) -> Plan:
+    """Return buffers and copies for all layers; copies named in `moved` change processors."""
     given = device_inputs(program)
     wants = [want for layer in layers for want in _wants(program, layer)]
     homes = _homes(layers, [want for want in wants if want.tensor not in given])
     slots = {layer.output: _natural(layer.output, layer.out_shape[0]) for layer in layers}
     slots |= {tensor: want.slot for tensor, want in homes.items()}
-    return _with_copies(layers, wants, slots, homes, set(given))
+    return _with_copies(layers, wants, slots, homes, set(given), moved)
 
 
 def _homes(layers: Sequence[Layer], wants: Sequence[_Want]) -> dict[str, _Want]:
@@ -163,6 +167,7 @@ def _with_copies(
     slots: dict[str, Slot],
     homes: Mapping[str, _Want],
     given: set[str],
+    moved: frozenset[str],
 ) -> Plan:
     found: list[Layer] = []
     reads: dict[Position, Slot] = {}
@@ -173,7 +178,7 @@ def _with_copies(
             reads[want.position] = want.slot if want.tensor in given else slots[want.tensor]
             if want.natural or want.tensor in given or homes.get(want.tensor) is want:
                 continue
-            copy = _copy(want, shapes[want.tensor])
+            copy = _copy(want, shapes[want.tensor], moved)
             found.append(copy)
             reads[copy.name, 0, 0] = slots[want.tensor]
             slots[copy.output] = reads[want.position] = want.slot
@@ -182,9 +187,9 @@ def _with_copies(
     return Plan(tuple(found), slots, reads, copies)
 
 
-def _copy(want: _Want, shape: Shape) -> Layer:
+def _copy(want: _Want, shape: Shape, moved: frozenset[str]) -> Layer:
     layer, operand, part = want.position
-    return Layer(
+    copy = Layer(
         name=f"{layer}.copy{operand}.{part}",
         operator="passthrough",
         ops=(),
@@ -193,3 +198,8 @@ def _copy(want: _Want, shape: Shape) -> Layer:
         in_shape=shape,
         out_shape=shape,
     )
+    if copy.name not in moved:
+        return copy
+    # 64 x shifted left by 1 and rounded at bit 7 is x, for every x
+    kernel = (64 * np.eye(shape[0], dtype=np.int8))[:, :, None, None]
+    return replace(copy, operator="conv2d", kernel=kernel, shift=1)

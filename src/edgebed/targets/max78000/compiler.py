@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from edgebed.errors import EdgebedError
 from edgebed.program.types import Program
+from edgebed.targets.contract import Problem
 from edgebed.targets.max78000.assemble import assemble, used_quadrants
 from edgebed.targets.max78000.biases import allocate_biases, bias_length
 from edgebed.targets.max78000.hints import LayerHint, Options, Project
@@ -14,9 +15,11 @@ from edgebed.targets.max78000.image import DeviceImage
 from edgebed.targets.max78000.kernels import allocate_kernels, kernel_length
 from edgebed.targets.max78000.latency import chain_cycles
 from edgebed.targets.max78000.layers import BIAS_BYTES, KERNEL_COLUMNS, Placed, processors_in
+from edgebed.targets.max78000.limits import layer_problems, op_problems
 from edgebed.targets.max78000.lowering import lower
 from edgebed.targets.max78000.planner import candidates
 from edgebed.targets.max78000.resolve import Resolved, resolve
+from edgebed.targets.max78000.verify import placement_problems
 
 
 @dataclass(frozen=True)
@@ -52,32 +55,44 @@ def compile_program(source: Program | Project, *, replan: bool = False) -> Compi
         EdgebedError: it does not fit; the message names layer, number and limit.
     """
     program, hints, options = _opened(source)
+    _raise_first(op_problems(program))
     if hints and not replan:
         layers = lower(program, hints)
-        resolved = _weights(resolve(program, layers, hints))
-        return _compiled(program, resolved, fifo=options.fifo)
+        _raise_first(layer_problems(layers))
+        resolved = with_memories(resolve(program, layers, hints))
+        return _compiled(program, resolved, options)
     for resolved, fifo in _planned(program):
-        return _compiled(program, resolved, fifo=fifo)
+        return _compiled(program, resolved, Options(fifo=fifo))
     raise AssertionError("planning yields a placement or raises")
+
+
+def _raise_first(problems: Sequence[Problem]) -> None:
+    for first in problems[:1]:
+        raise EdgebedError(first.what, where=first.layer, why=first.limit, try_=first.try_)
 
 
 def _planned(program: Program) -> Iterator[tuple[Resolved, bool]]:
     layers = lower(program)
+    _raise_first(layer_problems(layers))
     failure: EdgebedError | None = None
     for decision in candidates(program, layers):
         placed = resolve(
             program, decision.layers, decision.hints, decision.copies, decision.provided
         )
         try:
-            yield _weights(placed), decision.fifo
+            yield with_memories(placed), decision.fifo
         except EdgebedError as error:
             failure = failure or error
     assert failure is not None
     raise failure
 
 
-def _weights(resolved: Resolved) -> Resolved:
-    """Return the layers with their kernel columns and bias addresses."""
+def with_memories(resolved: Resolved) -> Resolved:
+    """Return the layers with their kernel columns and bias addresses.
+
+    Raises:
+        EdgebedError: kernels or biases do not fit.
+    """
     placed = allocate_kernels(resolved.chain)
     if placed is None:
         raise _kernels_full(resolved.chain)
@@ -93,10 +108,11 @@ def _opened(source: Program | Project) -> tuple[Program, tuple[LayerHint, ...], 
     return source, (), Options()
 
 
-def _compiled(program: Program, resolved: Resolved, *, fifo: bool) -> Compiled:
+def _compiled(program: Program, resolved: Resolved, options: Options) -> Compiled:
+    _raise_first(placement_problems(program, resolved, options))
     cycles = chain_cycles(resolved.chain)
-    image = assemble(program, resolved, cycles, fifo=fifo)
-    return Compiled(program, resolved, fifo, image)
+    image = assemble(program, resolved, cycles, fifo=options.fifo)
+    return Compiled(program, resolved, options.fifo, image)
 
 
 def _kernels_full(chain: Sequence[Placed]) -> EdgebedError:

@@ -39,11 +39,12 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Tie:
-    """Window of `second` starts `distance` instances after the window of `first`."""
+    """Window of `second` starts `distance` instances after that of `first`, because of `layer`."""
 
     first: str
     second: str
     distance: int
+    layer: str
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,7 @@ def _lowest(order: Sequence[Buffer], starts: Mapping[str, int]) -> tuple[dict[st
     words: dict[str, int] = {}
     done: list[Buffer] = []
     for buffer in order:
-        taken = [
-            (words[o.name], words[o.name] + o.words) for o in done if _clash(buffer, o, starts)
-        ]
+        taken = [(words[o.name], words[o.name] + o.words) for o in done if clash(buffer, o, starts)]
         places = [0, *sorted(end for _, end in taken)]
         word = next(p for p in places if all(p + buffer.words <= a or p >= b for a, b in taken))
         if word + buffer.words > WORDS:
@@ -164,7 +163,8 @@ def _lowest(order: Sequence[Buffer], starts: Mapping[str, int]) -> tuple[dict[st
     return words, ""
 
 
-def _clash(one: Buffer, other: Buffer, starts: Mapping[str, int]) -> bool:
+def clash(one: Buffer, other: Buffer, starts: Mapping[str, int]) -> bool:
+    """Return whether two buffers are alive at the same time in the same instance."""
     if one.last < other.first or other.last < one.first:
         return False
     mine = {i + starts[one.name] for i in one.instances}

@@ -45,11 +45,19 @@ class Input:
 
 @dataclass(frozen=True)
 class Resolved:
-    """Layers at their places, and where the network's inputs and every tensor lie."""
+    """Layers at their places, and where the network's inputs and every tensor lie.
+
+    Attributes:
+        chain: in execution order.
+        inputs: pieces of the network's input.
+        tensors: location of each tensor in memory, copies included.
+        reads: what each layer reads: results of other layers by name, pieces of the input.
+    """
 
     chain: tuple[Placed, ...]
     inputs: tuple[Input, ...]
     tensors: Mapping[str, Location]
+    reads: tuple[frozenset[str | Input], ...]
 
 
 Position = tuple[str, int, int]
@@ -77,7 +85,8 @@ def resolve(
     work = _Work(program, layers, hints, copies or {}, provided or {})
     for index in range(len(layers)):
         work.place(index)
-    return Resolved(tuple(work.chain), tuple(work.inputs), work.tensors)
+    reads = tuple(frozenset(names) for names in work.reads)
+    return Resolved(tuple(work.chain), tuple(work.inputs), work.tensors, reads)
 
 
 class _Work:
@@ -97,6 +106,7 @@ class _Work:
         self.chain: list[Placed] = []
         self.inputs: list[Input] = []
         self.tensors: dict[str, Location] = {}
+        self.reads: list[set[str | Input]] = [set() for _ in layers]
 
     def place(self, index: int) -> None:
         layer, hint = self.layers[index], self.hints[index]
@@ -145,6 +155,9 @@ class _Work:
             elif known is None or not self._readable(index, known, base):
                 self._provide(tensor, self._expected(index, position, part, base))
             known = locate(self.program, part, self.tensors.get)
+            self.reads[index].add(Input(*self.given[tensor], self.tensors[tensor]))
+            return known or self.tensors[tensor]
+        self.reads[index].add(copied)
         if known is None:
             raise EdgebedError(
                 f"reads {part!r}, which no device layer before it writes",

@@ -1,0 +1,129 @@
+"""Which words of data memory hold which tensor, and from when to when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebed.program.types import Program
+from edgebed.targets.max78000.layers import INSTANCE_BYTES, PER_INSTANCE, Placed, processors_in
+from edgebed.targets.max78000.locations import Location, result_location
+from edgebed.targets.max78000.resolve import Resolved
+from edgebed.targets.max78000.stream_registers import ring_words
+from edgebed.targets.max78000.views import parts_of, stored
+
+WORDS = INSTANCE_BYTES // 4
+
+
+@dataclass(frozen=True)
+class Area:
+    """Words that a tensor takes in each of some instances.
+
+    Attributes:
+        name: of the tensor.
+        writer: layer that writes it; -1 = the CPU, before the first layer; -2 = a ring.
+        words: word addresses, ascending.
+        instances: where.
+        first: step in which it is first written.
+        last: step in which it is last needed.
+    """
+
+    name: str
+    writer: int
+    words: npt.NDArray[np.int64]
+    instances: frozenset[int]
+    first: int
+    last: int
+
+    @property
+    def start(self) -> int:
+        """First word."""
+        return int(self.words[0])
+
+    @property
+    def end(self) -> int:
+        """One past the last word."""
+        return int(self.words[-1]) + 1
+
+    def meets(self, other: Area) -> bool:
+        """Return whether both need one word at the same time."""
+        together = self.first <= other.last and other.first <= self.last
+        near = self.start < other.end and other.start < self.end
+        if not (together and near and self.instances & other.instances):
+            return False
+        return bool(np.isin(self.words, other.words).any())
+
+
+def layer_area(placed: Placed, first: int = 0, last: int = 0, index: int = 0) -> Area:
+    """Return the words a layer writes, dummies and the junk of a dilated conv1d included."""
+    layer, at = placed.layer, placed.at
+    location = result_location(layer, at)
+    pixels = layer.out_shape[1] * layer.out_shape[2]
+    starts = sorted(set(location.words))
+    lanes = range(4) if layer.wide else range(1)
+    offsets = np.arange(-layer.skipped, pixels - layer.skipped) * location.stride
+    words = np.unique([start + lane + offsets for start in starts for lane in lanes])
+    if layer.passthrough:
+        instances = frozenset(p // PER_INSTANCE for p in location.processors)
+    else:
+        low = at.first_column
+        used = range(low, low + at.columns_per_pass)
+        instances = frozenset(p // PER_INSTANCE for p in used)
+    return Area(layer.output, index, words, instances, first, last)
+
+
+def areas(program: Program, resolved: Resolved, *, fifo: bool) -> list[Area]:
+    """Return the areas of the input, of every result and of the rings of a stream."""
+    chain = resolved.chain
+    streaming = sum(placed.layer.streaming for placed in chain)
+    found = [] if fifo else _inputs(resolved)
+    found += [_ring(chain, index, streaming) for index in range(streaming)] if fifo else []
+    for index, placed in enumerate(chain):
+        inside = placed.layer.streaming and index < streaming - 1
+        last = _last_read(program, resolved, placed.layer.output)
+        start = 0 if placed.layer.streaming else index
+        area = layer_area(placed, start, max(index, last), index)
+        found.append(_nowhere(area) if inside and fifo else area)
+    return found
+
+
+def _nowhere(area: Area) -> Area:
+    """Return an area that meets nobody: inside a stream only the ring of the reader exists."""
+    return Area(area.name, area.writer, area.words, frozenset(), area.first, area.last)
+
+
+def _ring(chain: Sequence[Placed], index: int, streaming: int) -> Area:
+    placed = chain[index]
+    start = placed.at.in_offset // 4
+    words = np.arange(start, start + ring_words(chain, index))
+    instances = frozenset(p // PER_INSTANCE for p in processors_in(placed.at.processors))
+    return Area(f"ring of {placed.layer.name}", -2, words, instances, 0, streaming - 1)
+
+
+def _inputs(resolved: Resolved) -> list[Area]:
+    found = []
+    for piece in resolved.inputs:
+        users = [index for index, names in enumerate(resolved.reads) if piece in names]
+        shape = resolved.chain[users[-1]].layer.in_shape
+        words = _words(piece.location, shape[1] * shape[2])
+        instances = frozenset(p // PER_INSTANCE for p in piece.location.processors)
+        found.append(Area(piece.tensor, -1, words, instances, -1, users[-1]))
+    return found
+
+
+def _words(location: Location, pixels: int) -> npt.NDArray[np.int64]:
+    if location.chw:
+        return np.arange(location.words[0], location.words[0] + -(-pixels // 4))
+    offsets = np.arange(pixels) * location.stride
+    return np.unique([start + offsets for start in set(location.words)])
+
+
+def _last_read(program: Program, resolved: Resolved, tensor: str) -> int:
+    """Return the last layer that reads a tensor; one past the end for an output."""
+    for output in program.outputs:
+        if tensor in (stored(program, part)[0] for part in parts_of(program, output)):
+            return len(resolved.chain)
+    return max((i for i, names in enumerate(resolved.reads) if tensor in names), default=-1)

@@ -1,0 +1,155 @@
+"""Is a complete placement legal? Ranges, fields, streaming, and nothing needed is overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from edgebed.program.types import Program
+from edgebed.targets.contract import Problem
+from edgebed.targets.max78000.hints import Options
+from edgebed.targets.max78000.layers import (
+    PER_INSTANCE,
+    Placed,
+    per_pass,
+    processors_in,
+)
+from edgebed.targets.max78000.occupancy import WORDS, Area, areas, layer_area
+from edgebed.targets.max78000.resolve import Resolved
+from edgebed.targets.max78000.stream_registers import (
+    TRAM_ROWS,
+    ring_words,
+    row_length,
+    stream_start,
+)
+
+STREAMING_LAYERS = 8
+FIFO_PROCESSORS = {False: 0x000F000F000F000F, True: 0x0001000100010001}
+Finding = tuple[str, str, str]
+
+
+def placement_problems(program: Program, resolved: Resolved, options: Options) -> list[Problem]:
+    """Return everything illegal about a placement."""
+    chain = resolved.chain
+    found: list[Problem] = []
+    for index, placed in enumerate(chain):
+        findings = list(_maps(placed))
+        if not _inside_stream(chain, index):
+            findings += _range(placed)
+        findings += _fifo(placed) if index == 0 and options.fifo else ()
+        findings += _stream(chain, index) if placed.layer.streaming else ()
+        found += [Problem(placed.layer.name, *finding) for finding in findings]
+    if found:
+        return found
+    return [*_row_buffers(chain), *_overwritten(program, resolved, options)]
+
+
+def _inside_stream(chain: Sequence[Placed], index: int) -> bool:
+    """Return whether a layer's result only exists as a ring of a few rows."""
+    pair = [placed.layer.streaming for placed in chain[index : index + 2]]
+    return pair == [True, True]
+
+
+def _maps(placed: Placed) -> Iterator[Finding]:
+    layer, at = placed.layer, placed.at
+    results = at.output_processors.bit_count()
+    needed = per_pass(layer.out_shape[0])
+    if results != needed and not layer.passthrough:
+        channels = layer.out_shape[0]
+        yield f"{results} output processors", f"{channels} channels need {needed}", f"{needed}"
+    first = processors_in(at.output_processors)[0] if at.output_processors else 0
+    aligned = first % PER_INSTANCE == 0
+    if not layer.passthrough and layer.bits < 8 and not aligned:
+        yield (
+            f"first output processor {first} with {layer.bits}-bit weights",
+            "a multiple of 4 for weights below 8 bits",
+            f"processor {first // PER_INSTANCE * PER_INSTANCE}",
+        )
+    if layer.bias is not None and at.out_passes > 1 and not aligned:
+        yield (
+            f"first output processor {first} with biases in {at.out_passes} passes",
+            "a multiple of 4 for biases in several passes",
+            f"processor {first // PER_INSTANCE * PER_INSTANCE}",
+        )
+    if at.in_offset % 4 or at.out_offset % 4 or at.out_offset < 4 * layer.skipped * at.out_passes:
+        least = 4 * layer.skipped * at.out_passes
+        yield f"offsets {at.in_offset:#x}, {at.out_offset:#x}", f"multiples of 4, >= {least}", "4"
+
+
+def _range(placed: Placed) -> Iterator[Finding]:
+    end = layer_area(placed).end
+    if end > WORDS:
+        yield (
+            f"writes up to offset {4 * end:#x}",
+            f"{4 * WORDS:#x} bytes in each instance",
+            f"an output offset of at most {max(0, placed.at.out_offset - 4 * (end - WORDS)):#x}",
+        )
+    if not placed.layer.passthrough:
+        last = placed.koffs * 8 + (placed.kernels - 1) * placed.layer.bits
+        if last >= 1 << 16:
+            yield f"last kernel at bit {last}", f"{(1 << 16) - 1}", "fewer channels or passes"
+
+
+def _fifo(placed: Placed) -> Iterator[Finding]:
+    legal = FIFO_PROCESSORS[placed.at.big_data]
+    if placed.at.processors & ~legal:
+        form = "CHW" if placed.at.big_data else "HWC"
+        yield (
+            f"processors {placed.at.processors:#018x} read a FIFO",
+            f"FIFOs feed {legal:#018x} ({form})",
+            f"at most {legal.bit_count()} channels, on these processors",
+        )
+    _, rows, columns = placed.layer.in_shape
+    if rows * columns >= 1 << 20:
+        yield f"{rows * columns} pixels through a FIFO", f"{(1 << 20) - 1}", "a smaller input"
+
+
+def _stream(chain: Sequence[Placed], index: int) -> Iterator[Finding]:
+    placed = chain[index]
+    layer = placed.layer
+    if index >= STREAMING_LAYERS:
+        yield f"streams as layer {index}", f"layers 0 to {STREAMING_LAYERS - 1}", "pool earlier"
+    if index and not chain[index - 1].layer.streaming:
+        yield "streams after a layer that does not", "streaming from layer 0 on", "no gap"
+    if layer.flatten:
+        yield "flattens while streaming", "no flatten in a stream", "end the stream before"
+    if not _inside_stream(chain, index) and not max(layer.padding) and not layer.passthrough:
+        yield "ends the stream without padding", "padding 1 or 2 there", "padding 1"
+    limits = [("start", stream_start(chain, index), 14), ("ring", ring_words(chain, index), 17)]
+    limits += [("passes", sum(p.at.passes for p in chain[:index]), 4)]
+    limits += [("step", layer.pool_stride * layer.operands, 5)]
+    for what, value, bits in limits:
+        if value >= 1 << bits:
+            yield f"stream {what} {value}", f"{(1 << bits) - 1}", "narrower maps"
+
+
+def _row_buffers(chain: Sequence[Placed]) -> Iterator[Problem]:
+    """Streaming layers share one row buffer."""
+    total = 0
+    for placed in chain:
+        if placed.layer.streaming:
+            total += row_length(placed.layer) * placed.at.passes
+            if total > TRAM_ROWS:
+                what = f"streaming layers up to here buffer {total} columns"
+                yield Problem(placed.layer.name, what, f"{TRAM_ROWS}", "narrower maps")
+
+
+def _overwritten(program: Program, resolved: Resolved, options: Options) -> Iterator[Problem]:
+    alive = areas(program, resolved, fifo=options.fifo)
+    for index, placed in enumerate(resolved.chain):
+        mine = next(area for area in alive if area.writer == index)
+        for other in alive:
+            if other is mine or not mine.meets(other):
+                continue
+            if options.overlap_data and other.last <= max(index, mine.first):
+                continue
+            if other.first < mine.first or (other.first == mine.first and other.writer < index):
+                yield _clash(placed, other)
+
+
+def _clash(placed: Placed, other: Area) -> Problem:
+    return Problem(
+        placed.layer.name,
+        f"writes over {other.name!r}, which layer {other.last} still reads",
+        f"{4 * other.start:#x} to {4 * other.end:#x} of instances {sorted(other.instances)}",
+        f"another output offset than {placed.at.out_offset:#x}, or planning anew",
+    )

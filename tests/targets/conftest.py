@@ -1,0 +1,1 @@
+"""Makes `programs` importable for the tests of every target."""
