@@ -51,7 +51,7 @@ def emit(
         EdgebedError: the contract asks for something that the firmware cannot do.
     """
     order = wire(program, image)
-    tests = tuple(test_vectors(program, image, order, vectors))
+    tests = tuple(self_tests(program, image, order, vectors))
     network = Network(program, image, order, tests)
     texts = {
         **_sources(detector=program.contract is not None),
@@ -75,7 +75,7 @@ def pseudo_random(seed: int, count: int) -> bytes:
     return bytes(found)
 
 
-def test_vectors(
+def self_tests(
     program: Program, image: DeviceImage, order: Wire, count: int
 ) -> Iterator[TestVector]:
     """Yield self-tests: what the interpreter computes for pseudo-random inputs."""
@@ -106,7 +106,7 @@ def _sources(*, detector: bool) -> dict[str, str]:
 
 def _with_head(path: str, text: str, name: str, command: str) -> bytes:
     lines = (f"edgebed firmware for the MAX78000: {name}", "plan @DIGEST@", f"made by: {command}")
-    safe = [line.replace("*/", "* /") for line in lines]
+    safe = [tables.ascii_text(line) for line in lines]
     if path == "Makefile":
         head = "".join(f"# {line}\n" for line in safe)
     elif path.endswith(".md"):

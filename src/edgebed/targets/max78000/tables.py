@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -113,7 +114,7 @@ def information(network: Network) -> str:
     """Return the text that the info command answers: one `key value` a line."""
     program, wire = network.program, network.wire
     lines = [
-        f"name {_ascii(program.name)}",
+        f"name {ascii_text(program.name)}",
         "plan @DIGEST@",
         f"input {' '.join(map(str, wire.input_shape))}",
         f"fold {wire.fold}",
@@ -123,10 +124,10 @@ def information(network: Network) -> str:
     ]
     for name, shape in wire.output_shapes.items():
         kind = program.types[name].dtype
-        lines.append(f"output {_ascii(name)} {kind} {' '.join(map(str, shape))}")
-    lines += [f"part {_ascii(p.name)} {p.channel} {p.shape[0]}" for p in wire.outputs]
+        lines.append(f"output {ascii_text(name)} {kind} {' '.join(map(str, shape))}")
+    lines += [f"part {ascii_text(p.name)} {p.channel} {p.shape[0]}" for p in wire.outputs]
     if program.contract:
-        lines += [f"class {_ascii(name)}" for name in program.contract.classes]
+        lines += [f"class {ascii_text(name)}" for name in program.contract.classes]
     return "\n".join(lines) + "\n"
 
 
@@ -272,7 +273,7 @@ def _writes(name: str, writes: Words, layers: Sequence[str]) -> str:
     for address, value in writes.tolist():
         where = describe(address, layers)
         if where != last:
-            lines.append(f"    /* {_ascii(where)} */")
+            lines.append(f"    /* {ascii_text(where)} */")
             last = where
         lines.append(f"    {{0x{address:08X}, 0x{value:08X}}},")
     return "\n".join([*lines, "};", ""])
@@ -364,13 +365,15 @@ def _string(name: str, text: str) -> str:
     return "\n".join([f"const char {name}[] =", *lines]) + ";\n"
 
 
-def _ascii(text: str) -> str:
-    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
+def ascii_text(text: str) -> str:
+    """Return text as the firmware's font can show it: accents dropped, the rest as `?`."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    printable = "".join(c if " " <= c <= "~" else "?" for c in plain)
     return printable.replace("*/", "* /").replace("??", "?")
 
 
 def _quoted(text: str) -> str:
-    escaped = _ascii(text).replace("\\", "\\\\").replace('"', '\\"')
+    escaped = ascii_text(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
