@@ -56,6 +56,8 @@ def refused(folder: Path, text: str) -> str:
         ("    in_dim: [4, 4, 4]", "7: `in_dim`: .* has 3 values"),
         ("    output_width: 32\n    activate: ReLU", "8: `activate`: a 32-bit result"),
         ("    name: input", "7: `name`: the name 'input' is taken"),
+        ("    pad: 3", "7: `pad`: 3 rows and columns around a kernel of 3"),
+        ("    kernel_size: 1x1", "4: 1 rows and columns around a kernel of 1.*try: pad: 0"),
         ("    stride: [1, 2]", "7: `stride`: .*differs between rows and columns"),
         ("  - op: conv2d", "7: layer 1 has no `processors`"),
         ("  - processors: 0x1\n    data_format: CHW", "8: `data_format`: CHW is for the first"),
@@ -176,7 +178,7 @@ def test_no_text_causes_anything_but_a_clear_error(data: st.DataObject, tmp_path
             "3 kernels for layer 0 with 2 input channels",
         ),
         (
-            Small("- {processors: 0x3, op: conv2d, kernel_size: 1x1}\n", (2, 4, 4),
+            Small("- {processors: 0x3, op: conv2d, kernel_size: 1x1, pad: 0}\n", (2, 4, 4),
                   {0: (3, 2, 3, 3)}),
             "kernels of layer 0 are 3x3",
         ),
@@ -198,6 +200,10 @@ def test_no_text_causes_anything_but_a_clear_error(data: st.DataObject, tmp_path
             Small("- {processors: 0x3, op: conv2d, in_channels: 3}\n", (2, 4, 4),
                   {0: (3, 2, 3, 3)}),
             "`in_channels` says 3",
+        ),
+        (
+            Small("- {processors: 0x3, op: none, pool_stride: [2, 1]}\n", (2, 4, 4), {}),
+            "pools every 2 rows and 1 columns",
         ),
         (
             Small("- {processors: 0x3, op: add, operands: 3}\n", (4, 4, 4), {}),

@@ -119,6 +119,11 @@ def _pooled(tape: Tape, layer: Layer, tensor: str, suffix: str, averages: Roundi
     kernel, stride = layer.pool, layer.pool_stride
     if columns == 1:
         kernel, stride = (kernel[0], 1), (stride[0], 1)
+    elif stride[0] != stride[1]:
+        raise layer.place.fail(
+            f"layer {layer.number} pools every {stride[0]} rows and {stride[1]} columns",
+            why="both have to be equal",
+        )
     if kernel == (1, 1) and stride == (1, 1):
         return tensor
     fields: dict[str, Any] = {"kernel": kernel, "stride": stride}

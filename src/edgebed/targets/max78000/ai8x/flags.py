@@ -112,7 +112,13 @@ FLAGS: Final[Mapping[str, Flag]] = {
 }
 """Every option of those tools by name, without the leading dashes."""
 
-SHORT: Final = {"e": "embedded-code", "v": "verbose", "L": "log", "D": "debug"}
+SHORT: Final = {
+    "overwrite-ok": "overlap-data",
+    "e": "embedded-code",
+    "v": "verbose",
+    "L": "log",
+    "D": "debug",
+}
 
 
 @dataclass(frozen=True)
@@ -181,8 +187,8 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
 def canonical(name: str) -> str:
     """Return an option's name without dashes in front and with dashes inside."""
     bare = name.lstrip("-")
-    bare = SHORT.get(bare, bare)
-    return bare if bare in FLAGS else bare.replace("_", "-")
+    bare = bare if bare in FLAGS else bare.replace("_", "-")
+    return SHORT.get(bare, bare)
 
 
 def lookup(name: str) -> Flag:

@@ -90,7 +90,7 @@ LAYER_KEYS: Final[dict[str, Reader]] = {
     "stride": same_pair(1, 16),
     "dilation": pair(1, 1023),
     "groups": integer(1, 1024),
-    "output_pad": integer(0, 1),
+    "output_pad": integer(0, 9),
     "activation": choice(ACTIVATIONS),
     "quantization": choice(WEIGHT_BITS),
     "output_shift": integer(-22, 15),

@@ -262,7 +262,7 @@ def _layer(entry: _Entry, number: int, known: _Numbers) -> Layer:
         eltwise=eltwise,
         operands=_operands(entry, eltwise),
         kernel=_kernel(entry, op),
-        pad=entry.get("pad", 0 if op in ("none", "linear") else 1),
+        pad=_pad(entry, op),
         stride=_stride(entry, op),
         dilation=_dilation(entry, op),
         output_pad=entry.get("output_pad", 1 if op == "convtranspose2d" else 0),
@@ -317,11 +317,10 @@ def _pool(entry: _Entry) -> tuple[tuple[int, int], bool]:
 
 def _pool_stride(entry: _Entry, op: str) -> tuple[int, int]:
     rows, columns = entry.get("pool_stride", (1, 1))
-    if op == "conv1d":
-        return rows, 1
-    if rows != columns:
+    # Without a convolution the data decide: one column has no stride of its own.
+    if rows != columns and op not in ("conv1d", "none"):
         raise entry.at("pool_stride").fail(f"{rows} x {columns}", why="both have to be equal")
-    return rows, columns
+    return rows, 1 if op == "conv1d" else columns
 
 
 def _pool_first(entry: _Entry, eltwise: str | None, pool: tuple[int, int]) -> bool:
@@ -350,6 +349,18 @@ def _kernel(entry: _Entry, op: str) -> tuple[int, int]:
             try_=" or ".join(f"{rows}x{columns}" for rows, columns in allowed),
         )
     return size
+
+
+def _pad(entry: _Entry, op: str) -> int:
+    pad = int(entry.get("pad", 0 if op in ("none", "linear") else 1))
+    size = _kernel(entry, op)[0]
+    if pad >= size and pad > 0:
+        raise entry.at("pad").fail(
+            f"{pad} rows and columns around a kernel of {size}",
+            why="padding is smaller than the kernel; no kernel, no padding",
+            try_=f"pad: {size - 1}",
+        )
+    return pad
 
 
 def _stride(entry: _Entry, op: str) -> int:
