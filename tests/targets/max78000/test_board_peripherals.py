@@ -262,9 +262,10 @@ def test_display_orientation_decides_what_the_viewer_sees(
 ) -> None:
     board = boot(LCD + r"""
         int main(void) {
-            lcd(%d); command(0x2A, 4, 0, 0); command(0x2B, 4, 0, 0); command(0x2C, 0, 0, 0);
+            lcd(ORIENTATION);
+            command(0x2A, 4, 0, 0); command(0x2B, 4, 0, 0); command(0x2C, 0, 0, 0);
             uint8_t red[2] = {0xF8, 0}; send(red, 2);
-            """ % orientation + FINISH + "}")  # fmt: skip
+            """.replace("ORIENTATION", str(orientation)) + FINISH + "}")  # fmt: skip
     board.run(1.0)
     picture = board.chip.lcd.picture()
     assert picture.shape == (*shape, 3)

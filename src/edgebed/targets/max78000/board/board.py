@@ -194,7 +194,7 @@ class Board:
             raise self._diagnosis.locate(failure, pc)
         if self._restart_reason:
             self._reset()
-        if self.chip.cnn.on and not self._sram_mapped:
+        if self.chip.cnn.on != self._sram_mapped:
             self._map_cnn()
         self.chip.service()
         self.chip.clock.fire()
@@ -206,9 +206,14 @@ class Board:
         self._boot()
 
     def _map_cnn(self) -> None:
-        self._sram_mapped = True
-        for part, (address, _) in zip(np.split(self.chip.cnn.sram, 4), SRAM_PARTS, strict=True):
-            self._cpu.map_memory(address, part)
+        """Let the core see the accelerator's data memory while that is on, and only then."""
+        self._sram_mapped = self.chip.cnn.on
+        parts = np.split(self.chip.cnn.sram, len(SRAM_PARTS))
+        for part, (address, size) in zip(parts, SRAM_PARTS, strict=True):
+            if self._sram_mapped:
+                self._cpu.map_memory(address, part)
+            else:
+                self._cpu.unmap(address, size)
 
     def _step(self, deadline: int) -> None:
         """Take an interrupt if one is due, then run to the next event."""

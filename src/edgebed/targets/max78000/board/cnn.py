@@ -9,7 +9,7 @@ import numpy as np
 
 from edgebed.errors import EdgebedError
 from edgebed.targets.max78000.accelerator import Accelerator, LayerRun, RunResult
-from edgebed.targets.max78000.board.clock import Clock
+from edgebed.targets.max78000.board.clock import Clock, Due
 from edgebed.targets.max78000.board.gcr import Gcr, PowerSwitches
 from edgebed.targets.max78000.board.nvic import Nvic
 from edgebed.targets.max78000.board.state import TIME_UNITS, Shared, page_aligned
@@ -51,13 +51,16 @@ class Cnn:
         self._shared, self._clock, self._nvic = shared, clock, nvic
         self._gcr, self._power, self._note = gcr, power, note
         self.sram = page_aligned((16, 8192), np.uint32)
+        self._due: Due | None = None
         self.reset()
 
     def reset(self) -> None:
         """Return to the state after reset; the memories are not cleared by the chip either."""
+        if self._due:
+            self._due.cancel()
+        self._due = None
         self.accelerator = Accelerator(self.sram)
         self.runs: list[RunResult] = []
-        self._busy_until: int | None = None
         self._started_at = 0
         self._waiting = False
         state = self._shared.state
@@ -114,7 +117,7 @@ class Cnn:
                 why="its memories take whole words only",
             )
         self._nvic.line(IRQ_CNN, self.accelerator.interrupt_pending)
-        if self.accelerator.started and self._busy_until is None and not self._waiting:
+        if self.accelerator.started and self._due is None and not self._waiting:
             self._start()
 
     def flush(self) -> None:
@@ -189,11 +192,10 @@ class Cnn:
             state.fifo_length[i] = 0
         self.runs.append(result)
         end = self._started_at + round(result.cycles * self._cpu_cycles * TIME_UNITS)
-        self._busy_until = max(end, state.now)
-        self._clock.at(self._busy_until, self._done)
+        self._due = self._clock.at(max(end, state.now), self._done)
 
     def _done(self) -> None:
-        self._busy_until = None
+        self._due = None
         self.accelerator.signal_done()
         self._nvic.line(IRQ_CNN, self.accelerator.interrupt_pending)
 
