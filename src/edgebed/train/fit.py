@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from edgebed.data.augment import Augmentation, Cache
-from edgebed.data.dataset import Dataset, Sample
+from edgebed.data.dataset import Dataset
 from edgebed.data.preprocess import to_tensor
 from edgebed.errors import EdgebedError
-from edgebed.events import Finished, Listener, Note, Started, ignore
+from edgebed.events import Finished, Listener, Note, Progress, Started, ignore
 from edgebed.program.contract import Contract, ImageInput
 from edgebed.train import checkpoint
 from edgebed.train.batches import Batches, to_float
@@ -31,7 +31,6 @@ from edgebed.train.priors import fitted
 from edgebed.train.qat import QuantisedDetector, calibrate
 
 CALIBRATION_PICTURES: Final = 32
-MOST_DETAIL: Final = 1.5
 MOSAIC_FREE: Final = 0.1
 """Share of the float epochs, at the end, that show whole pictures as the device will."""
 
@@ -115,7 +114,7 @@ def fit(
     if not samples:
         raise EdgebedError("there is nothing to train on", where=f"{dataset.name}, split train")
     listener(Started("train", f"{network_name} on {_about(dataset)}, into {folder}"))
-    cache = Cache.of(samples, image_input, _detail(samples, image_input))
+    cache = Cache.of(samples, image_input, progress=_reading(len(samples), listener))
     contract = Contract(image_input, dataset.classes, fitted(described, cache))
     job = _Job(described, contract, dataset, config, folder, listener)
     batches = Batches(cache, image_input, min(config.batch, len(cache)), config.seed)
@@ -267,10 +266,15 @@ def _suited(contract: Contract) -> LossWeights:
     return LossWeights(top=1) if contract.decode.stretch == 1 else LossWeights()
 
 
-def _detail(samples: Sequence[Sample], image_input: ImageInput) -> float:
-    """Return how many pixels to cache per network pixel: what half the pictures have."""
-    ratios = [min(s.width / image_input.width, s.height / image_input.height) for s in samples]
-    return float(np.clip(np.median(ratios), 1.0, MOST_DETAIL))
+def _reading(total: int, listener: Listener) -> Callable[[int], None]:
+    """Return what tells, twenty times at most, how many pictures have been read."""
+    every = max(1, total // 20)
+
+    def heard(done: int) -> None:
+        if done % every == 0 or done == total:
+            listener(Progress("train", done, total, "picture"))
+
+    return heard
 
 
 def _about(dataset: Dataset) -> str:

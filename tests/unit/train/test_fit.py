@@ -7,6 +7,7 @@ import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 import pytest
@@ -26,13 +27,13 @@ from edgebed.train.fit import FitResult, fit, load, predictor
 SHORT = FitConfig(epochs=2, qat_epochs=1, batch=2, warmup_epochs=0.5, threads=1)
 
 
-class StoppedError(Exception):
-    """Stands for Ctrl-C in these tests."""
+def is_epoch(event: Event) -> TypeGuard[Progress]:
+    return isinstance(event, Progress) and event.unit == "epoch"
 
 
 def stop_after(epochs: int) -> object:
     def listen(event: Event) -> None:
-        if isinstance(event, Progress) and event.done == epochs:
+        if is_epoch(event) and event.done == epochs:
             raise KeyboardInterrupt
 
     return listen
@@ -63,7 +64,7 @@ def test_resuming_equals_never_stopping(
 def test_a_finished_run_is_not_trained_again(rectangles: Dataset, whole: FitResult) -> None:
     events: list[Event] = []
     again = fit("bed-fast", rectangles, SHORT, whole.checkpoint.parent, events.append)
-    assert not [event for event in events if isinstance(event, Progress)]
+    assert not [event for event in events if is_epoch(event)]
     assert again.quantised_metrics == whole.quantised_metrics
 
 
@@ -73,7 +74,7 @@ def test_it_learns(rectangles: Dataset, tmp_path: Path) -> None:
     result = fit("bed-fast", rectangles, config, tmp_path, events.append)
     assert result.history[23]["loss"] < 0.6 * result.history[0]["loss"]
     assert isinstance(events[0], Started) and isinstance(events[-1], Finished)
-    progress = [event for event in events if isinstance(event, Progress)]
+    progress = [event for event in events if is_epoch(event)]
     assert [event.done for event in progress] == list(range(1, 27))
     assert progress[-1].seconds_left == 0
     assert {"loss", "box", "confidence", "label"} <= set(progress[0].metrics)
@@ -102,7 +103,7 @@ def test_float_weights_survive_a_change_of_weight_bits(
     events: list[Event] = []
     config = replace(SHORT, weight_bits=4)
     result = fit("bed-fast", rectangles, config, tmp_path, events.append)
-    assert len([event for event in events if isinstance(event, Progress)]) == SHORT.qat_epochs
+    assert len([event for event in events if is_epoch(event)]) == SHORT.qat_epochs
     assert {layer.weight_bits for layer in result.network.layers} == {4, 8}
     assert load(result.checkpoint)[0].network == result.network
 
