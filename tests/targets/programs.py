@@ -258,8 +258,7 @@ def programs(draw: Any, arithmetic: Arithmetic, can: Abilities) -> Program:
         kind = b.pick(*can.steps)
         wide = last and kind in LAST and b.pick(True, False)
         x = STEPS[kind](b, x, can, wide)
-    outputs = (x,) if b.types[x].dtype == "int32" or depth < 2 else (x,)
-    return Program("random", inputs, tuple(b.ops), outputs, b.constants)
+    return Program("random", inputs, tuple(b.ops), (x,), b.constants)
 
 
 def inputs_of(program: Program, seed: int) -> dict[str, np.ndarray[Any, Any]]:
