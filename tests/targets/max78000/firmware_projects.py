@@ -34,9 +34,18 @@ def contract(side: int, grid: int, boxes: int = 1, **changes: Any) -> Contract:
 
 
 def detector(
-    side: int = 32, fold: int = 4, pool: int = 1, boxes: int = 1, seed: int = 1, **changes: Any
+    side: int = 32,
+    fold: int = 4,
+    pool: int = 1,
+    early: int = 1,
+    boxes: int = 1,
+    seed: int = 1,
+    **changes: Any,
 ) -> Program:
-    """Return a network of one hidden and one 32-bit output layer with random weights."""
+    """Return a network of one hidden and one 32-bit output layer with random weights.
+
+    `early` pools before the hidden layer, `pool` after it.
+    """
     rng = np.random.default_rng(seed)
     channels = 5 * boxes + len(CLASSES)
     ops: list[Op] = []
@@ -44,6 +53,7 @@ def detector(
     if fold > 1:
         ops.append(SpaceToDepth(name="fold", inputs=(last,), output="folded", block=fold))
         last = "folded"
+    last = _pooled(ops, "shrink", last, early)
     hidden = Conv2d(
         name="hidden",
         inputs=(last,),
@@ -55,13 +65,7 @@ def detector(
         activation="relu",
     )
     ops.append(hidden)
-    last = "map"
-    if pool > 1:
-        window = (pool, pool)
-        ops.append(
-            MaxPool(name="pool", inputs=(last,), output="less", kernel=window, stride=window)
-        )
-        last = "less"
+    last = _pooled(ops, "pool", "map", pool)
     ops.append(Conv2d(name="head", inputs=(last,), output="y", weight="w1"))
     constants = {
         "w0": _weights(rng, (16, 3 * fold * fold, 3, 3), 2**-9),
@@ -69,8 +73,17 @@ def detector(
         "w1": _weights(rng, (channels, 16, 1, 1), 2**-5),
     }
     kind = TensorType((3, side, side))
-    rules = contract(side, side // fold // pool, boxes, **changes)
+    rules = contract(side, side // fold // early // pool, boxes, **changes)
     return Program("small-detector", {"x": kind}, tuple(ops), ("y",), constants, rules)
+
+
+def _pooled(ops: list[Op], name: str, tensor: str, size: int) -> str:
+    if size == 1:
+        return tensor
+    window = (size, size)
+    output = f"{name}.out"
+    ops.append(MaxPool(name=name, inputs=(tensor,), output=output, kernel=window, stride=window))
+    return output
 
 
 def _weights(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> Constant:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware_projects import Host, detector, host
+from board_firmware import detector as random_detector
+from firmware_projects import Host, detector, host, write_project
 
 from edgebed.data.fixed_decode import FixedDetections, decode_fixed
 from edgebed.data.preprocess import to_tensor
 from edgebed.program.run import run
 from edgebed.program.types import Program
+from edgebed.targets._shared.elf import load_firmware
+from edgebed.targets.max78000.board.board import Board
+from edgebed.targets.max78000.board.ov7692 import Ov7692
+from edgebed.targets.max78000.build import build
+from edgebed.targets.max78000.compiler import compile_program
+from edgebed.targets.max78000.emit import emit
 from edgebed.targets.max78000.wire import (
     ERROR,
     REPLY,
@@ -22,6 +30,7 @@ from edgebed.targets.max78000.wire import (
     decode,
     encode,
     read_detections,
+    wire,
 )
 
 PROGRAM = detector()
@@ -103,8 +112,10 @@ def test_a_camera_picture_gives_the_reference_detections(board: Host, seed: int)
         {"channels": "bgr", "fold": 2, "side": 24},
         {"boxes": 2, "class_score": "sigmoid", "side": 48},
         {"fold": 1, "pool": 4, "side": 32},
+        {"fold": 1, "early": 8, "side": 96},
+        {"fold": 2, "early": 8, "side": 160},
     ],
-    ids=["bgr", "two boxes", "not folded"],
+    ids=["bgr", "two boxes", "not folded", "channel by channel", "full size"],
 )
 def test_other_contracts_agree_as_well(options: dict[str, object], tmp_path: Path) -> None:
     settings = {"side": 32, **options}
@@ -212,3 +223,44 @@ def test_streaming_sends_frames_until_stopped(board: Host) -> None:
 def test_the_stack_never_comes_near_its_end(board: Host) -> None:
     used = struct.unpack_from("<I", board.ask("I").payload)[0]
     assert 0 < used < 4096
+
+
+@pytest.mark.slow
+def test_pixels_go_through_the_fifo_at_the_networks_speed(tmp_path: Path) -> None:
+    program = random_detector("bed")
+    found = host(program, tmp_path)
+    assert "selftest 2/2 ok" in found.boot()
+    found.board.chip.camera.put(picture(3))
+    report = read_detections(found.ask("D").payload)
+    contract = program.contract
+    assert contract is not None
+    (name,) = program.outputs
+    output = run(program, to_tensor(picture(3), contract.input))[name]
+    wanted = decode_fixed(output, program.types[name].scale, contract)
+    assert list(report.detections) == rows(wanted)
+    assert not found.board.notes  # no word was lost
+    found.board.close()
+
+
+def test_a_network_that_never_ends_is_reported(tmp_path: Path) -> None:
+    image = compile_program(PROGRAM).image
+    still = replace(image, start=image.start[:1])
+    elf = build(write_project(emit(still, PROGRAM), tmp_path))
+    found = Host(Board(load_firmware(elf)), wire(PROGRAM, still))
+    text = found.boot()
+    assert "FAILED (CNN timeout)" in text
+    assert "error: CNN timeout" in text
+    x = np.zeros((3, 32, 32), np.int8)
+    reply = found.ask("R", found.wire.pack_input(x))
+    assert (reply.type, reply.payload[0]) == (ERROR, 5)
+    assert found.ask("D").payload[0] == 5
+
+
+def test_a_missing_camera_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ov7692, "ADDRESS", 0x10)
+    found = host(PROGRAM, tmp_path)
+    text = found.boot()
+    assert "selftest 2/2 ok" in text
+    assert "error: the camera does not answer" in text
+    reply = found.ask("D")
+    assert (reply.type, reply.payload[0]) == (ERROR, 6)

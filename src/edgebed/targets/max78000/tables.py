@@ -248,6 +248,13 @@ def _check_picture(wire: Wire, picture: ImageInput) -> None:
             where="contract.input",
             why=f"the contract delivers 3x{picture.height}x{picture.width}",
         )
+    if picture.offset != -128:
+        raise EdgebedError(
+            f"offset {picture.offset}",
+            where="contract.input.offset",
+            why="bytes 0..255 become int8 by subtracting 128",
+            try_="offset -128",
+        )
     if picture.width > 320 or picture.height > 240 or picture.width % 2:
         raise EdgebedError(
             f"a camera picture of {picture.width} x {picture.height} pixels",

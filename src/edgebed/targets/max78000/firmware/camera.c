@@ -39,7 +39,7 @@ static const struct setting settings[] = {
 
 static int i2c_finished(void)
 {
-    return (I2C_INTFL0(CAMERA_I2C) & (I2C_INT_DONE | I2C_INT_STOP | I2C_INT_ERRORS)) != 0;
+    return (I2C_INTFL0(CAMERA_I2C) & (I2C_INT_STOP | I2C_INT_ERRORS)) != 0;
 }
 
 /* Spins: a transfer takes a tenth of a millisecond and happens at start only. */
@@ -73,8 +73,8 @@ static int sensor_write(uint8_t reg, uint8_t value)
     I2C_FIFO(CAMERA_I2C) = SENSOR_ADDRESS << 1;
     I2C_FIFO(CAMERA_I2C) = reg;
     I2C_FIFO(CAMERA_I2C) = value;
-    I2C_MSTCTRL(CAMERA_I2C) = I2C_START;
-    I2C_MSTCTRL(CAMERA_I2C) = I2C_STOP;
+    I2C_MSTCTRL(CAMERA_I2C) |= I2C_START;
+    I2C_MSTCTRL(CAMERA_I2C) |= I2C_STOP; /* after the last byte */
     return i2c_wait();
 }
 
@@ -84,15 +84,15 @@ static int sensor_read(uint8_t reg)
     i2c_begin();
     I2C_FIFO(CAMERA_I2C) = SENSOR_ADDRESS << 1;
     I2C_FIFO(CAMERA_I2C) = reg;
-    I2C_MSTCTRL(CAMERA_I2C) = I2C_START;
-    I2C_MSTCTRL(CAMERA_I2C) = I2C_STOP;
+    I2C_MSTCTRL(CAMERA_I2C) |= I2C_START;
+    I2C_MSTCTRL(CAMERA_I2C) |= I2C_STOP; /* after the last byte */
     if (!i2c_wait())
         return -1;
     i2c_begin();
     I2C_RXCTRL1(CAMERA_I2C) = 1;
     I2C_FIFO(CAMERA_I2C) = SENSOR_ADDRESS << 1 | 1;
-    I2C_MSTCTRL(CAMERA_I2C) = I2C_START;
-    I2C_MSTCTRL(CAMERA_I2C) = I2C_STOP;
+    I2C_MSTCTRL(CAMERA_I2C) |= I2C_START;
+    I2C_MSTCTRL(CAMERA_I2C) |= I2C_STOP; /* after the last byte */
     if (!i2c_wait() || (I2C_STATUS(CAMERA_I2C) & I2C_STATUS_RX_EMPTY))
         return -1;
     return (int)(I2C_FIFO(CAMERA_I2C) & 0xFF);

@@ -141,9 +141,7 @@
 #define I2C_STATUS_RX_EMPTY BIT(1)
 #define I2C_FLUSH BIT(7)
 #define I2C_START BIT(0)
-#define I2C_RESTART BIT(1)
 #define I2C_STOP BIT(2)
-#define I2C_INT_DONE BIT(0)
 #define I2C_INT_STOP BIT(6)
 #define I2C_INT_ERRORS (BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14))
 

@@ -270,8 +270,8 @@ void screen_start_up(void)
     lcd_finish();
 }
 
-/* The panel goes out first: then the last bytes in flight are the picture's, and the camera, which
- * is not faster than the display, can follow behind once the second half has been started. */
+/* The panel goes out first: then the last bytes in flight are the picture's second half, and the
+ * camera, which needs the time of a whole sensor picture for its rows, can follow behind. */
 void screen_show(uint8_t *frame, const struct detection *found, uint32_t count,
                  const struct frame_times *times)
 {
