@@ -76,10 +76,10 @@ def _planned(program: Program) -> Iterator[tuple[Resolved, bool]]:
     _raise_first(layer_problems(layers))
     failure: EdgebedError | None = None
     for decision in candidates(program, layers):
-        placed = resolve(
-            program, decision.layers, decision.hints, decision.copies, decision.provided
-        )
         try:
+            placed = resolve(
+                program, decision.layers, decision.hints, decision.copies, decision.provided
+            )
             yield with_memories(placed), decision.fifo
         except EdgebedError as error:
             failure = failure or error
