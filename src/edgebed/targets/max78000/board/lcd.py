@@ -10,13 +10,23 @@ import numpy.typing as npt
 from edgebed.data.preprocess import from_rgb565
 
 UInt8 = npt.NDArray[np.uint8]
+UInt32 = npt.NDArray[np.uint32]
 
 WIDTH, HEIGHT = 240, 320
 _SWRESET, _SLPIN, _SLPOUT, _INVOFF, _INVON = 0x01, 0x10, 0x11, 0x20, 0x21
 _DISPOFF, _DISPON, _CASET, _PASET, _RAMWR = 0x28, 0x29, 0x2A, 0x2B, 0x2C
 _MADCTL, _COLMOD, _RAMWR_CONTINUE = 0x36, 0x3A, 0x3C
 _MY, _MX, _MV, _BGR = 0x80, 0x40, 0x20, 0x08
-_COLOURS = from_rgb565(np.arange(65536, dtype=np.uint16))
+
+
+def _colour_words() -> UInt32:
+    """Return 0x00BBGGRR of every RGB565 word."""
+    table = np.zeros((65536, 4), np.uint8)
+    table[:, :3] = from_rgb565(np.arange(65536, dtype=np.uint16))
+    return table.view("<u4").reshape(-1)
+
+
+_COLOURS = _colour_words()
 
 
 class Lcd:
@@ -32,7 +42,7 @@ class Lcd:
     """
 
     def __init__(self) -> None:
-        self.memory = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        self._memory = np.zeros((HEIGHT, WIDTH), np.uint32)
         self.commands = 0
         self._reset()
 
@@ -50,9 +60,10 @@ class Lcd:
 
     def picture(self) -> UInt8:
         """Return what a viewer sees, uint8, 320 x 240 x 3 or (landscape) 240 x 320 x 3, RGB."""
+        words = self._logical()
+        seen = np.ascontiguousarray(words).view(np.uint8).reshape(*words.shape, 4)[..., :3]
         if not self.on:
-            return np.zeros_like(self._logical())
-        seen = self._logical()
+            return np.zeros_like(seen)
         turns = bin(self._orientation & (_MX | _MY | _MV)).count("1")
         if turns % 2 == 0:
             seen = seen[:, ::-1]
@@ -116,28 +127,41 @@ class Lcd:
         height = self._rows[1] - self._rows[0] + 1
         if width <= 0 or height <= 0 or not count:
             return
-        index = (self._position + np.arange(count)) % (width * height)
-        self._position = (self._position + count) % (width * height)
+        at, self._position = self._position, (self._position + count) % (width * height)
+        head = min(-at % width, count)
+        end = count - (at + count) % width
+        if at + count > width * height or end <= head:
+            self._scatter(at, pixels, width, height)
+            return
+        # Whole rows in one go; what is left of the first and last row, pixel by pixel.
+        self._scatter(at, pixels[:head], width, height)
+        row, column = self._rows[0] + (at + head) // width, self._columns[0]
+        block = pixels[head:end].reshape(-1, width)
+        target = self._logical()[row : row + len(block), column : column + width]
+        target[:] = block[: target.shape[0], : target.shape[1]]
+        self._scatter(at + end, pixels[end:], width, height)
+
+    def _scatter(self, at: int, pixels: UInt32, width: int, height: int) -> None:
+        """Store pixels one by one: parts of rows, or around the window's end."""
+        index = (at + np.arange(len(pixels))) % (width * height)
         rows, columns = index // width + self._rows[0], index % width + self._columns[0]
         target = self._logical()
         inside = (rows < target.shape[0]) & (columns < target.shape[1])
-        if inside.all():
-            target[rows, columns] = pixels
-        else:
-            target[rows[inside], columns[inside]] = pixels[inside]
+        target[rows[inside], columns[inside]] = pixels[inside]
 
-    def _colours(self, data: UInt8) -> UInt8:
+    def _colours(self, data: UInt8) -> UInt32:
         if self._pixel_bytes == 2:
-            words = data.view(">u2")
-            return np.asarray(_COLOURS[words], np.uint8)
-        six = data.reshape(-1, 3) & 0xFC
-        return np.asarray(six | six >> 6, np.uint8)
+            return np.asarray(_COLOURS[data.view(">u2")], np.uint32)
+        six = np.zeros((len(data) // 3, 4), np.uint8)
+        six[:, :3] = data.reshape(-1, 3) & 0xFC
+        six[:, :3] |= six[:, :3] >> 6
+        return six.view("<u4").reshape(-1)
 
-    def _logical(self) -> UInt8:
+    def _logical(self) -> UInt32:
         """Return the memory as the address counters see it (a view)."""
-        view = self.memory
+        view = self._memory
         if self._orientation & _MY:
             view = view[::-1]
         if self._orientation & _MX:
             view = view[:, ::-1]
-        return view.transpose(1, 0, 2) if self._orientation & _MV else view
+        return view.T if self._orientation & _MV else view
