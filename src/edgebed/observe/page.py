@@ -87,18 +87,19 @@ margin-top:28px}
 .tile b{font-size:24px;font-weight:640;letter-spacing:-.02em}
 .tile small{color:var(--soft);font-size:12px}
 .shots{display:grid;grid-template-columns:repeat(auto-fill,minmax(440px,1fr));gap:22px}
-.lcds{display:grid;grid-template-columns:repeat(auto-fill,minmax(224px,1fr));gap:18px}
+.lcds{display:grid;grid-template-columns:repeat(auto-fill,minmax(338px,1fr));gap:14px}
+svg{width:100%;height:auto;display:block;overflow:visible}
 figure{margin:0}
+figure svg{overflow:hidden}
 figure svg,figure img{width:100%;height:auto;display:block;border-radius:6px}
 figcaption{color:var(--soft);font-size:12.5px;margin-top:7px;display:flex;gap:10px;
 justify-content:space-between}
-.lcd{background:#0b0c0d;padding:14px 14px 10px;border-radius:10px}
-.lcd img{border-radius:2px;image-rendering:pixelated}
+.lcd{background:#0b0c0d;padding:9px 9px 8px;border-radius:9px}
+.lcd img{border-radius:2px}
 .lcd figcaption{color:#a9b1bb}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:28px}
 .two>div,.three>div{min-width:0}
 .three{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:24px}
-svg{width:100%;height:auto;display:block;overflow:visible}
 svg .grid{stroke:var(--line)}
 svg text{font:11.5px Inter,ui-sans-serif,system-ui,sans-serif;fill:var(--soft)}
 svg .tag{font-size:10px;font-weight:600;fill:#fff}
@@ -109,12 +110,16 @@ color:var(--soft)}
 .key i{display:inline-block;width:14px;height:3px;border-radius:2px;margin-right:6px;
 vertical-align:middle}
 .key i.dash{background:none!important;border-top:2px dashed var(--soft);height:0}
+.two h3,.three h3{margin-top:0}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:14px}
 caption{caption-side:bottom;text-align:left;color:var(--soft);font-size:12.5px;padding-top:8px}
 th{font-weight:560;color:var(--soft);font-size:12.5px}
 th,td{text-align:right;padding:8px 12px;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left;padding-left:0}
+.figures th:first-child{width:30%}.figures th:nth-child(2){width:26%}
+.figures th:last-child,.figures td:last-child{text-align:left;white-space:normal;
+color:var(--soft)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:6px 24px;margin:0;font-size:14px}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 pre{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:14px 16px;

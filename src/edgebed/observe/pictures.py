@@ -82,9 +82,9 @@ def side_by_side(shot: Shot, classes: Sequence[str], *, width: int = 280) -> str
     return (
         f'<figure><svg viewBox="0 0 {2 * width + gap} {height}">'
         f'<defs><image id="{name}" href="{picture}" width="{width}" height="{height}"/></defs>'
-        f'<g><use href="#{name}"/>{_boxes(shot.truth, classes, scale)}</g>'
+        f'<g><use href="#{name}"/>{_boxes(shot.truth, classes, scale, width)}</g>'
         f'<g transform="translate({width + gap} 0)"><use href="#{name}"/>'
-        f"{_boxes(shot.found, classes, scale)}</g></svg>"
+        f"{_boxes(shot.found, classes, scale, width)}</g></svg>"
         f"<figcaption><span>{escape(shot.name)}</span>"
         f"<span>annotated {len(shot.truth)} | found {len(shot.found)}</span></figcaption></figure>"
     )
@@ -98,7 +98,7 @@ def framed(name: str, note: str, frame: bytes) -> str:
     )
 
 
-def contact_sheet(frames: Sequence[UInt8], columns: int = 4, gap: int = 8) -> UInt8:
+def contact_sheet(frames: Sequence[UInt8], columns: int = 3, gap: int = 8) -> UInt8:
     """Return equally large pictures on one sheet with dark gaps; row by row."""
     height, width = frames[0].shape[:2]
     columns = min(columns, len(frames))
@@ -120,20 +120,21 @@ def _jpeg(picture: UInt8, width: int, height: int) -> bytes:
     return data.getvalue()
 
 
-def _boxes(boxes: Sequence[Box], classes: Sequence[str], scale: float) -> str:
-    return "".join(_box(box, classes[box.label], scale) for box in boxes)
+def _boxes(boxes: Sequence[Box], classes: Sequence[str], scale: float, room: int) -> str:
+    return "".join(_box(box, classes[box.label], scale, room) for box in boxes)
 
 
-def _box(box: Box, name: str, scale: float) -> str:
+def _box(box: Box, name: str, scale: float, room: int) -> str:
     x, y = box.x1 * scale, box.y1 * scale
     width, height = (box.x2 - box.x1) * scale, (box.y2 - box.y1) * scale
     text = escape(name if box.score is None else f"{name} {box.score:.2f}")
     ink = f"var(--p{box.label % COLOURS})"  # on photographs colours do not follow the theme
-    wide = 6 + 5.5 * len(text)
+    wide = 6 + 5.2 * len(text)
+    left = min(max(x - 0.9, 0), room - wide)
     top = y - 13 if y >= 13 else y
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="none" '
         f'stroke="{ink}" stroke-width="1.8"/>'
-        f'<rect x="{x - 0.9:.1f}" y="{top:.1f}" width="{wide:.0f}" height="13" fill="{ink}"/>'
-        f'<text class="tag" x="{x + 2:.1f}" y="{top + 9.8:.1f}">{text}</text>'
+        f'<rect x="{left:.1f}" y="{top:.1f}" width="{wide:.0f}" height="13" fill="{ink}"/>'
+        f'<text class="tag" x="{left + 3:.1f}" y="{top + 9.8:.1f}">{text}</text>'
     )

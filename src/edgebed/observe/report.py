@@ -19,6 +19,7 @@ from edgebed.observe.svg import (
     bars,
     blocks,
     facts,
+    layer_colour,
     legend,
     lines,
     table,
@@ -114,7 +115,7 @@ def _shots(report: DetectionReport) -> Section | None:
     return Section(
         "Annotated and found",
         f'<div class="shots">{shown}</div>'
-        + legend((name, index) for index, name in enumerate(report.classes)),
+        + legend((name, f"var(--p{i % COLOURS})") for i, name in enumerate(report.classes)),
         "Left the annotation, right what the integer network found, with its score. Pictures "
         "are the first of the test split, not chosen.",
     )
@@ -212,13 +213,20 @@ def _memory(report: DetectionReport) -> Section | None:
     drawn = "".join(f"<div><h3>{escape(one.title)}</h3>{_map(one)}</div>" for one in report.maps)
     return Section(
         "Where memory goes",
-        f'<div class="two">{drawn}</div>',
+        f'<div class="two">{drawn}</div>{_layer_legend(report)}',
         "Each colour is a layer; hover over a block for its name and size.",
     )
 
 
+def _layer_legend(report: DetectionReport) -> str:
+    used = {region.layer for one in report.maps for region in one.regions}
+    names = [layer.name for layer in report.cost.layers]
+    known = [(names[i] if 0 <= i < len(names) else "input", layer_colour(i)) for i in sorted(used)]
+    return legend(known)
+
+
 def _map(one: MemoryMap) -> str:
-    parts = [Block(r.name, r.x, r.y, r.layer % COLOURS) for r in one.regions]
+    parts = [Block(r.name, r.x, r.y, layer_colour(r.layer)) for r in one.regions]
     axes = Axes(one.x, one.y, one.x_label, one.y_label, width=520, height=320)
     return blocks(parts, axes)
 
@@ -230,30 +238,35 @@ def _functions(report: DetectionReport) -> Section | None:
     rows = [Bar(name, one.value, f"{one.value:,.0f}") for name, one in ordered]
     return Section(
         "What the processor does",
-        bars(rows, width=760, label_width=220, number=2),
+        bars(rows, width=760, number=2),
         "Emulated: instructions counted on the virtual board for one camera frame, by function.",
     )
 
 
 def _training(report: DetectionReport) -> Section | None:
-    losses = [(i + 1.0, epoch["loss"]) for i, epoch in enumerate(report.history) if "loss" in epoch]
-    if len(losses) < 2:
+    if len(report.history) < 2:
         return None
-    charts = [_history("loss", losses, 0)]
-    watched = [
-        (i + 1.0, epoch["val_ap50"])
-        for i, epoch in enumerate(report.history)
-        if "val_ap50" in epoch
+    names = list(dict.fromkeys(name for epoch in report.history for name in epoch))
+    parts = [name for name in names if name not in ("loss", "val_ap50")]
+    charts = [
+        _history(title, shown, report.history)
+        for title, shown in (("loss", ["loss"]), ("parts", parts), ("AP@0.5, val", ["val_ap50"]))
     ]
-    if len(watched) > 1:
-        charts.append(_history("AP@0.5 on val", watched, 1))
-    return Section("Training", f'<div class="two">{"".join(charts)}</div>')
+    body = f'<div class="three">{"".join(charts)}</div>'
+    return Section("Training", body, "Float epochs first, then quantisation-aware ones.")
 
 
-def _history(name: str, points: list[tuple[float, float]], number: int) -> str:
-    top = max(y for _, y in points) * 1.05
-    axes = Axes((1, points[-1][0]), (0, top), "epoch (float, then quantised)", name, width=520)
-    return f"<div>{lines([Series(name, points, number)], axes)}</div>"
+def _history(title: str, names: list[str], history: Sequence[Mapping[str, float]]) -> str:
+    series = [
+        Series(name, [(i + 1.0, one[name]) for i, one in enumerate(history) if name in one], number)
+        for number, name in enumerate(names)
+    ]
+    shown = [one for one in series if len(one.points) > 1]
+    if not shown:
+        return ""
+    top = max(y for one in shown for _, y in one.points) * 1.05
+    axes = Axes((1, len(history)), (0, top), "epoch", title, width=380, height=250)
+    return f"<div>{lines(shown, axes)}</div>"
 
 
 def _figures(report: DetectionReport) -> Section | None:
@@ -270,14 +283,14 @@ def _figures(report: DetectionReport) -> Section | None:
 
 def _of_kind(kind: str, figures: Mapping[str, Figure]) -> str:
     rows = [
-        [name, f"{number(one.value)} {one.unit}", one.band.strip(" ()"), one.source]
+        [name, f"{number(one.value)} {one.unit}{one.band}", one.source]
         for name, one in figures.items()
         if one.kind == kind
     ]
     if not rows:
         return ""
     return f'<h3>{kind.capitalize()}</h3><div class="figures">' + (
-        table(["figure", "value", "band", "source"], rows) + "</div>"
+        table(["figure", "value", "source"], rows) + "</div>"
     )
 
 

@@ -72,16 +72,22 @@ def colour(index: int) -> str:
 def lines(series: Sequence[Series], axes: Axes) -> str:
     """Draw lines over axes, with direct names in a legend below."""
     body = _frame(axes) + "".join(_line(one, axes) for one in series)
-    return _svg(axes.width, axes.height, body, axes.y_label) + legend(
-        (one.name, one.colour) for one in series
-    )
+    drawn = _svg(axes.width, axes.height, body, axes.y_label)
+    if len(series) == 1:
+        return drawn  # the axis already names it
+    return drawn + legend((one.name, colour(one.colour)) for one in series)
 
 
-def legend(entries: Iterable[tuple[str, int]]) -> str:
-    """Return names with their colours as HTML."""
+def layer_colour(index: int) -> str:
+    """Return a CSS colour for a device layer, far from its neighbours'; grey for the input."""
+    return "var(--soft)" if index < 0 else f"hsl({index * 137.5 % 360:.0f} 48% 52%)"
+
+
+def legend(entries: Iterable[tuple[str, str]]) -> str:
+    """Return names with their CSS colours as HTML."""
     items = "".join(
-        f'<span class="key"><i style="background:{colour(number)}"></i>{escape(name)}</span>'
-        for name, number in entries
+        f'<span class="key"><i style="background:{ink}"></i>{escape(name)}</span>'
+        for name, ink in entries
     )
     return f'<div class="legend">{items}</div>'
 
@@ -97,9 +103,10 @@ class Bar:
     high: float | None = None
 
 
-def bars(rows: Sequence[Bar], *, width: int = 520, label_width: int = 120, number: int = 0) -> str:
+def bars(rows: Sequence[Bar], *, width: int = 520, number: int = 0) -> str:
     """Draw horizontal bars from one zero line, longest value at full width."""
     height = 20
+    label_width = 20 + max((round(6.1 * len(row.label)) for row in rows), default=0)
     top = max((row.high or row.value for row in rows), default=0) or 1
     room = width - label_width - 86
     parts = []
@@ -120,12 +127,15 @@ def bars(rows: Sequence[Bar], *, width: int = 520, label_width: int = 120, numbe
 
 @dataclass(frozen=True)
 class Block:
-    """A rectangle of a map: `x` and `y` are half-open ranges in the map's own units."""
+    """A rectangle of a map: `x` and `y` are half-open ranges in the map's own units.
+
+    `colour` is any CSS colour.
+    """
 
     name: str
     x: tuple[float, float]
     y: tuple[float, float]
-    colour: int
+    colour: str
 
 
 def blocks(parts: Sequence[Block], axes: Axes) -> str:
@@ -136,7 +146,7 @@ def blocks(parts: Sequence[Block], axes: Axes) -> str:
         right, top = axes.place(part.x[1], part.y[1])
         drawn.append(
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{max(right - left - 0.6, 0.6):.1f}" '
-            f'height="{max(bottom - top, 0.8):.1f}" fill="{colour(part.colour)}">'
+            f'height="{max(bottom - top, 0.8):.1f}" fill="{part.colour}">'
             f"<title>{escape(part.name)}</title></rect>"
         )
     return _svg(axes.width, axes.height, _frame(axes) + "".join(drawn), axes.y_label)

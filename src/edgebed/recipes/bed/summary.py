@@ -180,9 +180,7 @@ def _report(facts: _Facts) -> DetectionReport:
 def _tiles(facts: _Facts) -> tuple[Tile, ...]:
     accuracy = facts.outcome.accuracy()
     ap = {form: f"{100 * one['ap50']:.1f} %" for form, one in accuracy.items()}
-    tiles = [
-        Tile("AP@0.5 of the integer program", ap["int8 program"], f"float {ap['float network']}")
-    ]
+    tiles = [Tile("AP@0.5, int8 program", ap["int8 program"], f"float {ap['float network']}")]
     for name in _headline(facts):
         one = facts.figures[name]
         tiles.append(Tile(f"{name} a picture", f"{one.value:.3g} {one.unit}", one.kind))
