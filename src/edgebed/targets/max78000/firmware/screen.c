@@ -14,8 +14,10 @@
 #define LINE_HEIGHT 10
 #define LINES (LCD_HEIGHT / LINE_HEIGHT)
 #define FIRST_SCORE_LINE 7
-#define LINE_CHARACTERS 16
-#define HAS_PANEL (PANEL_WIDTH >= LINE_CHARACTERS * FONT_WIDTH)
+#define LINE_CHARACTERS 15
+#define LINE_WIDTH 96
+#define MARGIN 5
+#define HAS_PANEL (PANEL_WIDTH >= LINE_WIDTH)
 #define BOX_LINE 2
 
 #define BLACK 0x0000
@@ -37,8 +39,7 @@ struct line {
 };
 
 static struct line shown[LINES]; /* what the panel shows now, to send only what changes */
-static uint8_t strip[2][2 * LINE_CHARACTERS * FONT_WIDTH * LINE_HEIGHT]
-    __attribute__((aligned(4)));
+static uint8_t strip[2][2 * LINE_WIDTH * LINE_HEIGHT] __attribute__((aligned(4)));
 static uint32_t strip_in_use;
 
 int32_t screen_pixel(int32_t fraction, int32_t size)
@@ -65,7 +66,7 @@ static void fill(const struct surface *on, int32_t x1, int32_t y1, int32_t x2, i
 static void glyph(const struct surface *on, int32_t x, int32_t y, char c, uint16_t colour)
 {
     const uint8_t *rows = font[(c < FONT_FIRST || c > FONT_LAST ? '?' : c) - FONT_FIRST];
-    for (int32_t row = 0; row < FONT_ROWS; row++)
+    for (int32_t row = 0; row < FONT_HEIGHT; row++)
         for (int32_t column = 0; column < 5; column++)
             if (rows[row] >> (4 - column) & 1)
                 fill(on, x + column, y + row, x + column + 1, y + row + 1, colour);
@@ -170,11 +171,11 @@ static void show_line(uint32_t number, const struct line *line)
         return;
     shown[number] = *line;
     strip_in_use ^= 1;
-    struct surface on = {strip[strip_in_use], LINE_CHARACTERS * FONT_WIDTH, LINE_HEIGHT};
+    struct surface on = {strip[strip_in_use], LINE_WIDTH, LINE_HEIGHT};
     fill(&on, 0, 0, on.width, on.height, BACKGROUND);
     if (line->swatch != BACKGROUND)
-        fill(&on, 2, 1, 9, 8, line->swatch);
-    text(&on, line->swatch == BACKGROUND ? 2 : 12, 1, line->text, line->colour);
+        fill(&on, MARGIN, 1, MARGIN + 7, 8, line->swatch);
+    text(&on, line->swatch == BACKGROUND ? MARGIN : MARGIN + 10, 1, line->text, line->colour);
     lcd_send(PANEL_LEFT, number * LINE_HEIGHT, (uint32_t)on.width, LINE_HEIGHT, on.pixels);
 }
 
@@ -194,7 +195,7 @@ static void show_text(uint32_t number, const char *string, uint16_t colour)
     show_line(number, &line);
 }
 
-/* "person     87%": the name is cut or padded, so that the numbers stand below each other. */
+/* "person    87%": the name is cut or padded, so that the numbers stand below each other. */
 static void show_score(uint32_t number, const struct detection *what)
 {
     struct line line = {"", WHITE, screen_colours[what->label]};
@@ -251,7 +252,7 @@ static void send_picture(const uint8_t *frame)
 /* Paints the whole display with the background, a strip at a time. */
 static void clear(void)
 {
-    struct surface on = {strip[0], LINE_CHARACTERS * FONT_WIDTH, LINE_HEIGHT};
+    struct surface on = {strip[0], LINE_WIDTH, LINE_HEIGHT};
     fill(&on, 0, 0, on.width, on.height, BACKGROUND);
     for (uint32_t y = 0; y < LCD_HEIGHT; y += LINE_HEIGHT)
         for (uint32_t x = 0; x < LCD_WIDTH; x += LCD_WIDTH / 4)
