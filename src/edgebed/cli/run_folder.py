@@ -94,7 +94,7 @@ def _through(
 ) -> Done:
     if source is None:
         return Done({}, {}, [])
-    if source.suffix == ".npy" and _shape(source)[-1:] != (3,):
+    if source.suffix == ".npy" and _is_tensor(source, bundle):
         return _tensor(machine, bundle, source, out)
     if bundle.program.contract is None:
         raise EdgebedError(
@@ -121,8 +121,12 @@ def _wait_for_end(machine: Any) -> None:
             time.sleep(0.01)
 
 
-def _shape(path: Path) -> tuple[int, ...]:
-    return tuple(read_tensor(path).shape)
+def _is_tensor(path: Path, bundle: Bundle) -> bool:
+    """Tell a tensor from a picture: only H x W x 3 for a program that takes pictures is one."""
+    shape = tuple(read_tensor(path).shape)
+    if bundle.program.contract is None or shape == bundle.program.input_type.shape:
+        return True
+    return shape[-1:] != (3,)
 
 
 def _tensor(machine: Machine, bundle: Bundle, source: Path, out: Path | None) -> Done:
