@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +20,13 @@ WORDS = INSTANCE_BYTES // 4
 
 @dataclass(frozen=True)
 class Area:
-    """Words that a tensor takes in each of some instances.
+    """Words that a tensor takes in the byte lanes of some processors.
 
     Attributes:
         name: of the tensor.
         writer: layer that writes it; -1 = the CPU, before the first layer; -2 = a ring.
         words: word addresses, ascending.
-        instances: where.
+        lanes: processors whose lanes it takes; all four of an instance for 32-bit values.
         first: step in which it is first written.
         last: step in which it is last needed.
     """
@@ -34,7 +34,7 @@ class Area:
     name: str
     writer: int
     words: npt.NDArray[np.int64]
-    instances: frozenset[int]
+    lanes: frozenset[int]
     first: int
     last: int
 
@@ -52,7 +52,7 @@ class Area:
         """Return whether both need one word at the same time."""
         together = self.first <= other.last and other.first <= self.last
         near = self.start < other.end and other.start < self.end
-        if not (together and near and self.instances & other.instances):
+        if not (together and near and self.lanes & other.lanes):
             return False
         return bool(np.isin(self.words, other.words).any())
 
@@ -66,13 +66,17 @@ def layer_area(placed: Placed, first: int = 0, last: int = 0, index: int = 0) ->
     lanes = range(4) if layer.wide else range(1)
     offsets = np.arange(-layer.skipped, pixels - layer.skipped) * location.stride
     words = np.unique([start + lane + offsets for start in starts for lane in lanes])
-    if layer.passthrough:
-        instances = frozenset(p // PER_INSTANCE for p in location.processors)
-    else:
-        low = at.first_column
-        used = range(low, low + at.columns_per_pass)
-        instances = frozenset(p // PER_INSTANCE for p in used)
-    return Area(layer.output, index, words, instances, first, last)
+    columns = range(at.first_column, at.first_column + at.columns_per_pass)
+    taken = _lanes(location.processors if layer.passthrough else columns, whole=layer.wide)
+    return Area(layer.output, index, words, taken, first, last)
+
+
+def _lanes(processors: Iterable[int], *, whole: bool) -> frozenset[int]:
+    """Return the lanes of processors, or of their whole instances."""
+    if not whole:
+        return frozenset(processors)
+    first = {p // PER_INSTANCE * PER_INSTANCE for p in processors}
+    return frozenset(low + lane for low in first for lane in range(PER_INSTANCE))
 
 
 def areas(program: Program, resolved: Resolved, *, fifo: bool) -> list[Area]:
@@ -99,8 +103,8 @@ def _ring(chain: Sequence[Placed], index: int, streaming: int) -> Area:
     placed = chain[index]
     start = placed.at.in_offset // 4
     words = np.arange(start, start + ring_words(chain, index))
-    instances = frozenset(p // PER_INSTANCE for p in processors_in(placed.at.processors))
-    return Area(f"ring of {placed.layer.name}", -2, words, instances, 0, streaming - 1)
+    taken = frozenset(processors_in(placed.at.processors))
+    return Area(f"ring of {placed.layer.name}", -2, words, taken, 0, streaming - 1)
 
 
 def _inputs(resolved: Resolved) -> list[Area]:
@@ -109,8 +113,8 @@ def _inputs(resolved: Resolved) -> list[Area]:
         users = [index for index, names in enumerate(resolved.reads) if piece in names]
         shape = resolved.chain[users[-1]].layer.in_shape
         words = _words(piece.location, shape[1] * shape[2])
-        instances = frozenset(p // PER_INSTANCE for p in piece.location.processors)
-        found.append(Area(piece.tensor, -1, words, instances, -1, users[-1]))
+        taken = _lanes(piece.location.processors, whole=piece.location.chw)
+        found.append(Area(piece.tensor, -1, words, taken, -1, users[-1]))
     return found
 
 

@@ -64,12 +64,6 @@ def _maps(placed: Placed) -> Iterator[Finding]:
             "a multiple of 4 for weights below 8 bits",
             f"processor {first // PER_INSTANCE * PER_INSTANCE}",
         )
-    if layer.bias is not None and at.out_passes > 1 and not aligned:
-        yield (
-            f"first output processor {first} with biases in {at.out_passes} passes",
-            "a multiple of 4 for biases in several passes",
-            f"processor {first // PER_INSTANCE * PER_INSTANCE}",
-        )
     if at.in_offset % 4 or at.out_offset % 4 or at.out_offset < 4 * layer.skipped * at.out_passes:
         least = 4 * layer.skipped * at.out_passes
         yield f"offsets {at.in_offset:#x}, {at.out_offset:#x}", f"multiples of 4, >= {least}", "4"
@@ -98,6 +92,9 @@ def _fifo(placed: Placed) -> Iterator[Finding]:
             f"FIFOs feed {legal:#018x} ({form})",
             f"at most {legal.bit_count()} channels, on these processors",
         )
+    if placed.layer.operands > 1:
+        what = f"{placed.layer.operands} operands through a FIFO"
+        yield what, "one pixel of one tensor per word", "the input in data memory (no --fifo)"
     _, rows, columns = placed.layer.in_shape
     if rows * columns >= 1 << 20:
         yield f"{rows * columns} pixels through a FIFO", f"{(1 << 20) - 1}", "a smaller input"
@@ -134,13 +131,13 @@ def _row_buffers(chain: Sequence[Placed]) -> Iterator[Problem]:
 
 
 def _overwritten(program: Program, resolved: Resolved, options: Options) -> Iterator[Problem]:
+    if options.overlap_data:
+        return  # the author vouches for it; a shared word may hold both in different lanes
     alive = areas(program, resolved, fifo=options.fifo)
     for index, placed in enumerate(resolved.chain):
         mine = next(area for area in alive if area.writer == index)
         for other in alive:
             if other is mine or not mine.meets(other):
-                continue
-            if options.overlap_data and other.last <= max(index, mine.first):
                 continue
             if other.first < mine.first or (other.first == mine.first and other.writer < index):
                 yield _clash(placed, other)
@@ -150,6 +147,6 @@ def _clash(placed: Placed, other: Area) -> Problem:
     return Problem(
         placed.layer.name,
         f"writes over {other.name!r}, which layer {other.last} still reads",
-        f"{4 * other.start:#x} to {4 * other.end:#x} of instances {sorted(other.instances)}",
+        f"{4 * other.start:#x} to {4 * other.end:#x} of {len(other.lanes)} processors",
         f"another output offset than {placed.at.out_offset:#x}, or planning anew",
     )
