@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from edgebed.targets._shared.elf import Firmware
 from edgebed.targets.max78000.board.state import Shared
+
+Counts = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -26,24 +29,48 @@ class Counter:
     """Reads the histogram and attributes it to functions."""
 
     def __init__(self, shared: Shared, firmware: Firmware) -> None:
-        self._firmware = firmware
         end = max((address + len(data) for address, data in firmware.segments), default=0)
         used = max(end - shared.FLASH, 0) // 2 + 1
-        self._parts = [(shared.FLASH, shared.counts[0][:used]), (shared.SRAM, shared.counts[1])]
-        self._before = [counts.copy() for _, counts in self._parts]
+        self._names = [function.name for function in firmware.functions] + ["(no symbol)"]
+        self._parts = [
+            _Part(counts, counts.copy(), _owners(firmware, base, len(counts)))
+            for base, counts in (
+                (shared.FLASH, shared.counts[0][:used]),
+                (shared.SRAM, shared.counts[1]),
+            )
+        ]
 
     def take(self) -> Profile:
         """Return what was executed since the last call."""
-        totals: dict[str, int] = {}
-        for (base, counts), before in zip(self._parts, self._before, strict=True):
-            if not counts.any():
+        totals = np.zeros(len(self._names), np.uint64)
+        for part in self._parts:
+            if not part.counts.any():
                 continue
-            changed = np.flatnonzero(counts != before)
-            spent = (counts[changed] - before[changed]).tolist()
-            before[changed] = counts[changed]
-            for index, count in zip(changed.tolist(), spent, strict=True):
-                found = self._firmware.function_at(base + 2 * index)
-                name = found.name if found else "(no symbol)"
-                totals[name] = totals.get(name, 0) + count
-        ordered = sorted(totals.items(), key=lambda item: (-item[1], item[0]))
-        return Profile({name: count for name, count in ordered if count})
+            changed = np.flatnonzero(part.counts != part.before)
+            np.add.at(totals, part.owners[changed], part.counts[changed] - part.before[changed])
+            part.before[changed] = part.counts[changed]
+        by_name: dict[str, int] = {}
+        for index in np.flatnonzero(totals).tolist():
+            name = self._names[index]  # static functions of two files may share a name
+            by_name[name] = by_name.get(name, 0) + int(totals[index])
+        return Profile(dict(sorted(by_name.items(), key=lambda item: (-item[1], item[0]))))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Counts of one memory, as they were at the last call, and each half-word's function."""
+
+    counts: Counts
+    before: Counts
+    owners: npt.NDArray[np.int64]
+
+
+def _owners(firmware: Firmware, base: int, count: int) -> npt.NDArray[np.int64]:
+    """Return the number of the function each half-word belongs to; the last number for none."""
+    functions = firmware.functions
+    owners = np.full(count, len(functions), np.int64)
+    for number, function in enumerate(functions):
+        first = (function.address - base) // 2
+        if 0 <= first < count:
+            owners[first : first + max(function.size // 2, 1)] = number
+    return owners
