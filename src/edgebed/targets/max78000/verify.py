@@ -23,6 +23,7 @@ from edgebed.targets.max78000.stream_registers import (
 )
 
 STREAMING_LAYERS = 8
+PASSES = 256
 FIFO_PROCESSORS = {False: 0x000F000F000F000F, True: 0x0001000100010001}
 Finding = tuple[str, str, str]
 
@@ -77,6 +78,8 @@ def _range(placed: Placed) -> Iterator[Finding]:
             f"{4 * WORDS:#x} bytes in each instance",
             f"an output offset of at most {max(0, placed.at.out_offset - 4 * (end - WORDS)):#x}",
         )
+    if placed.total_passes > PASSES:
+        yield f"{placed.total_passes} passes", f"{PASSES}", "fewer channels or pixels"
     if not placed.layer.passthrough:
         last = placed.koffs * 8 + (placed.kernels - 1) * placed.layer.bits
         if last >= 1 << 16:

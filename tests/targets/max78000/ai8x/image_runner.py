@@ -12,12 +12,14 @@ from edgebed.targets.max78000.accelerator import Accelerator
 from edgebed.targets.max78000.image import DeviceImage, TensorLayout
 
 Array = npt.NDArray[Any]
+WORDS = 8192
 
 
 def run_image(image: DeviceImage, x: Array) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return outputs by tensor, and what the accelerator computed in each device layer.
 
-    The second holds the maps that are complete in data memory at the end of the run.
+    The second reads every map that has a place in data memory; later layers may have overwritten
+    it, and inside a streaming chain it never was complete.
     """
     device = Accelerator()
     for address, value in image.init:
@@ -39,7 +41,11 @@ def run_image(image: DeviceImage, x: Array) -> tuple[dict[str, Array], dict[str,
     result = device.run()
     assert result.finished, device.events
     outputs = {layout.name for layout in image.outputs}
-    maps = {name: read(device, layouts) for name, layouts in image.maps.items()}
+    maps = {
+        name: read(device, layouts)
+        for name, layouts in image.maps.items()
+        if all(words.max() < WORDS for layout in layouts for _, _, words in _places(layout))
+    }
     return {
         name: read(device, [o for o in image.outputs if o.name == name]) for name in outputs
     }, maps
