@@ -103,11 +103,13 @@ def test_layers_without_weights_have_limits_too(
     assert what in problem.what
 
 
-def test_a_dense_layer_flattens_256_pixels() -> None:
+def test_a_dense_layer_flattens_256_pixels_of_64_channels() -> None:
     fields = CONV | {"weight": "w"}
     problem = only(program(Dense(**fields), (1, 17, 16), weights(4, 272)))
-    assert "272 pixels" in problem.what and "256" in problem.limit
+    assert "272 passes" in problem.what and "256" in problem.limit
     assert check(program(Dense(**fields), (1, 16, 16), weights(4, 256))) == []
+    problem = only(program(Dense(**fields), (70, 12, 12), weights(1, 10080)))
+    assert "128 pixels" in problem.try_
 
 
 def test_a_transposed_convolution_doubles_exactly() -> None:

@@ -173,11 +173,12 @@ def _transposed(op: ConvTranspose2d, kernel: tuple[int, ...]) -> Iterator[Findin
 
 def _dense(shape: tuple[int, int, int]) -> Iterator[Finding]:
     channels, rows, columns = shape
-    if rows * columns > FLATTENED_PIXELS:
+    passes = rows * columns * passes_of(channels)
+    if passes > FLATTENED_PIXELS:
         yield (
-            f"flattens {rows} x {columns} = {rows * columns} pixels",
-            f"{FLATTENED_PIXELS} pixels",
-            "pooling first, to 16 x 16 or smaller",
+            f"flattens {rows} x {columns} pixels of {channels} channels in {passes} passes",
+            f"{FLATTENED_PIXELS} passes",
+            f"pooling first, to {FLATTENED_PIXELS // passes_of(channels)} pixels or fewer",
         )
     if channels * rows * columns > FLATTENED:
         most = FLATTENED // (rows * columns)
