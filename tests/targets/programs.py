@@ -148,14 +148,12 @@ def _conv1d(b: Builder, x: str, can: Abilities, out: int, wide: bool) -> str:
 
 
 def _pool(b: Builder, x: str, can: Abilities, wide: bool) -> str:
-    channels, rows, columns = b.types[x].shape
+    _, rows, columns = b.types[x].shape
     kernel = (
         b.pick(*(k for k in can.windows if k <= rows)),
         b.pick(*(k for k in can.windows if k <= columns)),
     )
     stride = b.pick(*can.windows)
-    if channels > 64 and not wide:
-        kernel, stride = (rows, columns), 1
     return b.pool(x, kernel, (stride, stride), b.pick("max", "avg"))
 
 

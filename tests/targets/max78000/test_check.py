@@ -90,8 +90,6 @@ def test_convolutions_the_device_lacks_are_refused(net: Program, what: str, limi
          (3, 20, 20), "window 17x1"),
         (MaxPool(name="p", inputs=("input",), output="o", kernel=(2, 2), stride=(2, 1)),
          (3, 20, 20), "strides 2 and 1"),
-        (MaxPool(name="p", inputs=("input",), output="o", kernel=(2, 2), stride=(2, 2)),
-         (65, 8, 8), "pools 65 channels"),
         (Identity(name="p", inputs=("input",), output="o"), (3, 1024, 1), "1024 rows"),
     ],
 )  # fmt: skip
@@ -101,6 +99,13 @@ def test_layers_without_weights_have_limits_too(
     problem = only(program(op, shape, {}))
     assert problem.layer == "p"
     assert what in problem.what
+
+
+def test_pooling_many_channels_is_a_convolution() -> None:
+    op = MaxPool(name="p", inputs=("input",), output="o", kernel=(2, 2), stride=(2, 2))
+    net = program(op, (65, 8, 8), {})
+    assert check(net) == []
+    assert compile_program(net).chain[0].layer.operator == "conv2d"
 
 
 def test_a_dense_layer_flattens_256_pixels_of_64_channels() -> None:

@@ -11,8 +11,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from edgebed.program.types import Program
 from edgebed.targets.max78000.layers import (
     PER_INSTANCE,
@@ -22,6 +20,7 @@ from edgebed.targets.max78000.layers import (
     passes_of,
     per_pass,
 )
+from edgebed.targets.max78000.lowering import copying
 from edgebed.targets.max78000.views import device_inputs, parts_of, stored
 
 
@@ -198,8 +197,4 @@ def _copy(want: _Want, shape: Shape, moved: frozenset[str]) -> Layer:
         in_shape=shape,
         out_shape=shape,
     )
-    if copy.name not in moved:
-        return copy
-    # 64 x shifted left by 1 and rounded at bit 7 is x, for every x
-    kernel = (64 * np.eye(shape[0], dtype=np.int8))[:, :, None, None]
-    return replace(copy, operator="conv2d", kernel=kernel, shift=1)
+    return copying(copy) if copy.name in moved else copy

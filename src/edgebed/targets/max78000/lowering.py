@@ -233,7 +233,24 @@ def _layer(program: Program, group: tuple[Op, ...], name: str) -> Layer:
             pool_stride=common_stride(pool, base.in_shape) or pool.stride[0],
             average=isinstance(pool, AvgPool) and max(pool.kernel) > 1,
         )
-    return base if core is None else _with_core(program, base, core)
+    return _pooled_alone(base) if core is None else _with_core(program, base, core)
+
+
+def _pooled_alone(layer: Layer) -> Layer:
+    """Return a layer without weights, as a 1x1 convolution where more than 64 channels are pooled.
+
+    A passthrough layer pools several passes only down to one pixel (spec 2.16).
+    """
+    pools = layer.pooling or layer.pool_stride > 1
+    several = layer.in_shape[0] > PROCESSORS and layer.pooled != (1, 1)
+    return copying(layer) if pools and several and layer.combine is None else layer
+
+
+def copying(layer: Layer) -> Layer:
+    """Return a 1x1 convolution that does what a passthrough layer does."""
+    # 64 x shifted left by 1 and rounded at bit 7 is x, for every x
+    kernel = (64 * np.eye(layer.in_shape[0], dtype=np.int8))[:, :, None, None]
+    return replace(layer, operator="conv2d", kernel=kernel, shift=1)
 
 
 def common_stride(pool: Pool, shape: tuple[int, ...]) -> int | None:
