@@ -13,6 +13,7 @@ void reset_handler(void);
 void default_handler(void);
 void systick_handler(void);
 void wake_handler(void);
+void uart_handler(void);
 void cnn_handler(void);
 
 /* The first instructions after reset. The coprocessor access register comes first: a compiler may
@@ -75,7 +76,7 @@ __attribute__((section(".vectors"), used)) static const struct {
      default_handler, default_handler, default_handler, default_handler, default_handler,
      default_handler, default_handler, default_handler, default_handler, systick_handler},
     {
-        [IRQ_UART0] = wake_handler,
+        [IRQ_UART0] = uart_handler,
         [IRQ_DMA0] = wake_handler,
         [IRQ_DMA1] = wake_handler,
         [IRQ_SPI0] = wake_handler,

@@ -1,4 +1,4 @@
-/* UART0, polled, with sleep while nothing arrives. */
+/* UART0: sends by polling, receives by interrupt into a ring, sleeps while nothing arrives. */
 #ifndef UART_H
 #define UART_H
 
