@@ -38,10 +38,11 @@ class Abilities:
         kernels: square kernels of convolutions.
         pads: zero rows and columns on every side.
         lengths: kernel lengths on maps of width 1.
+        dilations: of kernels on maps of width 1.
+        narrow: inputs are always one column wide.
         windows: pooling windows and strides.
         largest: rows or columns of an input.
         depth: steps in a program.
-        batch: inputs may be one column wide.
     """
 
     steps: tuple[str, ...]
@@ -49,6 +50,8 @@ class Abilities:
     kernels: tuple[int, ...] = (1, 3)
     pads: tuple[int, ...] = (0, 1, 2)
     lengths: tuple[int, ...] = (1, 2, 3, 5, 9)
+    dilations: tuple[int, ...] = (1,)
+    narrow: bool = False
     windows: tuple[int, ...] = (1, 2, 3)
     largest: int = 12
     depth: int = 5
@@ -144,7 +147,8 @@ def _conv1d(b: Builder, x: str, can: Abilities, out: int, wide: bool) -> str:
     rows = b.types[x].shape[1]
     pad = b.pick(*can.pads)
     length = b.pick(*(k for k in can.lengths if k <= rows + 2 * pad))
-    return b.conv(x, out, (length, 1), (pad, 0), wide)
+    fitting = [d for d in can.dilations if (length - 1) * d < rows + 2 * pad]
+    return b.conv(x, out, (length, 1), (pad, 0), wide, b.pick(*fitting))
 
 
 def _pool(b: Builder, x: str, can: Abilities, wide: bool) -> str:
@@ -246,7 +250,8 @@ def programs(draw: Any, arithmetic: Arithmetic, can: Abilities) -> Program:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     b = Builder(arithmetic, draw, rng)
     rows = draw(st.integers(1, can.largest))
-    columns = draw(st.sampled_from((1, rows, *range(1, can.largest + 1))))
+    widths = (1,) if can.narrow else (1, rows, *range(1, can.largest + 1))
+    columns = draw(st.sampled_from(widths))
     x = "input"
     b.types[x] = TensorType((b.pick(*can.channels), rows, columns), scale=SCALE)
     inputs = dict(b.types)
