@@ -199,7 +199,7 @@ def _detector_defines(network: Network, contract: Contract) -> dict[str, object]
         "DETECT_STRETCH": f"{integers.stretch} /* Q16 */",
         "DETECT_LEAST_SCORE": f"{integers.least_score} /* Q15 */",
         "DETECT_IOU": f"{integers.iou} /* Q16 */",
-        "DETECT_MAXIMUM": nms.maximum,
+        "DETECT_MAXIMUM": min(nms.maximum, nms.candidates, _pairs(contract)),
         "DETECT_CANDIDATES": min(nms.candidates, _pairs(contract)),
     }
 
