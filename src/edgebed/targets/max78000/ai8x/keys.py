@@ -6,7 +6,7 @@ Language"). Keys that only its larger sister device has are known, so that the e
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from edgebed.targets.max78000.ai8x.values import (
     Reader,
@@ -139,3 +139,21 @@ GLOBAL_KEYS: Final = (
     "snoop",
     "data_buffer",
 )
+
+PLAIN: Final[dict[str, Any]] = {
+    "processors": None,
+    "output_processors": None,
+    "in_channels": None,
+    "out_channels": None,
+    "in_dim": None,
+    "in_crop": (0, 0),
+    "in_channel_skip": 0,
+    "in_offset": None,
+    "out_offset": 0,
+    "groups": 1,
+    "write_gap": 0,
+    "streaming": False,
+    "flatten": False,
+    "output": False,
+}
+"""Keys that a layer takes over as they are, with their defaults."""

@@ -16,6 +16,7 @@ from edgebed.targets.max78000.ai8x.keys import (
     GLOBAL_KEYS,
     LAYER_KEYS,
     MAX_LAYERS,
+    PLAIN,
     SISTER_ONLY,
 )
 from edgebed.targets.max78000.ai8x.network import INPUT, Layer, Network
@@ -256,8 +257,7 @@ def _layer(entry: _Entry, number: int, known: _Numbers) -> Layer:
     return Layer(
         place=entry.place,
         number=number,
-        processors=entry.get("processors"),
-        output_processors=entry.get("output_processors"),
+        **{key: entry.get(key, default) for key, default in PLAIN.items()},
         op=op,
         eltwise=eltwise,
         operands=_operands(entry, eltwise),
@@ -266,7 +266,6 @@ def _layer(entry: _Entry, number: int, known: _Numbers) -> Layer:
         stride=_stride(entry, op),
         dilation=_dilation(entry, op),
         output_pad=entry.get("output_pad", 1 if op == "convtranspose2d" else 0),
-        groups=entry.get("groups", 1),
         pool=(size[0], 1) if op == "conv1d" else size,
         pool_average=average,
         pool_stride=_pool_stride(entry, op),
@@ -277,18 +276,7 @@ def _layer(entry: _Entry, number: int, known: _Numbers) -> Layer:
         wide=entry.get("output_width", 8) == 32,
         inputs=given,
         explicit_inputs=inputs is not None,
-        in_channels=entry.get("in_channels"),
-        out_channels=entry.get("out_channels"),
-        in_dim=entry.get("in_dim"),
-        in_crop=entry.get("in_crop", (0, 0)),
-        in_channel_skip=entry.get("in_channel_skip", 0),
-        in_offset=entry.get("in_offset"),
-        out_offset=entry.get("out_offset", 0),
-        write_gap=entry.get("write_gap", 0),
-        streaming=entry.get("streaming", False),
-        flatten=entry.get("flatten", False),
         big_data=_big_data(entry, number),
-        output=entry.get("output", False),
         weight_source=None
         if source is None
         else known.find(source, entry.at("weight_source"), number),
