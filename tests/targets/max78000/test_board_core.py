@@ -157,6 +157,80 @@ def test_software_reset_starts_over(boot: Boot) -> None:
     assert any("restart" in note for note in board.notes)
 
 
+def test_a_thread_on_its_own_stack_is_interrupted_and_resumed(boot: Boot) -> None:
+    board = boot(r"""
+        static uint64_t own[64];
+        volatile uint32_t hits, handler_sp;
+        void systick(void) {
+            uint32_t sp; __asm volatile("mov %0, sp" : "=r"(sp));
+            handler_sp = sp; hits++;
+        }
+        int main(void) {
+            hits = 0;
+            __asm volatile("msr psp, %0\n movs r1, #2\n msr control, r1\n isb"
+                           :: "r"(own + 64) : "r1");
+            REG(0xE000E014) = 999; REG(0xE000E018) = 0; REG(0xE000E010) = 7;
+            volatile uint32_t h = 1;
+            for (int i = 0; i < 20000; i++) h = h * 3 + 1;
+            REG(0xE000E010) = 0;
+            uint32_t control; __asm volatile("mrs %0, control" : "=r"(control));
+            number(h); number(control & 3); put(hits > 20 ? 'y' : 'n');
+            put(handler_sp > 0x2001F000 ? 'y' : 'n');
+            for (;;) while (REG(0x40042004) & 0x10) ;
+        }""")
+    h = 1
+    for _ in range(20000):
+        h = (h * 3 + 1) & 0xFFFFFFFF
+    assert said(board) == f"{h:08x} 00000002 yy"
+
+
+def test_base_priority_holds_an_interrupt_back_until_it_is_lowered(boot: Boot) -> None:
+    board = boot(r"""
+        void tmr0(void) { put('i'); }
+        int main(void) {
+            REG(0xE000E404) = 0x80808080; ISER(5) = 1 << 5;
+            __asm volatile("msr basepri, %0" :: "r"(0x40));
+            REG(0xE000E200) = 1 << 5;
+            for (volatile int i = 0; i < 3000; i++) ;
+            put('a');
+            __asm volatile("msr basepri, %0\n isb" :: "r"(0));
+            put('b');
+            for (;;) while (REG(0x40042004) & 0x10) ;
+        }""")
+    assert said(board) == "aib"
+
+
+def test_wait_for_event_never_hangs(boot: Boot) -> None:
+    board = boot(r"""
+        int main(void) {
+            for (int i = 0; i < 3; i++) { __asm volatile("wfe"); put('e'); }
+            for (;;) while (REG(0x40042004) & 0x10) ;
+        }""")
+    assert said(board) == "eee"
+
+
+def test_an_event_right_behind_a_sleep_does_not_put_the_core_to_sleep_again(boot: Boot) -> None:
+    """Two timers whose events fall into the first instructions after WFI."""
+    board = boot(r"""
+        volatile int first, second;
+        void tmr0(void) { REG(0x4001000C) = 1; REG(0x40010010) = 0; first = 1; }
+        void tmr1(void) { REG(0x4001100C) = 1; REG(0x40011010) = 0; second = 1; }
+        int main(void) {
+            ISER(5) = 1 << 5 | 1 << 6;
+            for (uint32_t gap = 1; gap < 40; gap++) {
+                first = second = 0;
+                REG(0x40010000) = 0; REG(0x40010004) = 1000; REG(0x40010018) = 1 << 8;
+                REG(0x40011000) = 0; REG(0x40011004) = 1000 + gap; REG(0x40011018) = 1 << 8;
+                REG(0x40010010) = 1 | 1 << 14 | 1 << 15; REG(0x40011010) = 1 | 1 << 14 | 1 << 15;
+                while (!first) __asm volatile("wfi");
+                while (!second) ;
+            }
+            put('.');
+            for (;;) while (REG(0x40042004) & 0x10) ;
+        }""")
+    assert said(board) == "."
+
+
 @pytest.mark.parametrize(
     ("code", "expected"),
     [

@@ -16,7 +16,7 @@ Write = Callable[[int, int, int], None]
 
 Reason = Literal[
     "paused",  # a block hook asked for it; nothing of the block at `pc` was executed
-    "wait",  # WFI or WFE was executed; `pc` is behind it
+    "wait",  # WFI or WFE is before `pc` (executed, unless a block hook paused here)
     "supervisor_call",  # SVC; `pc` is behind it
     "breakpoint",  # BKPT; `pc` is at it
     "exception_return",  # an EXC_RETURN value was branched to
@@ -33,7 +33,7 @@ class Stop:
         reason: see `Reason`.
         pc: address of the next instruction.
         address: data address of a bus fault, EXC_RETURN value of an exception return.
-        access: `read`, `write` or `fetch` of a bus fault.
+        access: `read`, `write` or `fetch` of a bus fault; `wfi` or `wfe` of a wait.
     """
 
     reason: Reason

@@ -17,13 +17,15 @@ from edgebed.targets._shared.cpu import (
     NativeHook,
     NativeServices,
     Read,
+    Reason,
     Stop,
     Write,
 )
 
 _NEVER = 0xFFFFFFFF  # odd: no instruction lives there, so emulation never ends by address
-_WAIT_OPCODES = (b"\x30\xbf", b"\x20\xbf")  # wfi, wfe
-_TRAPS = {2: "supervisor_call", 7: "breakpoint", 8: "exception_return"}
+_WAIT_OPCODES = {b"\x30\xbf": "wfi", b"\x20\xbf": "wfe"}
+_TRAPS: dict[int | None, Reason] = {2: "supervisor_call", 7: "breakpoint"}
+_EXCEPTION_RETURN = 8
 
 
 class UnicornCpu:
@@ -44,20 +46,20 @@ class UnicornCpu:
                 why="it executes the Cortex-M4 instructions",
                 try_='pip install "edgebed[emu]"',
             ) from error
-        self._unicorn, self._arm, self._library = unicorn, arm_const, binding.uclib
-        self._uc: Any = unicorn.Uc(
-            unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
-        )
-        self._uc.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M4)
+        # The package is only partly typed.
+        self._unicorn: Any = unicorn
+        self._arm: Any = arm_const
+        self._library: Any = binding.uclib
+        mode = self._unicorn.UC_MODE_THUMB | self._unicorn.UC_MODE_MCLASS
+        self._uc: Any = self._unicorn.Uc(self._unicorn.UC_ARCH_ARM, mode)
+        self._uc.ctl_set_cpu_model(self._arm.UC_CPU_ARM_CORTEX_M4)
         self._registers: dict[str, int] = {}
         self._keep: list[Any] = []  # memories and callbacks that the emulator points to
         self._trap: int | None = None
         self._fault: tuple[int, str] | None = None
-        self._paused = False
-        self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_trap)
-        self._uc.hook_add(
-            unicorn.UC_HOOK_MEM_UNMAPPED | unicorn.UC_HOOK_MEM_PROT, self._on_bad_access
-        )
+        self._uc.hook_add(self._unicorn.UC_HOOK_INTR, self._on_trap)
+        bad = self._unicorn.UC_HOOK_MEM_UNMAPPED | self._unicorn.UC_HOOK_MEM_PROT
+        self._uc.hook_add(bad, self._on_bad_access)
 
     def map_memory(self, address: int, memory: Memory, *, writable: bool = True) -> None:
         """See `Cpu.map_memory`."""
@@ -143,22 +145,27 @@ class UnicornCpu:
         return self._reason()
 
     def _reason(self) -> Stop:
-        pc = self["pc"]
-        if self._trap is not None:
-            kind = _TRAPS.get(self._trap, "undefined")
-            return Stop(kind, pc, pc | 1 if kind == "exception_return" else 0)  # type: ignore[arg-type]
-        if not self._last_was_wait(pc):
-            return Stop("paused", pc)
-        return Stop("wait", pc)
+        pc, trap = self["pc"], self._trap
+        if trap == _EXCEPTION_RETURN:
+            return Stop("exception_return", pc, pc | 1)
+        if trap in _TRAPS:
+            return Stop(_TRAPS[trap], pc)
+        # A block hook may also have paused right behind a WFI; it knows, this does not.
+        if kind := self._wait_before(pc):
+            return Stop("wait", pc, access=kind)
+        return Stop("paused" if trap is None else "undefined", pc)
 
-    def _last_was_wait(self, pc: int) -> bool:
+    def _wait_before(self, pc: int) -> str:
         try:
-            return bytes(self._uc.mem_read(pc - 2, 2)) in _WAIT_OPCODES
+            return _WAIT_OPCODES.get(bytes(self._uc.mem_read(pc - 2, 2)), "")
         except self._unicorn.UcError:
-            return False
+            return ""
 
     def _unexpected(self, error: Exception) -> Stop:
-        return Stop("undefined", self["pc"], access=str(error))
+        pc = self["pc"]
+        if self._wait_before(pc) == "wfe":  # which unicorn takes for an error
+            return Stop("wait", pc, access="wfe")
+        return Stop("undefined", pc, access=str(error))
 
     def __getitem__(self, register: str) -> int:
         return int(self._uc.reg_read(self._number(register)))

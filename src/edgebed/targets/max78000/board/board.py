@@ -24,6 +24,7 @@ from edgebed.targets.max78000.board.state import TIME_UNITS, Shared
 Pause = Literal["until", "time", "input"]
 _FOREVER = 1 << 62
 _SLICE_CYCLES = 5_000_000  # look at the outside world at least this often
+_HELD_CYCLES = 200
 _STORM = 1000  # entries into one handler without an instruction of the interrupted code
 
 
@@ -222,11 +223,18 @@ class Board:
             self._check_storm(exception)
             self._pc = self._exceptions.enter(exception, self._pc)
         state = self._state
-        limit = min(deadline, state.now + _SLICE_CYCLES * TIME_UNITS)
+        slice_ = _SLICE_CYCLES
+        if exception is None and state.attention & 2 and self._cpu["basepri"]:
+            # Held back by BASEPRI with grouped priorities: the block hook sees it otherwise.
+            state.attention &= ~2
+            slice_ = _HELD_CYCLES
+        limit = min(deadline, state.now + slice_ * TIME_UNITS)
         state.limit = min(limit, self.chip.clock.next_time() or _FOREVER)
+        state.paused = 0
         stop = self._cpu.run(self._pc)
         self._pc = stop.pc
-        _STOPS[stop.reason](self, stop)
+        self.chip.nvic.refresh()
+        _STOPS["paused" if state.paused and stop.reason == "wait" else stop.reason](self, stop)
 
     def _next_exception(self) -> int | None:
         if not self._state.attention & 2:
@@ -269,8 +277,9 @@ class Board:
         if state.now + count * state.cycle_factor >= state.limit:
             state.now = max(state.now, state.limit)
 
-    def _on_wait(self, _stop: Stop) -> None:
-        self._waiting = True
+    def _on_wait(self, stop: Stop) -> None:
+        # WFE may end at any time, and the model has no event register: it ends at once.
+        self._waiting = stop.access != "wfe"
 
     def _on_supervisor_call(self, stop: Stop) -> None:
         self._pc = self._exceptions.enter(SUPERVISOR_CALL, stop.pc)

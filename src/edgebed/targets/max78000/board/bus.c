@@ -13,6 +13,8 @@ typedef struct {
     u64 now, limit, cycle_factor, instructions;
     u64 attention; /* bit 0: pause at the next block; bit 1: pause there unless masked */
     u64 last_block, last_size, last_count;
+    u64 paused; /* the block hook stopped the core */
+    u64 pending_priority; /* of what bit 1 of attention is about */
     /* emulator */
     u64 stop, register_read, primask, basepri, faultmask;
     u64 slow_read, slow_write;
@@ -286,8 +288,8 @@ static int masked(const Bus *bus, void *uc) {
     read(uc, (int)bus->primask, &primask);
     read(uc, (int)bus->faultmask, &faultmask);
     read(uc, (int)bus->basepri, &basepri);
-    /* With a base priority the Python side must compare; it is rare. */
-    return !basepri && (primask | faultmask) & 1;
+    if (basepri && bus->pending_priority >= basepri) return 1;
+    return (primask | faultmask) & 1;
 }
 
 void bus_block(void *uc, u64 address, uint32_t size, void *data) {
@@ -299,6 +301,8 @@ void bus_block(void *uc, u64 address, uint32_t size, void *data) {
     bus->instructions += count;
     bus->now += count * bus->cycle_factor;
     if (bus->now >= bus->limit || bus->attention & 1 ||
-        (bus->attention & 2 && !masked(bus, uc)))
+        (bus->attention & 2 && !masked(bus, uc))) {
+        bus->paused = 1;
         ((Stop)(uintptr_t)bus->stop)(uc);
+    }
 }

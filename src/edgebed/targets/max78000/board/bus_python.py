@@ -235,13 +235,15 @@ class PythonBus:
         state.instructions += count
         state.now += count * state.cycle_factor
         if state.now >= state.limit or state.attention & 1 or self._interrupted():
+            state.paused = 1
             self._cpu.stop()
 
     def _interrupted(self) -> bool:
         if not self._state.attention & 2:
             return False
-        cpu = self._cpu
-        return bool(cpu["basepri"] or not (cpu["primask"] | cpu["faultmask"]) & 1)
+        cpu, base = self._cpu, self._cpu["basepri"]
+        held = base and self._state.pending_priority >= base
+        return not held and not (cpu["primask"] | cpu["faultmask"]) & 1
 
 
 def _count_thumb(halfwords: list[int]) -> int:

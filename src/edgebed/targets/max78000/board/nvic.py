@@ -34,18 +34,18 @@ class Nvic:
         self.priority = [0] * (EXTERNAL + IRQS)
         self.group_shift = 0
         self.stack: list[int] = []
-        self._update()
+        self.refresh()
 
     def pend(self, exception: int) -> None:
         """Make an exception pending."""
         self.pending |= 1 << exception
-        self._update()
+        self.refresh()
 
     def clear(self, mask: int) -> None:
         """Make the exceptions of a bit mask not pending; a line that is still high pends again."""
         self.pending &= ~mask
         self.pending |= mask & self.lines & ~self.active
-        self._update()
+        self.refresh()
 
     def line(self, irq: int, high: bool) -> None:
         """Drive the request line of external interrupt `irq`; a rising edge makes it pending."""
@@ -53,22 +53,22 @@ class Nvic:
         if high and not self.lines & bit:
             self.pending |= bit
         self.lines = self.lines | bit if high else self.lines & ~bit
-        self._update()
+        self.refresh()
 
     def enable(self, mask: int, on: bool) -> None:
         """Enable or disable the exceptions of a bit mask."""
         self.enabled = self.enabled | mask if on else self.enabled & ~mask
-        self._update()
+        self.refresh()
 
     def set_priority(self, exception: int, value: int) -> None:
         """Set the 8-bit priority; the lower five bits do not exist."""
         self.priority[exception] = value & _IMPLEMENTED
-        self._update()
+        self.refresh()
 
     def set_grouping(self, prigroup: int) -> None:
         """Set which priority bits preempt (AIRCR.PRIGROUP)."""
         self.group_shift = prigroup + 1 if prigroup > 4 else 0
-        self._update()
+        self.refresh()
 
     def next(self, *, masked: bool = False, basepri: int = 0) -> int | None:
         """Return the exception to take now, or None.
@@ -91,7 +91,7 @@ class Nvic:
         self.pending &= ~(1 << exception)
         self.active |= 1 << exception
         self.stack.append(exception)
-        self._update()
+        self.refresh()
 
     def leave(self, exception: int) -> None:
         """Note that the handler returned; a line that is still high pends again."""
@@ -99,7 +99,7 @@ class Nvic:
         if exception in self.stack:
             self.stack.remove(exception)
         self.pending |= self.lines & 1 << exception
-        self._update()
+        self.refresh()
 
     def can_wake(self) -> bool:
         """Return whether a pending, enabled exception ends WFI; PRIMASK does not count."""
@@ -118,9 +118,11 @@ class Nvic:
     def _running(self) -> int:
         return min((self._group(e) for e in self.stack), default=_IDLE)
 
-    def _update(self) -> None:
+    def refresh(self) -> None:
         """Ask the core to pause when something could be taken (it checks the masks itself)."""
-        if self.pending and self.next() is not None:
-            self._state.attention |= 2
-        else:
+        best = self.next() if self.pending else None
+        if best is None:
             self._state.attention &= ~2
+            return
+        self._state.attention |= 2
+        self._state.pending_priority = max(self._priority(best), 0)

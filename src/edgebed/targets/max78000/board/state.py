@@ -41,6 +41,8 @@ class BusState(ctypes.Structure):
     last_block: int
     last_size: int
     last_count: int
+    paused: int
+    pending_priority: int
     stop: int
     register_read: int
     primask: int
