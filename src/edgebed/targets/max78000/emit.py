@@ -13,6 +13,7 @@ from edgebed.data.fixed_decode import decode_fixed
 from edgebed.program.run import run
 from edgebed.program.types import Program
 from edgebed.targets.max78000 import tables
+from edgebed.targets.max78000.c_text import ascii_text
 from edgebed.targets.max78000.image import DeviceImage
 from edgebed.targets.max78000.tables import Network, TestVector
 from edgebed.targets.max78000.wire import Wire, detections_bytes, wire
@@ -106,7 +107,7 @@ def _sources(*, detector: bool) -> dict[str, str]:
 
 def _with_head(path: str, text: str, name: str, command: str) -> bytes:
     lines = (f"edgebed firmware for the MAX78000: {name}", "plan @DIGEST@", f"made by: {command}")
-    safe = [tables.ascii_text(line) for line in lines]
+    safe = [ascii_text(line) for line in lines]
     if path == "Makefile":
         head = "".join(f"# {line}\n" for line in safe)
     elif path.endswith(".md"):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from edgebed.data.fixed_decode import parameters, tables
 from edgebed.errors import EdgebedError
 from edgebed.program.contract import Contract, ImageInput
 from edgebed.program.types import Program
+from edgebed.targets.max78000.c_text import array, ascii_text, numbers, quoted, text_constant
 from edgebed.targets.max78000.image import DeviceImage, Words
 from edgebed.targets.max78000.ports import Port
 from edgebed.targets.max78000.registers_text import describe
@@ -85,7 +85,7 @@ def network_c(network: Network) -> str:
         _ports("network_input", network.wire.inputs.ports),
         _outputs(network.wire),
         _tests(network.tests),
-        _string("network_information", information(network)),
+        text_constant("network_information", information(network)),
     ]
     if network.program.contract:
         parts += _detector(network, network.program.contract)
@@ -140,7 +140,7 @@ def _defines(network: Network) -> dict[str, object]:
     fifo = image.inputs[0].form.startswith("fifo")
     cycles = sum(image.cycles.values())
     return {
-        "NETWORK_NAME": _quoted(network.program.name),
+        "NETWORK_NAME": quoted(network.program.name),
         "NETWORK_DIGEST": '"@DIGEST@"',
         "NETWORK_DETECTS": int(network.program.contract is not None),
         "NETWORK_QUADRANTS": f"0x{quadrants:X}U",
@@ -294,7 +294,7 @@ def _biases(image: DeviceImage) -> str:
     lines = []
     for quadrant, values in _bias_blocks(image):
         lines.append(f"static const int8_t biases_{quadrant}[] = {{")
-        lines += _numbers(values.tolist())
+        lines += numbers(values.tolist())
         lines += ["};", ""]
     lines.append("const struct quadrant_biases network_biases[] = {")
     for quadrant, values in _bias_blocks(image):
@@ -318,7 +318,7 @@ def _outputs(wire: Wire) -> str:
     for i, part in enumerate(wire.outputs):
         pixels = part.shape[1] * part.shape[2]
         fields = (len(part.ports), part.shape[0], pixels, int(part.wide))
-        lines.append(f"    {{{_quoted(part.name)}, output_{i}, {', '.join(map(str, fields))}}},")
+        lines.append(f"    {{{quoted(part.name)}, output_{i}, {', '.join(map(str, fields))}}},")
     return "\n".join([*tables_, *lines, "};", ""])
 
 
@@ -333,7 +333,7 @@ def _tests(tests: Sequence[TestVector]) -> str:
 def _detector(network: Network, contract: Contract) -> list[str]:
     _, scale = detector_output(network, contract)
     integers, table = parameters(scale, contract), tables()
-    names = ", ".join(_quoted(name) for name in contract.classes)
+    names = ", ".join(quoted(name) for name in contract.classes)
     colours = ", ".join(f"0x{value:04X}" for value in palette(len(contract.classes)))
     priors = ", ".join(f"{{{w}, {h}}}" for w, h in integers.priors)
     return [
@@ -342,9 +342,9 @@ def _detector(network: Network, contract: Contract) -> list[str]:
         f"const int32_t detect_priors[][2] = {{{priors}}};",
         "",
         "/* 32768 / (1 + exp(-i / 16)) */",
-        _array("const uint16_t detect_sigmoid[257]", table.sigmoid.tolist()),
+        array("const uint16_t detect_sigmoid[257]", table.sigmoid.tolist()),
         "/* 32768 exp(-i / 16) */",
-        _array("const uint16_t detect_exponential[257]", table.exponential.tolist()),
+        array("const uint16_t detect_exponential[257]", table.exponential.tolist()),
     ]
 
 
@@ -356,32 +356,6 @@ def palette(count: int) -> list[int]:
         red, green, blue = colorsys.hsv_to_rgb(hue, 0.85 if i % 2 else 0.7, 1.0)
         found.append(round(red * 31) << 11 | round(green * 63) << 5 | round(blue * 31))
     return found
-
-
-def _array(head: str, values: Sequence[int]) -> str:
-    return "\n".join([f"{head} = {{", *_numbers(values), "};", ""])
-
-
-def _numbers(values: Sequence[int]) -> Iterator[str]:
-    for i in range(0, len(values), 16):
-        yield "    " + ", ".join(map(str, values[i : i + 16])) + ","
-
-
-def _string(name: str, text: str) -> str:
-    lines = [f'    {_quoted(line)[:-1]}\\n"' for line in text.splitlines()]
-    return "\n".join([f"const char {name}[] =", *lines]) + ";\n"
-
-
-def ascii_text(text: str) -> str:
-    """Return text as the firmware's font can show it: accents dropped, the rest as `?`."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    printable = "".join(c if " " <= c <= "~" else "?" for c in plain)
-    return printable.replace("*/", "* /").replace("??", "?")
-
-
-def _quoted(text: str) -> str:
-    escaped = ascii_text(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 _DECLARATIONS = (
