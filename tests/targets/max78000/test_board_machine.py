@@ -13,7 +13,11 @@ from edgebed.data.preprocess import cut_bits, to_frame, to_tensor
 from edgebed.errors import EdgebedError
 from edgebed.program import to_onnx
 from edgebed.program.run import run
+from edgebed.targets._shared.elf import load_firmware
 from edgebed.targets.contract import Frame
+from edgebed.targets.max78000.board.board import Board
+from edgebed.targets.max78000.board.bus_python import PythonBus
+from edgebed.targets.max78000.board.state import Shared
 from edgebed.targets.max78000.link import Link, TcpStream
 from edgebed.targets.max78000.machine import BoardStream, RealBoard, VirtualBoard
 
@@ -121,6 +125,20 @@ def test_two_boards_give_equal_frames(folder: Path, picture: np.ndarray) -> None
         assert np.array_equal(one.detections, other.detections)
         assert one.trace.figures == other.trace.figures
         assert one.trace.events == other.trace.events
+
+
+def test_plain_python_bus_runs_the_firmware_alike(folder: Path) -> None:
+    firmware = load_firmware(folder / "firmware.elf")
+
+    def first_frames(board: Board) -> tuple[object, ...]:
+        board.run(3.0, lambda: board.chip.camera.frames > 1)
+        counted = board.instructions, board.chip.clock.cycles, board.counter.take()
+        return board.chip.uart.read(), board.chip.lcd.picture().tobytes(), counted
+
+    shared = Shared()
+    plain = first_frames(Board(firmware, shared=shared, bus=PythonBus(shared)))
+    assert first_frames(Board(firmware)) == plain
+    assert b"selftest 1/1 ok" in plain[0]  # type: ignore[operator]
 
 
 def test_the_same_protocol_works_over_tcp_as_with_a_real_board(folder: Path) -> None:

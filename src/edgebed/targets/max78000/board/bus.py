@@ -21,7 +21,7 @@ class Bus(Protocol):
 
 
 def best_bus(shared: Shared) -> Bus:
-    """Return the compiled bus, or the Python one (same values, some fifty times slower)."""
+    """Return the compiled bus, or the Python one (same values, some ten times slower)."""
     try:
         return NativeBus(shared)
     except EdgebedError:

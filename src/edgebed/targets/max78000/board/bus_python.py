@@ -1,6 +1,6 @@
 """The busy registers in plain Python, for machines without a C compiler: bus.c, line for line.
 
-Slow (some fifty times), but the same values, instruction counts and virtual times.
+Slow (some ten times), but the same values, instruction counts and virtual times.
 """
 
 from __future__ import annotations
