@@ -8,9 +8,14 @@ from typing import Any
 # Public name -> module that defines it; importing this package imports none of them.
 _PUBLIC = {
     "Accelerator": "edgebed.targets.max78000.accelerator",
+    "BoardOptions": "edgebed.targets.max78000.board.options",
+    "RealBoard": "edgebed.targets.max78000.machine",
+    "SerialStream": "edgebed.targets.max78000.link",
+    "TcpStream": "edgebed.targets.max78000.link",
+    "VirtualBoard": "edgebed.targets.max78000.machine",
 }
 
-__all__ = ["Accelerator"]
+__all__ = ["Accelerator", "BoardOptions", "RealBoard", "SerialStream", "TcpStream", "VirtualBoard"]
 
 
 def __getattr__(name: str) -> Any:
