@@ -53,14 +53,15 @@ def run_recipe(
 
     Ctrl-C and every error after the start name the command that continues the run.
     """
+    from edgebed.recipes.bed import recipe
+
+    recipe.check(config)
     folder = _folder(config, out, resume)
     if not quiet and not json:
         print(f"{config.network} on {config.data} for {config.target}, into {folder.path}")
     again = config.command(str(folder.path), resume=True)
     try:
         with folder.locked(), listening(quiet=quiet, json=json) as listener:
-            from edgebed.recipes.bed import recipe
-
             outcome = recipe.run(config, folder, listener)
     except KeyboardInterrupt:
         print(f"\nstopped; finished epochs and stages are kept\ncontinue: {again}", file=sys.stderr)

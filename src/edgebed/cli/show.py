@@ -37,7 +37,7 @@ def show(
     """
     from edgebed.cli.compile import only_target
     from edgebed.cli.model import read_model
-    from edgebed.deploy.bundle import DoesNotFitError, find
+    from edgebed.deploy.bundle import find, fitting
     from edgebed.deploy.bundle import load as load_bundle
     from edgebed.program.text import to_text
     from edgebed.targets import load as load_target
@@ -47,9 +47,8 @@ def show(
     found = read_model(folder or model, name, weights=weights, replan=replan, options=options)
     print(to_text(found.program, values=False))
     device = load_target(name)
-    problems = device.check(found.source)
-    if problems:
-        raise DoesNotFitError(found.program.name, name, problems)
+    for warning in fitting(found.program, device, found.source):
+        print(f"warning: {warning}")
     print("\n".join(_device(device.layout(found.source), device.cost(found.source))))
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,12 +15,13 @@ import numpy as np
 from edgebed import files
 from edgebed.data.dataset import Dataset, Sample
 from edgebed.deploy import bundle
+from edgebed.errors import EdgebedError
 from edgebed.events import Finished, Listener, Note, Progress, Started
 from edgebed.observe import pictures
 from edgebed.program import from_onnx, to_onnx
 from edgebed.program.types import Array, Program
 from edgebed.recipes.bed import data, score, summary
-from edgebed.recipes.bed.config import BedConfig
+from edgebed.recipes.bed.config import SYNTHETIC, BedConfig
 from edgebed.recipes.bed.outcome import OUTPUTS, Outcome
 from edgebed.recipes.folder import RunFolder
 from edgebed.recipes.stages import Result, Stages, recording
@@ -29,6 +31,22 @@ from edgebed.train.evaluate import Split
 
 SCREENS: Final = 12
 """So many test pictures are put before the camera."""
+
+
+def check(config: BedConfig) -> None:
+    """Refuse before any work what would only fail after it.
+
+    Raises:
+        EdgebedError: network, weight bits, target or data folder do not exist.
+    """
+    from edgebed.train.networks import network
+
+    network(config.network, 1).with_weight_bits(config.weight_bits)
+    load_target(config.target)
+    if config.data != SYNTHETIC and not Path(config.data).exists():
+        raise EdgebedError(
+            "no such folder", where=f"--data {config.data}", try_="a folder, or synthetic"
+        )
 
 
 def run(config: BedConfig, folder: RunFolder, listener: Listener) -> Outcome:
