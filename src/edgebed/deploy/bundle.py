@@ -20,7 +20,7 @@ import numpy as np
 from edgebed import files
 from edgebed.compile.plan import BuildPlan
 from edgebed.errors import EdgebedError
-from edgebed.events import Finished, Listener, Started, ignore
+from edgebed.events import Finished, Listener, Note, Started, ignore
 from edgebed.figures import Figure
 from edgebed.program import from_onnx, to_onnx
 from edgebed.program.run import run
@@ -107,9 +107,8 @@ def build(
     """
     given = program if source is None else source
     listener(Started("compile", f"{program.name} for {target.name}, into {folder}"))
-    problems = target.check(given)
-    if problems:
-        raise DoesNotFitError(program.name, target.name, problems)
+    for warning in fitting(program, target, given):
+        listener(Note("compile", str(warning)))
     plan = target.plan(given)
     _clear(folder)
     plan.write(folder / SOURCES)
@@ -120,6 +119,19 @@ def build(
     files.write_text(folder / PLAN, json.dumps(content, indent=2) + "\n")
     listener(Finished("compile", _said(folder, sizes)))
     return Bundle(folder, program, content)
+
+
+def fitting(program: Program, target: Target, source: Any) -> list[Problem]:
+    """Return a device's warnings about a program that fits it.
+
+    Raises:
+        DoesNotFitError: the program breaks limits of the device.
+    """
+    found = target.check(source)
+    broken = [problem for problem in found if not problem.warning]
+    if broken:
+        raise DoesNotFitError(program.name, target.name, broken)
+    return found
 
 
 def load(path: Path) -> Bundle:

@@ -27,12 +27,14 @@ class Problem:
         what: what is too large or not supported, with its number.
         limit: the device's limit, with its number.
         try_: the nearest change that fits.
+        warning: it builds and runs on the virtual device, but a real one may differ.
     """
 
     layer: str
     what: str
     limit: str
     try_: str
+    warning: bool = False
 
     def __str__(self) -> str:
         return f"{self.layer}: {self.what} ({self.limit}); try: {self.try_}"

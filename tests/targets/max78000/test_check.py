@@ -168,7 +168,7 @@ def test_full_data_memory_names_tensor_bytes_and_what_would_fit() -> None:
     assert "%" in problem.try_
 
 
-def test_a_placement_that_overwrites_a_needed_map_is_refused() -> None:
+def test_a_placement_that_overwrites_its_own_input_is_a_warning() -> None:
     net = chain("two", (3, 8, 8), (Row(4), Row(4)))
     layers = [
         LayerHint("layer00", ("conv0",), 0x7, 0xF, 0, 0x400),
@@ -176,9 +176,25 @@ def test_a_placement_that_overwrites_a_needed_map_is_refused() -> None:
     ]
     problem = only_of(Project(net, tuple(layers)))
     assert problem.layer == "layer01"
-    assert "writes over 'conv0'" in problem.what
+    assert "writes over its own input 'conv0'" in problem.what
+    assert problem.warning
     layers[1] = replace(layers[1], out_offset=0)
     assert check(Project(net, tuple(layers))) == []
+
+
+def test_a_placement_that_overwrites_a_map_needed_later_is_refused() -> None:
+    net = chain("three", (3, 8, 8), (Row(4), Row(4), Row(4)))
+    layers = [
+        LayerHint("layer00", ("conv0",), 0x7, 0xF, 0, 0x400),
+        LayerHint("layer01", ("conv1",), 0xF, 0xF, 0x400, 0x800),
+        LayerHint("layer02", ("conv2",), 0xF, 0xF, 0x800, 0x480),
+    ]
+    assert check(Project(net, tuple(layers))) == []
+    both = net.with_(outputs=("conv2", "conv0"))
+    problem = only_of(Project(both, tuple(layers)))
+    assert problem.layer == "layer02"
+    assert "writes over 'conv0'" in problem.what
+    assert not problem.warning
 
 
 def only_of(project: Project) -> Problem:

@@ -25,7 +25,7 @@ def check(source: Program | Project) -> list[Problem]:
     try:
         problems = layer_problems(lower(program, hints))
         if not problems:
-            compile_program(source)
+            return list(compile_program(source).warnings)
     except EdgebedError as error:
         return [_problem(program, error)]
     return problems

@@ -31,12 +31,14 @@ class Compiled:
         resolved: layers at their places, inputs, locations of all tensors.
         fifo: the input arrives through the FIFOs.
         image: the words.
+        warnings: what a real device may do otherwise, for a placement its author gave.
     """
 
     program: Program
     resolved: Resolved
     fifo: bool
     image: DeviceImage
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def chain(self) -> tuple[Placed, ...]:
@@ -60,8 +62,11 @@ def compile_program(source: Program | Project, *, replan: bool = False) -> Compi
         layers = lower(program, hints)
         _raise_first(layer_problems(layers))
         resolved = with_memories(resolve(program, layers, hints))
-        return _compiled(program, resolved, options)
+        problems = placement_problems(program, resolved, options)
+        _raise_first([problem for problem in problems if not problem.warning])
+        return replace(_compiled(program, resolved, options), warnings=tuple(problems))
     for resolved, fifo in _planned(program):
+        _raise_first(placement_problems(program, resolved, Options(fifo=fifo)))
         return _compiled(program, resolved, Options(fifo=fifo))
     raise AssertionError("planning yields a placement or raises")
 
@@ -109,7 +114,6 @@ def _opened(source: Program | Project) -> tuple[Program, tuple[LayerHint, ...], 
 
 
 def _compiled(program: Program, resolved: Resolved, options: Options) -> Compiled:
-    _raise_first(placement_problems(program, resolved, options))
     cycles = chain_cycles(resolved.chain)
     image = assemble(program, resolved, cycles, fifo=options.fifo)
     return Compiled(program, resolved, options.fifo, image)

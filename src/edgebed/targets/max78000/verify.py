@@ -143,7 +143,18 @@ def _overwritten(program: Program, resolved: Resolved, options: Options) -> Iter
             if other is mine or not mine.meets(other):
                 continue
             if other.first < mine.first or (other.first == mine.first and other.writer < index):
-                yield _clash(placed, other)
+                yield _clash(placed, other) if other.last > index else _chase(placed, other)
+
+
+def _chase(placed: Placed, other: Area) -> Problem:
+    """Writing behind the reader: the order of reads and writes in silicon is not published."""
+    return Problem(
+        placed.layer.name,
+        f"writes over its own input {other.name!r} while reading it",
+        f"{4 * other.start:#x} to {4 * other.end:#x} of {len(other.lanes)} processors",
+        f"another output offset than {placed.at.out_offset:#x}, or planning anew",
+        warning=True,
+    )
 
 
 def _clash(placed: Placed, other: Area) -> Problem:

@@ -48,17 +48,20 @@ def test_parts_of_maps_are_read_where_they_are(name: str, tmp_path: Path) -> Non
             Small(one("processors: 0xff, op: conv2d"), (8, 5, 6), {0: (3, 8, 3, 3)}, "--fifo"),
             "processors 0x00000000000000ff read a FIFO",
         ),
-        (
-            Small("- {processors: 0xf, op: conv2d, in_offset: 0x40, out_offset: 0x20}\n",
-                  (4, 6, 6), {0: (4, 4, 3, 3)}),
-            "writes over 'input'",
-        ),
     ],
 )  # fmt: skip
 def test_illegal_placements_are_refused(small: Small, message: str, tmp_path: Path) -> None:
     project, _ = small.read(tmp_path)
     with pytest.raises(EdgebedError, match=message):
         compile_program(project)
+
+
+def test_writing_behind_the_reader_is_a_warning(tmp_path: Path) -> None:
+    small = Small("- {processors: 0xf, op: conv2d, in_offset: 0x40, out_offset: 0x20}\n",
+                  (4, 6, 6), {0: (4, 4, 3, 3)})  # fmt: skip
+    (warning,) = compile_program(small.read(tmp_path)[0]).warnings
+    assert "writes over its own input 'input'" in warning.what
+    check(small, tmp_path, replan=False)
 
 
 def test_a_residual_layer_reads_the_original_not_the_copy(tmp_path: Path) -> None:
