@@ -35,8 +35,8 @@ EXTRAS: Final = (
         {"unicorn": "unicorn", "elftools": "pyelftools"},
         "run firmware on the virtual board: edgebed compile, edgebed run",
     ),
-    Extra("eval", {"faster_coco_eval": "faster-coco-eval"}, "COCO mAP beside VOC AP@0.5"),
-    Extra("video", {"av": "av"}, "video files before the virtual camera"),
+    Extra("eval", {"faster_coco_eval": "faster-coco-eval"}, "compute COCO mAP beside VOC AP@0.5"),
+    Extra("video", {"av": "av"}, "hold video files before the virtual camera"),
     Extra("bench", {"onnxruntime": "onnxruntime"}, "compare programs with ONNX Runtime"),
 )
 BASE: Final = {
