@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edgebed.compile.plan import BuildPlan
 from edgebed.figures import Figure
+from edgebed.program.arithmetic import Arithmetic
 from edgebed.program.types import Program
 from edgebed.targets.layout import Layout
 
@@ -115,7 +116,13 @@ class Machine(Protocol):
 class Target(Protocol):
     """One kind of hardware."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its folder's name."""
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What it computes exactly."""
 
     def check(self, program: Program) -> list[Problem]:
         """Return every reason why the program does not fit; empty when it does."""
