@@ -22,7 +22,8 @@ class FitConfig:
 
     Attributes:
         epochs: passes over the training split in floating point.
-        qat_epochs: further passes in the target's integer arithmetic; 0 only calibrates.
+        qat_epochs: further passes in the target's integer arithmetic, towards the answers of the
+            float network; 0 only calibrates.
         batch: pictures a step.
         learning_rate: peak of the cosine schedule of the float training (AdamW).
         qat_learning_rate: peak of the schedule of the quantisation-aware training.
@@ -31,7 +32,8 @@ class FitConfig:
         ema_decay: decay of the averaged weights that are evaluated and exported.
         augmentation: how training pictures vary; None shows them as they are. Its mosaic is
             off in the last tenth of the float epochs and in quantisation-aware training.
-        loss: weights of the parts of the loss; None takes those that suit the network's grid.
+        loss: weights of the parts of the float training's loss; None takes those that suit the
+            network's grid.
         weight_bits: bits of a weight, for all inner layers or one number per layer.
         seed: seed of initial weights, order and augmentation.
         threads: torch threads; 0 leaves the process's setting. 1 makes runs bit-reproducible.

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgebed.data.augment import Augmentation, Cache
 from edgebed.data.dataset import Dataset
@@ -22,9 +22,10 @@ from edgebed.train import checkpoint
 from edgebed.train.batches import Batches, to_float
 from edgebed.train.config import FitConfig
 from edgebed.train.detector import FloatDetector
+from edgebed.train.distil import distillation_loss
 from edgebed.train.evaluate import Int8, Logits, Predict, Split, evaluate
-from edgebed.train.loop import Stage, threads, train
-from edgebed.train.losses import LossWeights
+from edgebed.train.loop import Loss, Stage, threads, train
+from edgebed.train.losses import LossWeights, Targets, detection_loss
 from edgebed.train.metrics import DetectionMetrics
 from edgebed.train.networks import Network, network
 from edgebed.train.priors import fitted
@@ -200,8 +201,7 @@ def _train_float(job: _Job, batches: Batches) -> tuple[FloatDetector, list[dict[
         ema_decay=config.ema_decay,
         bfloat16=bool(config.bfloat16),
         augmentation=_variation(config),
-        grid=job.contract.decode,
-        loss=config.loss or _suited(job.contract),
+        loss=_against_labels(job),
         path=job.folder / "float.pt",
         settings={**job.data_settings, **config.float_settings()},
         epochs_after=config.qat_epochs,
@@ -226,13 +226,26 @@ def _train_quantised(
         ema_decay=config.ema_decay,
         bfloat16=bool(config.bfloat16),
         augmentation=lambda _epoch: _whole(config.augmentation),
-        grid=job.contract.decode,
-        loss=config.loss or _suited(job.contract),
+        loss=_against_teacher(job, float_model, bool(config.bfloat16)),
         path=job.folder / "quantised.pt",
         settings={**job.data_settings, **config.quantised_settings()},
         epochs_before=config.epochs,
     )
     return train(stage, model, batches, job.listener, lambda _epoch, _model: {})
+
+
+def _against_labels(job: _Job) -> Loss:
+    grid, weights = job.contract.decode, job.config.loss or _suited(job.contract)
+    return lambda _x, logits, targets: detection_loss(logits, targets, grid, weights)
+
+
+def _against_teacher(job: _Job, teacher: FloatDetector, bfloat16: bool) -> Loss:
+    def loss(x: Tensor, logits: Tensor, _targets: Targets) -> tuple[Tensor, dict[str, float]]:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            wanted = teacher(x)
+        return distillation_loss(logits, wanted, job.contract.decode)
+
+    return loss
 
 
 def _watcher(job: _Job) -> Callable[[int, nn.Module], Mapping[str, float]]:

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from edgebed.data.augment import Augmentation
 from edgebed.errors import EdgebedError
 from edgebed.events import Listener, Progress
-from edgebed.program.contract import GridDecode
 from edgebed.train import checkpoint
 from edgebed.train.batches import Batches
-from edgebed.train.losses import LossWeights, Targets, detection_loss
+from edgebed.train.losses import Targets
 
 Model = TypeVar("Model", bound=nn.Module)
+Loss = Callable[[Tensor, Tensor, Targets], tuple[Tensor, dict[str, float]]]
 
 LAST_RATE: Final = 0.01
 """The cosine schedule ends at this share of its peak."""
@@ -44,8 +44,7 @@ class Stage:
         ema_decay: decay of the averaged weights.
         bfloat16: whether products are computed in bfloat16.
         augmentation: gives the pictures' variation for an epoch number.
-        grid: how the output is read.
-        loss: weights of the loss.
+        loss: gives the loss of a batch from pictures, logits and objects, and its parts.
         path: the checkpoint.
         settings: everything the result depends on; a checkpoint with others is refused.
         epochs_before: epochs of earlier stages, for the progress shown.
@@ -60,8 +59,7 @@ class Stage:
     ema_decay: float
     bfloat16: bool
     augmentation: Callable[[int], Augmentation | None]
-    grid: GridDecode
-    loss: LossWeights
+    loss: Loss
     path: Path
     settings: Mapping[str, Any]
     epochs_before: int = 0
@@ -159,7 +157,7 @@ def _epoch(stage: Stage, run: _Run, batches: Batches, epoch: int) -> dict[str, f
 def _step(stage: Stage, run: _Run, x: Tensor, targets: Targets, where: str) -> dict[str, float]:
     with torch.autocast("cpu", torch.bfloat16, enabled=stage.bfloat16):
         logits = run.model(x)
-    loss, parts = detection_loss(logits, targets, stage.grid, stage.loss)
+    loss, parts = stage.loss(x, logits, targets)
     if not torch.isfinite(loss):
         raise EdgebedError(
             f"the loss became {float(loss.detach())}",
