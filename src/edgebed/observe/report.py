@@ -253,7 +253,11 @@ def _training(report: DetectionReport) -> Section | None:
         for title, shown in (("loss", ["loss"]), ("parts", parts), ("AP@0.5, val", ["val_ap50"]))
     ]
     body = f'<div class="three">{"".join(charts)}</div>'
-    return Section("Training", body, "Float epochs first, then quantisation-aware ones.")
+    return Section(
+        "Training",
+        body,
+        "Float epochs first, then quantisation-aware ones, whose loss may have another scale.",
+    )
 
 
 def _history(title: str, names: list[str], history: Sequence[Mapping[str, float]]) -> str:

@@ -269,12 +269,12 @@ def preprocessing(contract: Contract) -> str:
 
 def _card(facts: _Facts) -> ModelCard:
     outcome = facts.outcome
-    kept = list(facts.cost.total.values())
+    kept = [f"network {name}" for name in facts.cost.total]
     return ModelCard(
         name=f"{outcome.config.network} on {outcome.stages['data']['name']}",
         data=outcome.stages["data"],
         accuracy=outcome.accuracy(),
-        figures={name: one for name, one in facts.figures.items() if one in kept},
+        figures={name: one for name, one in facts.figures.items() if name in kept},
         shape=facts.program.input_type.shape,
         parameters=outcome.stages["train"]["parameters"],
         weight_bits=outcome.config.bits,
