@@ -38,7 +38,7 @@ def _epochs(out: Path) -> list[int]:
     if not path.is_file():
         return []
     events = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-    return [e["done"] for e in events if e["event"] == "progress" and e["stage"] == "train"]
+    return [e["done"] for e in events if e["event"] == "progress" and e["unit"] == "epoch"]
 
 
 def _start(arguments: list[str]) -> subprocess.Popen[str]:
