@@ -101,7 +101,7 @@ def _through(
             "takes tensors only",
             where=str(bundle.folder),
             why="its program has no contract that says how a picture becomes a tensor",
-            try_=f"--input TENSOR.npy, int8, {bundle.program.input_type}",
+            try_=f"--input TENSOR.npy of {bundle.program.input_type}",
         )
     return _pictures(machine, bundle, source, out or Path("frames"), frames, listener)
 
