@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "edgebed").rglob("*.py"))
-TARGETS = sorted(p.parent.name for p in (ROOT / "src" / "edgebed" / "targets").glob("*/device.toml"))
+FOLDER = ROOT / "src" / "edgebed" / "targets"
+TARGETS = sorted(facts.parent.name for facts in FOLDER.glob("*/device.toml"))
 VAGUE = re.compile(r"(^|_)(utils?|helpers?|managers?|misc|common)(_|$)", re.IGNORECASE)
 
 

@@ -24,7 +24,9 @@ from edgebed.program.types import Constant, Op, Program, TensorType
 from edgebed.targets.contract import Problem
 from edgebed.targets.max78000.check import check
 from edgebed.targets.max78000.compiler import compile_program
-from edgebed.targets.max78000.hints import LayerHint, Project
+from edgebed.targets.max78000.hints import LayerHint, Options, Project
+from edgebed.targets.max78000.lowering import lower
+from edgebed.targets.max78000.planner import stream_lengths
 
 CONV: dict[str, Any] = {
     "name": "the_layer",
@@ -166,6 +168,23 @@ def test_full_data_memory_names_tensor_bytes_and_what_would_fit() -> None:
     assert "36000 bytes" in problem.what
     assert "32768 bytes" in problem.limit
     assert "%" in problem.try_
+
+
+def test_a_wide_border_around_a_1x1_kernel_ends_the_stream_before() -> None:
+    # In a stream the 1x1 kernel would become a 3x3 one with padding 3, which no layer has.
+    net = chain("border", (3, 8, 8), (Row(4), Row(4, 1), Row(4)))
+    wide = [replace(op, padding=(2,) * 4) if op.name == "conv1" else op for op in net.ops]
+    net = net.with_(ops=tuple(wide))
+    layers = lower(net)
+    assert stream_lengths(net, layers) == ()
+    hints = [
+        LayerHint("layer00", ("conv0",), 0x7, 0xF, 0, 0x400, streaming=True),
+        LayerHint("layer01", ("conv1",), 0xF, 0xF, 0x400, 0x800),
+        LayerHint("layer02", ("conv2",), 0xF, 0xF, 0x800, 0x1000),
+    ]
+    problem = only_of(Project(net, tuple(hints), Options(fifo=True)))
+    assert problem.layer == "layer01"
+    assert "1x1 kernel with padding 2" in problem.what
 
 
 def test_a_placement_that_overwrites_its_own_input_is_a_warning() -> None:

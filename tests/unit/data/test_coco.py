@@ -141,6 +141,7 @@ SPOILS = {
     "box id": (change("annotations", id=1), "id 1 is already taken"),
     "no box": (drop("annotations", "bbox"), "bbox is missing"),
     "missing": (change("images", file_name="z.png"), r"z\.png is missing"),
+    "long name": (change("images", file_name="9" * 300 + ".png"), r"9\.png is missing"),
     "size": (change("images", width=41), "picture of 41x30 pixels"),
     "image id": (repeat("images"), r"images\[2\], id 1\): id 1 is already taken"),
     "id kind": (change("annotations", id="two"), "id is 'two', not a whole number"),

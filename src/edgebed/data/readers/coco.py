@@ -18,6 +18,7 @@ from edgebed.data.dataset import Dataset
 from edgebed.data.readers import splits
 from edgebed.data.readers.defects import DefectError, Findings
 from edgebed.data.readers.json_lines import Entries, Entry, parse
+from edgebed.data.readers.picture_files import is_file
 from edgebed.data.readers.records import RawBox, Record, to_sample
 from edgebed.errors import EdgebedError
 
@@ -128,9 +129,7 @@ class _File:
             except DefectError as defect:
                 findings.defects.append(defect)
                 continue
-            picture = next(
-                (f / name for f in folders if (f / name).is_file()), root / "images" / name
-            )
+            picture = next((f / name for f in folders if is_file(f / name)), root / "images" / name)
             boxes = tuple(self.boxes.get(entry.integer("id"), ()))
             yield Record(entry, _flat(name), picture, width, height, boxes)
 

@@ -38,6 +38,14 @@ class PictureHeader:
     height: int
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a file is there; a name that no disk can hold is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def header(path: Path, where: object) -> PictureHeader:
     """Read a picture's size, and decode it only if its end mark is missing.
 
@@ -48,7 +56,7 @@ def header(path: Path, where: object) -> PictureHeader:
     Raises:
         DefectError: missing, not an image, or cut short.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DefectError(where, f"picture {path} is missing")
     try:
         with Image.open(path) as image:

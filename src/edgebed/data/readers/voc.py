@@ -133,7 +133,7 @@ def _picture(
         raise DefectError(where, f"two pictures fit the annotation, {both}")
     if same:
         return (exact or same)[0]
-    if stated and (folder / stated).is_file():
+    if stated and picture_files.is_file(folder / stated):
         return folder / stated
     raise DefectError(where, f"picture {folder / (stated or name)} is missing")
 

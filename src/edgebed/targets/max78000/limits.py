@@ -22,6 +22,7 @@ from edgebed.targets.max78000.layers import Layer, passes_of
 from edgebed.targets.max78000.lowering import (
     BIAS_UNIT,
     COMBINES,
+    PADDING,
     POOLS,
     WEIGHTED,
     Pool,
@@ -120,7 +121,7 @@ def _conv2d(program: Program, op: Conv2d) -> Iterator[Finding]:
     top, left, bottom, right = op.padding
     if (top, left) != (bottom, right):
         yield f"padding {op.padding}", "equal on opposite sides", f"padding {max(op.padding)}"
-    if max(op.padding) > 2:
+    if max(op.padding) > PADDING:
         yield f"padding {max(op.padding)}", "0, 1 or 2", "padding 2 and a larger map"
     if one_dimensional(program, op):
         yield from _conv1d(op, kernel[0])
@@ -309,10 +310,11 @@ def _combining(layer: Layer, passes: int) -> Iterator[Finding]:
             "64 channels, or 2 operands of 128",
             "a layer of its own for the combination",
         )
-    if passes > 1 and layer.pooling and layer.passthrough:
+    one_pixel = passes == layer.operands == 2 and layer.pooled == (1, 1)
+    if passes > 1 and layer.pooling and layer.passthrough and not one_pixel:
         yield (
             f"pools and combines {layer.in_shape[0]} channels",
-            "64 channels",
+            "64 channels, or 2 operands of 128 with a result of 1 x 1",
             "pooling and combining in two layers",
         )
     if not layer.pool_first and layer.operands > 2:

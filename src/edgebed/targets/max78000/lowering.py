@@ -30,6 +30,8 @@ from edgebed.targets.max78000.hints import LayerHint
 from edgebed.targets.max78000.layers import PROCESSORS, Combine, Layer, passes_of
 from edgebed.targets.max78000.views import VIEWS
 
+PADDING = 2  # the largest, spec 2.16
+
 Weighted = Conv2d | ConvTranspose2d | Dense
 Pool = MaxPool | AvgPool
 WEIGHTED = (Conv2d, ConvTranspose2d, Dense)
@@ -82,10 +84,23 @@ def _beside_stream(layers: Sequence[Layer], index: int) -> bool:
     return layers[index].operator == "conv2d" and any(layer.streaming for layer in near)
 
 
+def can_widen(layer: Layer) -> bool:
+    """Return whether a layer can run in, or right after, a stream: it may have to be widened."""
+    narrow = layer.operator == "conv2d" and layer.kernel_shape == (1, 1)
+    return not narrow or max(layer.padding) < PADDING
+
+
 def _widened(layer: Layer) -> Layer:
     """Return a 1x1 convolution as a 3x3 one with padding and a centre weight (spec 2.13)."""
     if layer.kernel is None or layer.kernel_shape != (1, 1):
         return layer
+    if not can_widen(layer):
+        raise EdgebedError(
+            f"a 1x1 kernel with padding {max(layer.padding)} in or right after a stream",
+            where=layer.name,
+            why=f"it runs as a 3x3 one with one more, and {PADDING} is the largest",
+            try_="padding 1",
+        )
     rows, columns = layer.padding
     kernel = np.pad(layer.kernel, ((0, 0), (0, 0), (1, 1), (1, 1)))
     return replace(layer, kernel=kernel, kernel_shape=(3, 3), padding=(rows + 1, columns + 1))

@@ -15,7 +15,7 @@ from edgebed.targets.max78000.layers import (
     Layer,
     passes_of,
 )
-from edgebed.targets.max78000.lowering import for_streaming
+from edgebed.targets.max78000.lowering import can_widen, for_streaming
 from edgebed.targets.max78000.memory import (
     WORDS,
     Buffer,
@@ -77,12 +77,14 @@ def _streams(program: Program, layers: Sequence[Layer]) -> Iterator[tuple[int, b
 def stream_lengths(program: Program, layers: Sequence[Layer]) -> tuple[int, ...]:
     """Return with how many streaming layers a program can be run; the last one must have padding.
 
-    A 1x1 kernel counts as padded: it becomes a 3x3 one.
+    A 1x1 kernel counts as padded: in and right after a stream it becomes a 3x3 one with one more
+    pixel of padding, so it must not have the largest padding already.
     """
     return tuple(
         length
         for length in range(1, _chain(program, layers) + 1)
         if max(layers[length - 1].padding) > 0 or layers[length - 1].kernel_shape == (1, 1)
+        if all(can_widen(layer) for layer in layers[: length + 1])
     )
 
 
