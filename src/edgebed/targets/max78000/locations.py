@@ -153,7 +153,8 @@ def read_sites(
     if rest or any(source.stride != sources[0].stride for source in sources):
         steps = [source.stride for source in sources]
         raise _misplaced(layer, f"{steps} words per pixel for {layer.operands} operands")
-    sites = [_sites(layer, source, base + o, passes) for o, source in enumerate(sources)]
+    ordered = _as_they_lie(layer, sources)
+    sites = [_sites(layer, source, base + o, passes) for o, source in enumerate(ordered)]
     if any(other != sites[0] for other in sites):
         raise _misplaced(layer, "the operands' channels lie on different processors")
     if len(set(sites[0])) < len(sites[0]):
@@ -162,6 +163,12 @@ def read_sites(
     if missing:
         raise _misplaced(layer, f"processors {sorted(missing)} hold data but are not enabled")
     return passes, sites[0]
+
+
+def _as_they_lie(layer: Layer, sources: Sequence[Location]) -> list[Location]:
+    """Return operands in the order of their words; only the first of a difference stays."""
+    kept = 1 if layer.combine == "subtract" else 0
+    return [*sources[:kept], *sorted(sources[kept:], key=lambda source: min(source.words))]
 
 
 def _sites(layer: Layer, source: Location, base: int, passes: int) -> tuple[Site, ...]:

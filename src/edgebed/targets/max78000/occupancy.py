@@ -9,9 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edgebed.program.types import Program
-from edgebed.targets.max78000.layers import INSTANCE_BYTES, PER_INSTANCE, Placed, processors_in
+from edgebed.targets.max78000.layers import (
+    INSTANCE_BYTES,
+    PER_INSTANCE,
+    PROCESSORS,
+    Placed,
+    processors_in,
+)
 from edgebed.targets.max78000.locations import Location, result_location
-from edgebed.targets.max78000.resolve import Resolved
+from edgebed.targets.max78000.resolve import Input, Resolved
 from edgebed.targets.max78000.stream_registers import ring_words
 from edgebed.targets.max78000.views import parts_of, stored
 
@@ -116,6 +122,40 @@ def _inputs(resolved: Resolved) -> list[Area]:
         taken = _lanes(piece.location.processors, whole=piece.location.chw)
         found.append(Area(piece.tensor, -1, words, taken, -1, users[-1]))
     return found
+
+
+def input_clashes(program: Program, resolved: Resolved) -> list[str]:
+    """Return the pieces of the network's input that overwrite an earlier piece with other values.
+
+    Readers may want the same channels in several places; the CPU writes all of them first.
+    """
+    held = np.zeros((PROCESSORS, WORDS), dtype=np.int64)
+    clashing: list[str] = []
+    for piece in resolved.inputs:
+        mine = _contents(program, piece)
+        if np.any((mine > 0) & (held > 0) & (mine != held)):
+            clashing.append(piece.tensor)
+        held = np.where(mine > 0, mine, held)
+    return clashing
+
+
+def input_words(program: Program, piece: Input) -> npt.NDArray[np.int64]:
+    """Return the words of each instance that a piece of the network's input takes."""
+    _, rows, columns = program.types[piece.tensor].shape
+    return _words(piece.location, rows * columns)
+
+
+def _contents(program: Program, piece: Input) -> npt.NDArray[np.int64]:
+    """Return which channel and pixel (one number, from 1) each processor's words hold; 0 = none."""
+    _, rows, columns = program.types[piece.tensor].shape
+    where = piece.location
+    numbers = 1 + np.arange(-(-rows * columns // 4) if where.chw else rows * columns)
+    held = np.zeros((PROCESSORS, WORDS), dtype=np.int64)
+    for rank, (processor, word) in enumerate(zip(where.processors, where.words, strict=True)):
+        lanes = sorted(_lanes([processor], whole=where.chw))
+        words = (word + where.stride * (numbers - 1))[None, :]
+        held[np.array(lanes)[:, None], words] = (piece.channel + rank << 20) + numbers
+    return held
 
 
 def _words(location: Location, pixels: int) -> npt.NDArray[np.int64]:

@@ -28,7 +28,7 @@ def layer_registers(
 ) -> dict[int, int]:
     """Return the registers of layer `index` in one quadrant, by number, zeros included."""
     placed = chain[index]
-    words = _sizes(placed) | _addresses(placed, quadrant) | _control(placed, quadrant, used)
+    words = sizes(placed) | _addresses(placed, quadrant) | _control(placed, quadrant, used)
     words |= {ENA: _enables(placed, quadrant), POST: _post(placed, quadrant)}
     words |= {TPTR: row_buffer(chain, index)}
     streamed = stream_words(chain, index, fifo=fifo)
@@ -36,7 +36,8 @@ def layer_registers(
     return {number: words[number] for number in ORDER if number in words}
 
 
-def _sizes(placed: Placed) -> dict[int, int]:
+def sizes(placed: Placed) -> dict[int, int]:
+    """Return the registers that count rows, columns and steps, by number."""
     layer, passes = placed.layer, placed.at.passes
     _, rows, columns = layer.in_shape
     if layer.operator == "conv_transpose2d":

@@ -9,11 +9,21 @@ from edgebed.targets.contract import Problem
 from edgebed.targets.max78000.hints import Options
 from edgebed.targets.max78000.layers import (
     PER_INSTANCE,
+    QUADRANTS,
     Placed,
     per_pass,
     processors_in,
+    quadrant_bits,
 )
-from edgebed.targets.max78000.occupancy import WORDS, Area, areas, layer_area
+from edgebed.targets.max78000.occupancy import (
+    WORDS,
+    Area,
+    areas,
+    input_clashes,
+    input_words,
+    layer_area,
+)
+from edgebed.targets.max78000.registers import CCNT, RCNT, sizes
 from edgebed.targets.max78000.resolve import Resolved
 from edgebed.targets.max78000.stream_registers import (
     TRAM_ROWS,
@@ -24,6 +34,9 @@ from edgebed.targets.max78000.stream_registers import (
 
 STREAMING_LAYERS = 8
 PASSES = 256
+MOST_SKIPPED = 15  # LCTL2[7:4]
+MOST_COUNTED = 1024  # RCNT[9:0] + 1
+MOST_BUFFERED = 4096  # TPTR[27:16] + 1
 FIFO_PROCESSORS = {False: 0x000F000F000F000F, True: 0x0001000100010001}
 Finding = tuple[str, str, str]
 
@@ -33,12 +46,13 @@ def placement_problems(program: Program, resolved: Resolved, options: Options) -
     chain = resolved.chain
     found: list[Problem] = []
     for index, placed in enumerate(chain):
-        findings = list(_maps(placed))
+        findings = [*_maps(placed), *_fields(placed)]
         if not _inside_stream(chain, index):
             findings += _range(placed)
         findings += _fifo(placed) if index == 0 and options.fifo else ()
         findings += _stream(chain, index) if placed.layer.streaming else ()
         found += [Problem(placed.layer.name, *finding) for finding in findings]
+    found += _inputs(program, resolved, options)
     if found:
         return found
     return [*_row_buffers(chain), *_overwritten(program, resolved, options)]
@@ -57,6 +71,19 @@ def _maps(placed: Placed) -> Iterator[Finding]:
     if results != needed and not layer.passthrough:
         channels = layer.out_shape[0]
         yield f"{results} output processors", f"{channels} channels need {needed}", f"{needed}"
+    instances = {p // PER_INSTANCE for p in processors_in(at.processors)}
+    if at.big_data and len(instances) < at.processors.bit_count():
+        what = f"processors {at.processors:#018x} read CHW data"
+        yield what, "one channel in each instance of 4 processors", "0x1111... or HWC data"
+    if at.big_data and (placed.total_passes > 1 or layer.operands > 1):
+        what = f"reads CHW data in {placed.total_passes} passes of {layer.operands} operands"
+        yield what, "one pass of one operand", "HWC data"
+    if layer.passthrough and not _same_quadrants(at.processors, at.output_processors):
+        yield (
+            f"copies processors {at.processors:#018x} to {at.output_processors:#018x}",
+            "data stay in their quadrants of 16 processors",
+            "as many output processors in each quadrant as there are input processors",
+        )
     first = processors_in(at.output_processors)[0] if at.output_processors else 0
     aligned = first % PER_INSTANCE == 0
     if not layer.passthrough and layer.bits < 8 and not aligned:
@@ -68,6 +95,48 @@ def _maps(placed: Placed) -> Iterator[Finding]:
     if at.in_offset % 4 or at.out_offset % 4 or at.out_offset < 4 * layer.skipped * at.out_passes:
         least = 4 * layer.skipped * at.out_passes
         yield f"offsets {at.in_offset:#x}, {at.out_offset:#x}", f"multiples of 4, >= {least}", "4"
+
+
+def _same_quadrants(one: int, other: int) -> bool:
+    return all(
+        quadrant_bits(one, q).bit_count() == quadrant_bits(other, q).bit_count()
+        for q in range(QUADRANTS)
+    )
+
+
+def _fields(placed: Placed) -> Iterator[Finding]:
+    """What a register field cannot hold."""
+    layer, at = placed.layer, placed.at
+    skip = (1 if layer.passthrough else at.out_passes) * (at.write_gap + 1) - 1
+    if skip > MOST_SKIPPED:
+        most = (MOST_SKIPPED + 1) // (skip // (at.write_gap + 1) + 1) - 1
+        what = f"skips {skip} words after each one it writes"
+        yield what, f"{MOST_SKIPPED}", f"a write gap of at most {most}"
+    words = sizes(placed)
+    for axis, number in (("rows", RCNT), ("columns", CCNT)):
+        count = (words[number] & 0xFFFF) + 1
+        if count > MOST_COUNTED:
+            yield f"walks {count} {axis}, padding included", f"{MOST_COUNTED}", f"fewer {axis}"
+
+
+def _inputs(program: Program, resolved: Resolved, options: Options) -> Iterator[Problem]:
+    """The network's input, as the CPU writes it before the first layer."""
+    layers = [placed.layer.name for placed in resolved.chain]
+    for index, reads in enumerate(resolved.reads[1:], 1):
+        if options.fifo and any(piece in reads for piece in resolved.inputs):
+            what = "reads the network's input, which went through a FIFO"
+            yield Problem(layers[index], what, "layer 0 only", "the input in data memory (no FIFO)")
+    if options.fifo:
+        return
+    ends = [int(input_words(program, piece).max()) + 1 for piece in resolved.inputs]
+    if max(ends) > WORDS:
+        what = f"needs the input up to offset {4 * max(ends):#x}"
+        limit = f"{4 * WORDS:#x} bytes in each instance"
+        yield Problem(layers[0], what, limit, "CHW, a FIFO, a smaller offset or a smaller map")
+        return
+    for tensor in input_clashes(program, resolved):
+        what = f"{tensor!r} would have to lie in two ways in the same words"
+        yield Problem(layers[0], what, "one value for each byte", "another offset for one reader")
 
 
 def _range(placed: Placed) -> Iterator[Finding]:
@@ -112,7 +181,8 @@ def _stream(chain: Sequence[Placed], index: int) -> Iterator[Finding]:
         yield "streams after a layer that does not", "streaming from layer 0 on", "no gap"
     if layer.flatten:
         yield "flattens while streaming", "no flatten in a stream", "end the stream before"
-    if not _inside_stream(chain, index) and not max(layer.padding) and not layer.passthrough:
+    plain = not layer.passthrough and layer.operator != "conv_transpose2d"
+    if plain and not _inside_stream(chain, index) and not max(layer.padding):
         yield "ends the stream without padding", "padding 1 or 2 there", "padding 1"
     limits = [("start", stream_start(chain, index), 14), ("ring", ring_words(chain, index), 17)]
     limits += [("passes", sum(p.at.passes for p in chain[:index]), 4)]
@@ -123,14 +193,15 @@ def _stream(chain: Sequence[Placed], index: int) -> Iterator[Finding]:
 
 
 def _row_buffers(chain: Sequence[Placed]) -> Iterator[Problem]:
-    """Streaming layers share one row buffer."""
+    """Streaming layers share one row buffer; how much of it they may use is not published."""
     total = 0
     for placed in chain:
         if placed.layer.streaming:
-            total += row_length(placed.layer) * placed.at.passes
+            before, total = total, total + row_length(placed.layer) * placed.at.passes
             if total > TRAM_ROWS:
                 what = f"streaming layers up to here buffer {total} columns"
-                yield Problem(placed.layer.name, what, f"{TRAM_ROWS}", "narrower maps")
+                fits = before < MOST_BUFFERED
+                yield Problem(placed.layer.name, what, f"{TRAM_ROWS}", "narrower maps", fits)
 
 
 def _overwritten(program: Program, resolved: Resolved, options: Options) -> Iterator[Problem]:

@@ -276,8 +276,8 @@ def _check(f: Fields, layer: LayerRegisters) -> None:
                       "[7:4] below the kernel's size in bytes")  # fmt: skip
     if layer.big_data and (layer.passes > 1 or layer.operands > 1):
         raise f.wrong(Register.LCTL, "CHW input with passes or operands", "bit 6 with one of each")
-    if layer.big_data and any(p % 4 for p in layer.processors):
+    if layer.big_data and len({p // 4 for p in layer.processors}) < len(layer.processors):
         raise f.wrong(Register.ENA, f"CHW input on processors {layer.processors}",
-                      "one processor per instance: 0, 4, 8, ...")  # fmt: skip
+                      "one processor per instance: one of 0 to 3, one of 4 to 7, ...")  # fmt: skip
     if layer.big_data and layer.index != f.network.first:
         raise f.wrong(Register.LCTL, "CHW input in an inner layer", "bit 6 in the first layer only")

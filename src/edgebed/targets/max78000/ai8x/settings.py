@@ -120,7 +120,8 @@ def input_shape(
 
     1. `given` (`--input-shape`); 2. the array file `sample` (`--sample-input`), where it exists:
     recorded command lines name files of another folder; 3. `in_dim` of the
-    first layer with `in_channels` or the weights' own input channels; 4. the layer settings;
+    first layer with `in_channels` or the weights' own input channels, unless the array file of 5.
+    has as many pixels: then `in_dim` reshapes that; 4. the layer settings;
     5. an array file in `folders`: `sample_<dataset>.npy`, `tests/sample_<dataset>.npy`,
     `sample_input.npy`; 6. the data set's name, if it is a known public one.
 
@@ -132,15 +133,32 @@ def input_shape(
     if sample is not None and Path(sample).is_file():
         return sample_shape(Path(sample))
     first = network.layers[0]
-    count = first.in_channels or channels
-    if first.in_dim is not None and count is not None and first.inputs == (INPUT,):
-        return (count * first.operands, *first.in_dim)
-    if settings.shape is not None:
+    described = _described(first, channels)
+    beside = _beside(network, folders)
+    if described is not None and not _same_pixels(described, beside):
+        return described
+    if described is None and settings.shape is not None:
         return settings.shape
-    found = _beside(network, folders) or DATASETS.get(network.dataset.lower())
+    found = beside or DATASETS.get(network.dataset.lower())
     if found is None:
         raise _unknown(network, first, sample)
     return found
+
+
+def _described(first: Layer, channels: int | None) -> Shape | None:
+    """Return the shape that the first layer's `in_dim` and its channels give."""
+    if first.in_dim is None or first.inputs != (INPUT,):
+        return None
+    rows, columns = first.in_dim
+    count = first.in_channels or channels
+    if count is not None and first.flatten and first.in_channels is not None:
+        count = first.in_channels // (rows * columns)  # it counts the flattened values
+    return (count * first.operands, rows, columns) if count else None
+
+
+def _same_pixels(described: Shape, beside: Shape | None) -> bool:
+    """Say whether an array has as many pixels: `in_dim` may only reshape it."""
+    return beside is not None and beside[1] * beside[2] == described[1] * described[2]
 
 
 def _beside(network: Network, folders: Sequence[Path]) -> Shape | None:

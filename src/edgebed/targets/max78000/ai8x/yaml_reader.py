@@ -199,6 +199,8 @@ def _stops(entry: _Entry, ordered: list[_Entry], number: int) -> bool:
     following = ordered[number + 1] if number + 1 < len(ordered) else None
     if following and target in (following.sequence, str(following.get("name", "")).lower()):
         return False
+    if following is None and target == entry.sequence + 1:
+        return True
     raise entry.at("next_sequence").fail(
         f"layer {number} cannot be followed by {target!r}",
         why="this device executes layers in order",
