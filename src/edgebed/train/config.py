@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from edgebed.data.augment import Augmentation
@@ -11,6 +11,9 @@ from edgebed.train.losses import LossWeights
 
 QUANTISED_ONLY: Final = ("qat_epochs", "qat_learning_rate", "weight_bits")
 """Settings that the float training does not depend on: it is kept when they change."""
+
+QAT_RATES: Final = {8: 2e-4, 4: 5e-4, 2: 1e-3, 1: 1e-3}
+"""Learning rate of the quantisation-aware training by the narrowest weights."""
 
 NEUTRAL: Final = ("evaluate_every",)
 """Settings that change no result."""
@@ -26,7 +29,8 @@ class FitConfig:
             float network; 0 only calibrates.
         batch: pictures a step.
         learning_rate: peak of the cosine schedule of the float training (AdamW).
-        qat_learning_rate: peak of the schedule of the quantisation-aware training.
+        qat_learning_rate: peak of the schedule of the quantisation-aware training; None takes
+            what suits the narrowest weights: coarser steps need larger moves.
         weight_decay: decoupled decay of convolution weights in float training.
         warmup_epochs: epochs over which the rate rises linearly from zero.
         ema_decay: decay of the averaged weights that are evaluated and exported.
@@ -46,7 +50,7 @@ class FitConfig:
     qat_epochs: int = 40
     batch: int = 16
     learning_rate: float = 2e-3
-    qat_learning_rate: float = 2e-4
+    qat_learning_rate: float | None = None
     weight_decay: float = 0.02
     warmup_epochs: float = 3.0
     ema_decay: float = 0.998
@@ -66,8 +70,19 @@ class FitConfig:
             if getattr(self, name) < 0:
                 raise _bad(name, getattr(self, name), "0 or more")
         for name in ("learning_rate", "qat_learning_rate", "ema_decay"):
-            if not 0 < getattr(self, name) < 1:
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
                 raise _bad(name, getattr(self, name), "between 0 and 1")
+
+    def resolved(self, *, bfloat16: bool) -> FitConfig:
+        """Return the same with nothing left open, on a processor with or without bfloat16."""
+        bits = self.weight_bits
+        narrowest = bits if isinstance(bits, int) else min(bits)
+        return replace(
+            self,
+            bfloat16=bfloat16 if self.bfloat16 is None else self.bfloat16,
+            qat_learning_rate=self.qat_learning_rate or QAT_RATES.get(narrowest, 2e-4),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that a checkpoint and `metrics.json` store."""

@@ -20,7 +20,7 @@ from edgebed.events import Finished, Listener, Note, Progress, Started, ignore
 from edgebed.program.contract import Contract, ImageInput
 from edgebed.train import checkpoint
 from edgebed.train.batches import Batches, to_float
-from edgebed.train.config import FitConfig
+from edgebed.train.config import QAT_RATES, FitConfig
 from edgebed.train.detector import FloatDetector
 from edgebed.train.distil import distillation_loss
 from edgebed.train.evaluate import Int8, Logits, Predict, Split, evaluate
@@ -107,8 +107,7 @@ def fit(
         KeyboardInterrupt: Ctrl-C; the last finished epoch is on disk.
     """
     started = time.monotonic()
-    if config.bfloat16 is None:
-        config = replace(config, bfloat16=has_bfloat16())
+    config = config.resolved(bfloat16=has_bfloat16())
     described = network(network_name, len(dataset.classes)).with_weight_bits(config.weight_bits)
     image_input = ImageInput(described.width, described.height)
     samples = dataset.splits.get("train")
@@ -220,7 +219,7 @@ def _train_quantised(
     stage = Stage(
         name="quantised",
         epochs=config.qat_epochs,
-        learning_rate=config.qat_learning_rate,
+        learning_rate=config.qat_learning_rate or QAT_RATES[8],
         warmup_epochs=min(1.0, config.qat_epochs / 4),
         weight_decay=0.0,
         ema_decay=config.ema_decay,

@@ -34,6 +34,9 @@ POST_SHIFT: Final = (-15, 15)
 BIAS_UNIT: Final = 128
 """Accumulator steps of one step of a stored bias."""
 
+BIAS_STEPS: Final = 128
+"""Stored biases go from -128 to 127."""
+
 FLOAT32_EXACT: Final = 2**24
 """float32 adds integers without error as long as no sum leaves this range."""
 
@@ -71,6 +74,9 @@ class _RoundClip(torch.autograd.Function):
 class QuantisedLayer(nn.Module):
     """One layer in integer arithmetic; activations are integers held in float tensors.
 
+    The parameters are fractions of what the integers can hold (weight * 2^-t, and stored bias /
+    128), so that one learning rate suits all layers: it moves each by as many integer steps.
+
     Args:
         spec: its description.
         weight: real weights, out x in x kernel x kernel.
@@ -83,9 +89,9 @@ class QuantisedLayer(nn.Module):
     def __init__(self, spec: LayerSpec, weight: Tensor, bias: Tensor, shift: int) -> None:
         super().__init__()
         self.spec = spec
-        self.weight = nn.Parameter(weight.float())
-        self.bias = nn.Parameter(bias.float()) if spec.bias else None
         self.register_buffer("shift", torch.tensor(shift, dtype=torch.int64))
+        self.weight = nn.Parameter((weight * 2.0**-shift).float())
+        self.bias = nn.Parameter((bias * self.steps / BIAS_STEPS).float()) if spec.bias else None
 
     @property
     def post_shift(self) -> int:
@@ -100,13 +106,13 @@ class QuantisedLayer(nn.Module):
     def integer_weight(self) -> Tensor:
         """Return w_q as a float tensor of integers."""
         low, high = weight_range(self.spec.weight_bits)
-        return cast(Tensor, _RoundClip.apply(self.weight * self.steps, low, high))  # type: ignore[no-untyped-call]
+        return cast(Tensor, _RoundClip.apply(self.weight * -low, low, high))  # type: ignore[no-untyped-call]
 
     def integer_bias(self) -> Tensor | None:
         """Return b_q as a float tensor of integers, or None."""
         if self.bias is None:
             return None
-        return cast(Tensor, _RoundClip.apply(self.bias * self.steps, INT8_MIN, INT8_MAX))  # type: ignore[no-untyped-call]
+        return cast(Tensor, _RoundClip.apply(self.bias * BIAS_STEPS, INT8_MIN, INT8_MAX))  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map integers n x in x H x W to n x out x H' x W'; exact in evaluation mode."""
@@ -266,7 +272,7 @@ def _correct_bias(layer: QuantisedLayer, inputs: Tensor, wanted: Tensor) -> None
     stored = layer.integer_bias()
     if layer.bias is not None and stored is not None:
         found = layer.accumulate(inputs).mean(dim=(0, 2, 3)) / (ACTIVATION_STEPS * layer.steps)
-        layer.bias.copy_(stored / layer.steps + wanted - found)
+        layer.bias.copy_((stored + (wanted - found) * layer.steps) / BIAS_STEPS)
 
 
 def _scale(spec: LayerSpec, outputs: Tensor, quantile: float) -> Tensor:

@@ -94,15 +94,16 @@ def test_every_layer_equals_exact_fractions(data: st.DataObject, bits: int, post
 
 @given(st.floats(-3, 3), st.sampled_from([8, 4, 2, 1]), st.integers(-7, 7))
 def test_weights_round_half_up_and_clip(value: float, bits: int, shift: int) -> None:
-    module = layer([0], 0, shift + 8 - bits, bits)
-    with torch.no_grad():
-        module.weight.fill_(value)
+    spec = LayerSpec("one", 1, 1, 1, 0, weight_bits=bits)
+    weight = torch.tensor([[[[value]]]])
+    module = QuantisedLayer(spec, weight, torch.tensor([value]), shift)
     exact = Fraction(float(np.float32(value))) * 2 ** (bits - 1) / Fraction(2) ** shift
     expected = max(-(2 ** (bits - 1)), min(2 ** (bits - 1) - 1, math.floor(exact + Fraction(1, 2))))
     # Where adding one half is not exact in float32, both neighbours of the tie are right.
-    assert abs(int(module.integer_weight().item()) - expected) <= (
-        0 if (exact * 2).denominator <= 2**8 else 1
-    )
+    exact_in_float32 = (exact * 2).denominator <= 2**8
+    assert abs(int(module.integer_weight().item()) - expected) <= (0 if exact_in_float32 else 1)
+    stored = max(-128, min(127, math.floor(exact + Fraction(1, 2))))
+    assert abs(int(module.integer_bias().item()) - stored) <= (0 if exact_in_float32 else 1)
 
 
 def test_long_sums_are_exact_beyond_float32() -> None:
