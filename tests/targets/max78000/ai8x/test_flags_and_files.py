@@ -119,15 +119,15 @@ def test_the_shape_comes_from_the_first_that_says_it(tmp_path: Path) -> None:
         shape(tmp_path, {})
     with pytest.raises(EdgebedError, match=r"there is no file gone\.npy"):
         shape(tmp_path, {"sample-input": "gone.npy"})
+    settings = {"config": {"input_channels": [2], "input_dim": [[5, 5]], "operands": [1]}}
+    (tmp_path / "meta.json").write_text(json.dumps(settings))
+    assert shape(tmp_path, {}) == (2, 5, 5)
     np.save(tmp_path / "sample_input.npy", np.zeros((2, 7, 7), np.int8))
     assert shape(tmp_path, {}) == (2, 7, 7)
     assert shape(tmp_path, {"sample-input": "gone.npy"}) == (2, 7, 7)
     (tmp_path / "tests").mkdir()
     np.save(tmp_path / "tests" / "sample_mine.npy", np.zeros((2, 6, 6), np.int8))
     assert shape(tmp_path, {}) == (2, 6, 6)
-    settings = {"config": {"input_channels": [2], "input_dim": [[5, 5]], "operands": [1]}}
-    (tmp_path / "meta.json").write_text(json.dumps(settings))
-    assert shape(tmp_path, {}) == (2, 5, 5)
     np.save(tmp_path / "mine.npy", np.zeros((2, 9), np.int8))
     assert shape(tmp_path, {"sample-input": str(tmp_path / "mine.npy")}) == (2, 9, 1)
     assert shape(tmp_path, {"input-shape": "2,3,4"}) == (2, 3, 4)

@@ -87,6 +87,14 @@ LEGAL = {
         {0: (4, 64 * 256)},
         bits={0: 1},
     ),
+    "a pooled transposed convolution of stride 1, as its tools write it": Small(
+        one("processors: 0x3, op: convtranspose2d, stride: 1, max_pool: 2, pool_stride: 2"),
+        (2, 8, 6),
+        {0: (5, 2, 3, 3)},
+    ),
+    "a kernel size where nothing is convolved": Small(
+        one("processors: 0x3, op: none, kernel_size: 3x3"), (2, 8, 6), {}
+    ),
     "the last layer followed by nothing": Small(
         one("processors: 0x3, op: conv2d, next_sequence: 1"), (2, 4, 4), {0: (4, 2, 3, 3)}
     ),
@@ -207,3 +215,13 @@ def test_channels_of_a_flattened_layer_count_its_values(tmp_path: Path) -> None:
         {0: (9, 96)},
     )
     assert first_shape(tmp_path, small) == (6, 4, 4)
+
+
+def test_a_sample_may_have_channels_that_the_first_layer_drops(tmp_path: Path) -> None:
+    small = Small(
+        one("processors: 0x7, op: conv2d, in_channels: 3, in_dim: [6, 6]"), (), {0: (4, 3, 3, 3)}
+    )
+    np.save(tmp_path / "sample_input.npy", np.zeros((5, 6, 6), np.int8))
+    description, weights, _ = small.write(tmp_path)
+    program = read_project(description, weights, {"reshape-inputs": True}).program
+    assert program.input_type.shape == (5, 6, 6)

@@ -119,11 +119,11 @@ def input_shape(
     """Return the input's shape, from the first of these that says it.
 
     1. `given` (`--input-shape`); 2. the array file `sample` (`--sample-input`), where it exists:
-    recorded command lines name files of another folder; 3. `in_dim` of the
-    first layer with `in_channels` or the weights' own input channels, unless the array file of 5.
-    has as many pixels: then `in_dim` reshapes that; 4. the layer settings;
-    5. an array file in `folders`: `sample_<dataset>.npy`, `tests/sample_<dataset>.npy`,
-    `sample_input.npy`; 6. the data set's name, if it is a known public one.
+    recorded command lines name files of another folder; 3. `in_dim` of the first layer with
+    `in_channels` or the weights' own input channels, unless the array of 4. has as many pixels:
+    then `in_dim` reshapes that; 4. an array file in `folders`: `sample_<dataset>.npy`,
+    `tests/sample_<dataset>.npy`, `sample_input.npy`; 5. the layer settings; 6. the data set's
+    name, if it is a known public one.
 
     Raises:
         EdgebedError: nothing says it, or an array file cannot be read.
@@ -137,9 +137,7 @@ def input_shape(
     beside = _beside(network, folders)
     if described is not None and not _same_pixels(described, beside):
         return described
-    if described is None and settings.shape is not None:
-        return settings.shape
-    found = beside or DATASETS.get(network.dataset.lower())
+    found = beside or settings.shape or DATASETS.get(network.dataset.lower())
     if found is None:
         raise _unknown(network, first, sample)
     return found

@@ -328,6 +328,8 @@ _KERNELS = {"conv2d": ((1, 1), (3, 3)), "convtranspose2d": ((3, 3),)}
 
 def _kernel(entry: _Entry, op: str) -> tuple[int, int]:
     size: tuple[int, int] | None = entry.get("kernel_size")
+    if op == "none":
+        return 1, 1  # whatever it says: nothing is convolved
     if size is None:
         return _DEFAULT_KERNEL.get(op, (1, 1))
     if op == "conv1d" and size[1] in (1, size[0]):
@@ -356,6 +358,8 @@ def _pad(entry: _Entry, op: str) -> int:
 def _stride(entry: _Entry, op: str) -> int:
     expected = 2 if op == "convtranspose2d" else 1
     stride = int(entry.get("stride", expected))
+    if op == "convtranspose2d" and stride == 1 and _pool(entry)[0] != (1, 1):
+        return expected  # with pooling, 1 stands for the operation's own stride
     if op == "convtranspose2d" and stride != expected:
         raise entry.at("stride").fail(f"{stride} for {op}", try_=str(expected))
     return stride
