@@ -284,8 +284,8 @@ def _layer(layer: Layer) -> Iterator[Finding]:
         if size > most and not layer.flatten:
             yield f"{size} {axis}", f"{most}", f"at most {most} {axis}, by cutting or folding"
     passes = passes_of(layer.in_shape[0])
-    if layer.flatten and (layer.pooling or layer.combine or layer.pool_stride > 1):
-        yield "pools or combines what it flattens", "flattening alone", "two layers"
+    if layer.flatten and (layer.pooling or layer.pool_stride > 1):
+        yield "pools what it flattens", "flattening without pooling", "two layers"
     if layer.passthrough and passes > 1 and layer.pooling and layer.pooled != (1, 1):
         yield (
             f"pools {layer.in_shape[0]} channels without a convolution",

@@ -127,6 +127,7 @@ def _inputs(program: Program, resolved: Resolved, options: Options) -> Iterator[
             what = "reads the network's input, which went through a FIFO"
             yield Problem(layers[index], what, "layer 0 only", "the input in data memory (no FIFO)")
     if options.fifo:
+        yield from _frame(program, resolved)
         return
     ends = [int(input_words(program, piece).max()) + 1 for piece in resolved.inputs]
     if max(ends) > WORDS:
@@ -137,6 +138,18 @@ def _inputs(program: Program, resolved: Resolved, options: Options) -> Iterator[
     for tensor in input_clashes(program, resolved):
         what = f"{tensor!r} would have to lie in two ways in the same words"
         yield Problem(layers[0], what, "one value for each byte", "another offset for one reader")
+
+
+def _frame(program: Program, resolved: Resolved) -> Iterator[Problem]:
+    """A folded sequence waits for whole rows (spec 2.10); the FIFO gets what there is."""
+    layer = resolved.chain[0].layer
+    waits = layer.in_shape[1] * layer.in_shape[2]
+    for piece in resolved.inputs:
+        _, rows, columns = program.types[piece.tensor].shape
+        if rows * columns < waits:
+            what = f"waits for {waits} values of a sequence of {rows * columns} from the FIFO"
+            limit = f"whole rows of {layer.in_shape[2]}"
+            yield Problem(layer.name, what, limit, "the input in data memory (no FIFO)")
 
 
 def _range(placed: Placed) -> Iterator[Finding]:

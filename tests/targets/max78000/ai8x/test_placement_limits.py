@@ -92,6 +92,19 @@ LEGAL = {
         (2, 8, 6),
         {0: (5, 2, 3, 3)},
     ),
+    "a flattened difference in 20 passes": Small(
+        one("processors: 0xff, op: linear, flatten: true, eltwise: sub, output_width: 32"),
+        (16, 5, 4),
+        {0: (5, 160)},
+        biased=(0,),
+    ),
+    "a folded sequence of whole rows through a FIFO": Small(
+        "- {processors: 0x3, op: conv1d, kernel_size: 3, pad: 0, dilation: 20,"
+        " out_offset: 0x2000}\n",
+        (2, 100, 1),
+        {0: (30, 2, 3)},
+        "--fifo",
+    ),
     "a kernel size where nothing is convolved": Small(
         one("processors: 0x3, op: none, kernel_size: 3x3"), (2, 8, 6), {}
     ),
@@ -150,6 +163,18 @@ ILLEGAL = {
     ),
     "reads CHW data in 25 passes": Small(
         one("processors: 0x11, op: mlp, data_format: CHW, flatten: true"), (2, 5, 5), {0: (6, 50)}
+    ),
+    "waits for 120 values of a sequence of 101": Small(
+        "- {processors: 0x3, op: conv1d, kernel_size: 3, pad: 0, dilation: 20,"
+        " out_offset: 0x2000}\n",
+        (2, 101, 1),
+        {0: (30, 2, 3)},
+        "--fifo",
+    ),
+    "pools what it flattens": Small(
+        one("processors: 0xff, op: linear, flatten: true, max_pool: 2, pool_stride: 2"),
+        (8, 4, 4),
+        {0: (5, 32)},
     ),
     "stream start 240256": Small(
         "- {processors: 0x1, op: conv2d, streaming: true, max_pool: 16, pool_stride: 16,"
