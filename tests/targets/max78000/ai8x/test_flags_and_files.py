@@ -98,6 +98,17 @@ def test_idle_options_are_noted(tmp_path: Path) -> None:
     assert texts == ["--softmax has no effect here", "--board-name has no effect here"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["--no-mexpress", "--no-compact-data", "--rtl-preload-weights", "--apb", "--clock-divider 4"],
+)
+def test_options_about_loading_and_clocks_have_no_effect(words: str, tmp_path: Path) -> None:
+    description, weights, _ = SMALL.write(tmp_path)
+    plain = read_project(description, weights, {"input-shape": "2,4,5"})
+    flags = {"input-shape": "2,4,5", **parse_flags(words.split())}
+    assert read_project(description, weights, flags).program == plain.program
+
+
 def test_every_option_says_what_it_does() -> None:
     assert {flag.effect for flag in FLAGS.values()} == {
         "result", "timing", "layout", "input", "check", "none", "refused",

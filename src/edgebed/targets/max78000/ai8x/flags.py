@@ -80,6 +80,7 @@ verify-kernels mlator-noverify write-zero-registers init-tram zero-sram pretend-
 zero-unused no-version-check no-fifo-wait fifo-go debug-new-streaming riscv riscv-flash
 no-riscv-flash riscv-cache no-riscv-cache riscv-debug riscv-exclusive rtl rtl-sim rtl-preload
 deduplicate-weights no-deduplicate-weights no-scale-output ai85 greedy-kernel
+rtl-preload-weights apb no-compact-data no-mexpress
 """
 _VALUED: Final = """
 board-name prefix test-dir device debugwait define define-default-arm define-default-riscv
@@ -93,7 +94,7 @@ output-pass-filename runtest-filename top-level queue-name timeout override-star
 override-rollover override-delta1 increase-delta1 override-delta2 increase-delta2 max-proc
 apb-base ready-sel ready-sel-fifo ready-sel-aon input-split synthesize-input synthesize-words
 max-verify-length max-checklines version-check-interval upstream yamllint start-layer
-config-file checkpoint-file
+config-file checkpoint-file clock-divider
 """
 
 FLAGS: Final[Mapping[str, Flag]] = {
