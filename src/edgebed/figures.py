@@ -15,8 +15,8 @@ class Figure:
     Attributes:
         value: the number, in `unit`.
         unit: `ms`, `mJ`, `bytes`, `cycles`, `instructions`, ...
-        kind: `measured` by a clock here, `emulated` (counted on a virtual device) or `estimated`
-            (computed by a model).
+        kind: `measured` by a clock or a count here, `emulated` (counted on a virtual device) or
+            `estimated` (computed by a model).
         source: where the number or its model comes from.
         low: lower end of the error band, in `unit`, where one is known.
         high: upper end.

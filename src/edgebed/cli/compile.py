@@ -110,7 +110,7 @@ def _lines(built: Bundle) -> list[str]:
     from edgebed.deploy.bundle import BUILD, SOURCES
 
     lines = [f"  {name:<24} {size:>9,} bytes" for name, size in built.sizes.items()]
-    lines += [f"  {name:<24} {figure}" for name, figure in built.totals.items()]
+    lines += [f"  {name:<24} {figure}" for name, figure in built.cost.total.items()]
     lines.append(f"plan {built.plan['digest'][:16]}, sources: {built.folder / SOURCES}")
     if built.sizes:
         lines.append(f"done: {built.folder / BUILD} passed its self-test on the virtual board")

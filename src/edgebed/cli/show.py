@@ -43,9 +43,13 @@ def show(
     from edgebed.targets import load as load_target
 
     folder = find(model)
-    name = target or (load_bundle(model).target if folder else only_target())
+    bundle = load_bundle(folder) if folder else None
+    name = target or (bundle.target if bundle else only_target())
     found = read_model(folder or model, name, weights=weights, replan=replan, options=options)
     print(to_text(found.program, values=False))
+    if bundle and bundle.target == name:  # as it was built, with its author's placement
+        print("\n".join(_device(bundle.layout, bundle.cost)))
+        return
     device = load_target(name)
     for warning in fitting(found.program, device, found.source):
         print(f"warning: {warning}")

@@ -25,7 +25,7 @@ from edgebed.figures import Figure
 from edgebed.program import from_onnx, to_onnx
 from edgebed.program.run import run
 from edgebed.program.types import Program
-from edgebed.targets.contract import Cost, Problem, Target
+from edgebed.targets.contract import Cost, LayerCost, Problem, Target
 from edgebed.targets.layout import Layout
 
 FORMAT: Final = 1
@@ -77,9 +77,14 @@ class Bundle:
         return dict(self.plan["sizes"])
 
     @property
-    def totals(self) -> dict[str, Figure]:
-        """Estimated totals by name."""
-        return {name: Figure(**one) for name, one in self.plan["cost"]["total"].items()}
+    def cost(self) -> Cost:
+        """Time, energy and memory, per device layer and in total."""
+        stored = self.plan["cost"]
+        layers = (
+            LayerCost(one["name"], one["macs"], _figures(one["figures"]))
+            for one in stored["layers"]
+        )
+        return Cost(tuple(layers), _figures(stored["total"]))
 
 
 def build(
@@ -230,6 +235,10 @@ def _cost(cost: Cost) -> dict[str, Any]:
         {"name": one.name, "macs": one.macs, "figures": _plain(one.figures)} for one in cost.layers
     ]
     return {"total": _plain(cost.total), "layers": layers}
+
+
+def _figures(plain: Mapping[str, Any]) -> dict[str, Figure]:
+    return {name: Figure(**one) for name, one in plain.items()}
 
 
 def _plain(figures: Mapping[str, Figure]) -> dict[str, Any]:

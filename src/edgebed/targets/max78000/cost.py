@@ -107,4 +107,4 @@ def _map_bytes(chain: Sequence[Placed], index: int) -> int:
 
 
 def _bytes(count: int) -> Figure:
-    return Figure(count, "bytes", "estimated", COUNT)
+    return Figure(count, "bytes", "measured", COUNT)
