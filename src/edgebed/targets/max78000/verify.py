@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from edgebed.program.types import Program
 from edgebed.targets.contract import Problem
@@ -218,8 +219,10 @@ def _row_buffers(chain: Sequence[Placed]) -> Iterator[Problem]:
 
 
 def _overwritten(program: Program, resolved: Resolved, options: Options) -> Iterator[Problem]:
-    if options.overlap_data:
-        return  # the author vouches for it; a shared word may hold both in different lanes
+    """Results over data that is still needed; warnings where the author vouches for overlaps.
+
+    A shared word may hold both in different lanes, or what is overwritten may not matter.
+    """
     alive = areas(program, resolved, fifo=options.fifo)
     for index, placed in enumerate(resolved.chain):
         mine = next(area for area in alive if area.writer == index)
@@ -227,7 +230,10 @@ def _overwritten(program: Program, resolved: Resolved, options: Options) -> Iter
             if other is mine or not mine.meets(other):
                 continue
             if other.first < mine.first or (other.first == mine.first and other.writer < index):
-                yield _clash(placed, other) if other.last > index else _chase(placed, other)
+                if other.last > index:
+                    yield replace(_clash(placed, other), warning=options.overlap_data)
+                elif not options.overlap_data:
+                    yield _chase(placed, other)
 
 
 def _chase(placed: Placed, other: Area) -> Problem:

@@ -250,3 +250,17 @@ def test_a_sample_may_have_channels_that_the_first_layer_drops(tmp_path: Path) -
     description, weights, _ = small.write(tmp_path)
     program = read_project(description, weights, {"reshape-inputs": True}).program
     assert program.input_type.shape == (5, 6, 6)
+
+
+def test_a_clash_that_the_author_allows_is_a_warning(tmp_path: Path) -> None:
+    layers = """
+- {processors: 0x7, op: conv2d, out_offset: 0x2000, output_processors: 0xff, name: a}
+- {processors: 0xff, op: conv2d, in_offset: 0x2000, out_offset: 0x2000, name: b}
+- {processors: 0xff, op: conv2d, in_offset: 0x2000, in_sequences: a, out_offset: 0x4000}
+"""
+    sizes = {0: (8, 3, 3, 3), 1: (8, 8, 3, 3), 2: (4, 8, 3, 3)}
+    with pytest.raises(EdgebedError, match="writes over 'layer00', which layer 2 still reads"):
+        compiled(Small(layers, (3, 6, 6), sizes), tmp_path)
+    allowed, _ = compiled(Small(layers, (3, 6, 6), sizes, "--overlap-data"), tmp_path)
+    (warning,) = allowed.warnings
+    assert "writes over 'layer00', which layer 2 still reads" in warning.what
