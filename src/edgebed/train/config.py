@@ -12,7 +12,7 @@ from edgebed.train.losses import LossWeights
 QUANTISED_ONLY: Final = ("qat_epochs", "qat_learning_rate", "weight_bits")
 """Settings that the float training does not depend on: it is kept when they change."""
 
-QAT_RATES: Final = {8: 2e-4, 4: 5e-4, 2: 1e-3, 1: 1e-3}
+QAT_RATES: Final = {8: 2e-4, 4: 5e-4, 2: 1e-3, 1: 5e-3}
 """Learning rate of the quantisation-aware training by the narrowest weights."""
 
 NEUTRAL: Final = ("evaluate_every",)
