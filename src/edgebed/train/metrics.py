@@ -257,8 +257,8 @@ def _coco_truth(truth: Sequence[Truth]) -> dict[str, Any]:
                     "category_id": int(label),
                     "bbox": [x, y, width, height],
                     "area": width * height,
-                    "iscrowd": 0,
-                    "ignore": int(difficult),
+                    # The evaluation overwrites `ignore`; only a crowd is neither right nor wrong.
+                    "iscrowd": int(difficult),
                 }
             )
     labels = sorted({int(label) for one in truth for label in one.labels})
