@@ -250,7 +250,7 @@ class Augmentation:
         if rng.random() < self.flip_vertical:
             view = mirrored(view, horizontal=False)
         if self.quarter_turns and rng.random() < 0.5:
-            view = transposed(view)
+            view = quarter_turned(view)
         if self.quarter_turns and rng.random() < 0.5:
             view = mirrored(mirrored(view, horizontal=True), horizontal=False)
         return view
@@ -319,10 +319,15 @@ def mirrored(view: View, horizontal: bool) -> View:
 
 
 def transposed(view: View) -> View:
-    """Return the view with x and y exchanged; a square view keeps its size."""
+    """Return the view with x and y exchanged: a mirror image about the diagonal."""
+    return View(view.picture.transpose(1, 0, 2), view.boxes[:, [1, 0, 3, 2]], view.labels)
+
+
+def quarter_turned(view: View) -> View:
+    """Return the view turned clockwise by 90 degrees; one that is not square stays as it is."""
     if view.picture.shape[0] != view.picture.shape[1]:
         return view
-    return View(view.picture.transpose(1, 0, 2), view.boxes[:, [1, 0, 3, 2]], view.labels)
+    return mirrored(transposed(view), horizontal=True)
 
 
 def _cached(sample: Sample, network: ImageInput, factor: float) -> View:
@@ -348,7 +353,8 @@ def _window(
     bounds = np.array([picture.shape[1], picture.shape[0]])
     low, high = np.clip(start, 0, bounds), np.clip(start + window, 0, bounds)
     scale = np.array(size) / window
-    first = np.round((low - start) * scale).astype(int)
+    # Of a window that is nearly outside, one pixel still shows the picture.
+    first = np.minimum(np.round((low - start) * scale).astype(int), np.array(size) - 1)
     last = np.maximum(np.round((high - start) * scale).astype(int), first + 1)
     last = np.minimum(last, size)
     enlarging = scale.max() > 1
