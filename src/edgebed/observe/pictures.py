@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def side_by_side(shot: Shot, classes: Sequence[str], *, width: int = 280) -> str
     height = round(shot.picture.shape[0] * width / shot.picture.shape[1])
     scale = width / shot.picture.shape[1]
     gap = 5
-    name = "p" + "".join(c if c.isalnum() else "-" for c in shot.name)
+    name = "p" + hashlib.sha256(shot.name.encode()).hexdigest()[:16]  # two names never share it
     picture = data_uri(_jpeg(shot.picture, width, height), "jpeg")
     return (
         f'<figure><svg viewBox="0 0 {2 * width + gap} {height}">'
