@@ -48,17 +48,17 @@ class RunFolder:
                 that depend on what changed are done again.
 
         Raises:
-            EdgebedError: the folder holds something else.
+            EdgebedError: the folder holds something else, or another run works in it.
         """
         folder = RunFolder(path)
         _check_folder(path)
         if not (path / CONFIG).is_file():
             _check_new(path, resume)
+        # Under the lock: what a run at work was told must not change below it.
+        with folder.locked():
+            if (path / CONFIG).is_file() and not resume:
+                _check_same(folder.config(), config, path)
             folder._claim(config)
-            return folder
-        if not resume:
-            _check_same(folder.config(), config, path)
-        folder._claim(config)
         return folder
 
     @staticmethod
@@ -93,6 +93,7 @@ class RunFolder:
             EdgebedError: another run works here.
         """
         with _writing(self.path / LOCK):
+            self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / LOCK).open("w")
         with file:
             _lock(file, self.path)
@@ -122,7 +123,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def _numbers(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
-    return [int(one.name) for one in folder.iterdir() if one.name.isdigit()]
+    return [int(one.name) for one in folder.iterdir() if one.name.isdecimal()]
 
 
 def _next_number(folder: Path) -> Path:
@@ -144,6 +145,8 @@ def _point(link: Path, target: Path) -> None:
     with contextlib.suppress(OSError):
         temporary.symlink_to(os.path.relpath(target, link.parent))
         temporary.replace(link)
+    with contextlib.suppress(OSError):
+        temporary.unlink()  # still there where `link` is a folder of the user's
 
 
 def _check_folder(path: Path) -> None:
@@ -203,3 +206,5 @@ def _lock(file: IO[str], path: Path) -> None:
         raise EdgebedError(
             "another run is working in this folder", where=str(path), try_="another --out"
         ) from None
+    except OSError:  # a file system without locks, as some network ones
+        return
