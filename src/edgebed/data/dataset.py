@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,3 +48,15 @@ class Dataset:
     """One line for each annotation that `skip_bad` left out, with file and line."""
     notes: tuple[str, ...] = ()
     """Choices made on reading that a user should know, such as a split drawn by seed."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of classes, splits, names, sizes and annotations; pixels are not looked at."""
+        content = hashlib.sha256(repr(self.classes).encode())
+        for split, samples in sorted(self.splits.items()):
+            content.update(repr((split, len(samples))).encode())
+            for one in samples:
+                content.update(repr((one.name, one.width, one.height, len(one.labels))).encode())
+                for array in (one.boxes, one.labels, one.difficult):
+                    content.update(array.tobytes())
+        return content.hexdigest()

@@ -47,6 +47,11 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
+def differs(state: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Return whether a checkpoint was written under other settings."""
+    return bool(json.loads(state["settings"]) != json.loads(dump(settings)))
+
+
 def check_settings(path: Path, state: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Refuse to continue a run under other settings.
 

@@ -74,16 +74,17 @@ class _Job:
     config: FitConfig
     folder: Path
     listener: Listener
+    anew: bool
 
     @property
     def data_settings(self) -> dict[str, Any]:
         """What identifies the data and the network in a checkpoint."""
-        names = [sample.name for sample in self.dataset.splits["train"]]
         return {
             "network": self.network.name,
             "classes": list(self.dataset.classes),
             "dataset": self.dataset.name,
-            "pictures": len(names),
+            "pictures": len(self.dataset.splits["train"]),
+            "annotations": self.dataset.digest,
             "contract": self.contract.to_json(),
         }
 
@@ -94,12 +95,15 @@ def fit(
     config: FitConfig,
     folder: Path,
     listener: Listener = ignore,
+    *,
+    anew: bool = False,
 ) -> FitResult:
     """Train `network_name` on `dataset` and keep everything below `folder`.
 
     `folder` gets `float.pt` and `quantised.pt`, rewritten atomically after every epoch. Where
     they are there already, training continues after their last epoch; the result is the same as
-    without the interruption (bit for bit with `threads=1`).
+    without the interruption (bit for bit with `threads=1`). Checkpoints of other settings are
+    refused, or with `anew` replaced.
 
     Raises:
         EdgebedError: the network is unknown, the `train` split is empty, the loss is not
@@ -116,7 +120,7 @@ def fit(
     listener(Started("train", f"{network_name} on {_about(dataset)}, into {folder}"))
     cache = Cache.of(samples, image_input, progress=_reading(len(samples), listener))
     contract = Contract(image_input, dataset.classes, fitted(described, cache))
-    job = _Job(described, contract, dataset, config, folder, listener)
+    job = _Job(described, contract, dataset, config, folder, listener, anew)
     batches = Batches(cache, image_input, min(config.batch, len(cache)), config.seed)
     with threads(config.threads):
         float_model, float_history = _train_float(job, batches)
@@ -152,7 +156,12 @@ def load(path: Path) -> tuple[QuantisedDetector, Contract]:
         tuple(bits) if isinstance(bits, list) else bits
     )
     model = QuantisedDetector.blank(described)
-    model.load_state_dict(state["average"])
+    try:
+        model.load_state_dict(state["average"])
+    except (KeyError, RuntimeError) as error:
+        raise EdgebedError(
+            f"these are not the weights of {described.name}", where=str(path), why="damaged"
+        ) from error
     return model.eval(), contract
 
 
@@ -204,6 +213,7 @@ def _train_float(job: _Job, batches: Batches) -> tuple[FloatDetector, list[dict[
         path=job.folder / "float.pt",
         settings={**job.data_settings, **config.float_settings()},
         epochs_after=config.qat_epochs,
+        anew=job.anew,
     )
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return train(stage, model, batches, job.listener, _watcher(job))
@@ -229,6 +239,7 @@ def _train_quantised(
         path=job.folder / "quantised.pt",
         settings={**job.data_settings, **config.quantised_settings()},
         epochs_before=config.epochs,
+        anew=job.anew,
     )
     return train(stage, model, batches, job.listener, lambda _epoch, _model: {})
 

@@ -49,6 +49,7 @@ class Stage:
         settings: everything the result depends on; a checkpoint with others is refused.
         epochs_before: epochs of earlier stages, for the progress shown.
         epochs_after: epochs of later stages.
+        anew: whether a checkpoint of other settings is replaced instead of refused.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Stage:
     settings: Mapping[str, Any]
     epochs_before: int = 0
     epochs_after: int = 0
+    anew: bool = False
 
 
 @dataclass
@@ -120,8 +122,8 @@ def train(
     """
     average = copy.deepcopy(model).eval()
     run = _Run(model, average, _optimizer(stage, model))
-    if stage.path.exists():
-        state = checkpoint.load(stage.path)
+    state = checkpoint.load(stage.path) if stage.path.exists() else None
+    if state is not None and not (stage.anew and checkpoint.differs(state, stage.settings)):
         checkpoint.check_settings(stage.path, state, stage.settings)
         run.restore(state)
     else:

@@ -35,6 +35,7 @@ def summary(dataset: Dataset) -> dict[str, Any]:
         "classes": list(dataset.classes),
         "splits": {name: _counts(s, dataset.classes) for name, s in dataset.splits.items()},
         "left_out": list(dataset.left_out),
+        "digest": dataset.digest,
     }
 
 

@@ -142,7 +142,9 @@ class _Work:
             weight_bits=one.weight_bits,
             seed=one.seed,
         )
-        result = fit(one.network, self.dataset, config, self.folder.path / "train", self.listener)
+        place = self.folder.path / "train"
+        # The run folder has decided what is kept: what other settings trained is done again.
+        result = fit(one.network, self.dataset, config, place, self.listener, anew=True)
         notes = {"data": self.dataset.name, "made by": one.command("DIR")}
         program = to_program(result.model, result.contract, notes)
         to_onnx.save(program, self.folder.path / bundle.PROGRAM)
