@@ -21,8 +21,9 @@ Result = dict[str, Any]
 class Stages:
     """Runs the stages of a recipe in a run folder, in order, and skips those already done.
 
-    A stage's key covers its own settings and the keys of all stages before it, so a changed
-    setting redoes its stage and what follows.
+    A stage's key covers its own settings and the keys and results of all stages before it, so a
+    changed setting redoes its stage and what follows, and so does a stage that was done again
+    (a lost file) with another result.
 
     Attributes:
         folder: where results are kept.
@@ -56,6 +57,7 @@ class Stages:
         if known is not None and known["key"] == self._key and self._there(files):
             self.seconds[name] = known["seconds"]
             self.listener(Note(name, f"done before ({known['seconds']:.0f} s), kept"))
+            self._key = _digest([self._key, known["result"]])
             return dict(known["result"])
         started = time.monotonic()
         result = work()
@@ -63,6 +65,7 @@ class Stages:
         self.folder.write_json(
             record, {"key": self._key, "seconds": self.seconds[name], "result": result}
         )
+        self._key = _digest([self._key, result])
         return result
 
     def _there(self, files: tuple[str, ...]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgebed.errors import EdgebedError
-from edgebed.events import Finished, ignore
+from edgebed.events import Event, Finished, Note, ignore
 from edgebed.recipes.folder import RunFolder
 from edgebed.recipes.stages import Stages, recording
 
@@ -92,3 +92,30 @@ def test_a_full_disk_is_said_in_words(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(EdgebedError, match=r"No space left.*free some space"):
         listener(Finished("data", "x"))
+
+
+def test_a_stage_done_again_with_another_result_redoes_what_follows(chain: _Chain) -> None:
+    answers = iter([1, 1, 2])
+
+    def run() -> None:
+        stages = Stages(chain.folder, ignore)
+        stages.run("one", {}, lambda: {**chain._work("one", 0), "n": next(answers)}, ("one.txt",))
+        stages.run("two", {}, lambda: chain._work("two", 0))
+
+    run()
+    (chain.folder.path / "one.txt").unlink()
+    run()
+    assert chain.done == ["one", "two", "one"], "the same result again: what follows is kept"
+    (chain.folder.path / "one.txt").unlink()
+    run()
+    assert chain.done[3:] == ["one", "two"]
+
+
+def test_kept_stages_return_what_they_returned_and_how_long_they_took(chain: _Chain) -> None:
+    heard: list[Event] = []
+    first = Stages(chain.folder, heard.append)
+    result = first.run("one", {}, lambda: {"rows": [[1, 0.1]], "none": None})
+    again = Stages(chain.folder, heard.append)
+    assert again.run("one", {}, lambda: {"rows": []}) == result
+    assert again.seconds == first.seconds
+    assert [type(event) for event in heard] == [Note]
