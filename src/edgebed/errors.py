@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
+
+LISTED: Final = 20
+"""So many known names an error lists at most."""
 
 
 class EdgebedError(Exception):
@@ -48,4 +52,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the help for an unknown name: the closest known one first, else the whole list."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"one of {', '.join(names)}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    rest = f", ... ({len(names)} names)" if len(names) > LISTED else ""
+    return f"one of {', '.join(names[:LISTED])}{rest}"

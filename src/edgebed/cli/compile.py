@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def compile(
-    model: Path,
+    model: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *options: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     target: str | None = None,
@@ -42,13 +43,14 @@ def compile(
         json: print one JSON object on standard output; progress goes to standard error.
         quiet: no progress.
     """
-    from edgebed.cli.model import read_model
+    from edgebed.cli.model import model_first, read_model
     from edgebed.cli.progress import listening
     from edgebed.deploy import bundle
     from edgebed.targets import load as load_target
 
-    folder = _folder(out, bundle.PLAN, bundle.SOURCES)
+    folder = _folder(out)
     name = target or only_target()
+    model, options = model_first(model, options, name)
     with listening(quiet=quiet, json=json) as listener:
         device = load_target(name)
         found = read_model(
@@ -79,13 +81,14 @@ def only_target() -> str:
     return known[0]
 
 
-def _folder(out: Path | None, plan: str, sources: str) -> Path:
+def _folder(out: Path | None) -> Path:
+    from edgebed.deploy.bundle import is_ours
+
     if out is None:
         raise EdgebedError("--out is missing", where="edgebed compile", try_="--out DIR")
     if out.exists() and not out.is_dir():
         raise EdgebedError("is a file, not a folder", where=str(out), try_="another --out")
-    ours = (out / plan).exists() or (out / sources).exists()
-    if out.is_dir() and any(out.iterdir()) and not ours:
+    if out.is_dir() and any(out.iterdir()) and not is_ours(out):
         raise EdgebedError(
             "is not empty and was not written by edgebed compile",
             where=str(out),
@@ -114,5 +117,5 @@ def _lines(built: Bundle) -> list[str]:
     lines.append(f"plan {built.plan['digest'][:16]}, sources: {built.folder / SOURCES}")
     if built.sizes:
         lines.append(f"done: {built.folder / BUILD} passed its self-test on the virtual board")
-        lines.append(f"next: edgebed run {built.folder} --input PATH")
+        lines.append(f"next: edgebed run {shlex.quote(str(built.folder))} --input PATH")
     return lines

@@ -72,6 +72,32 @@ def read_model(
     return Model(program, program)
 
 
+def model_first(
+    model: Path, options: Sequence[str], target: str | None
+) -> tuple[Path, tuple[str, ...]]:
+    """Return the model and the options of its tools, where an option may come first.
+
+    Args:
+        model: the first word of the command line that is no option of ours.
+        options: the words after it.
+        target: name of the device; None where there is just one.
+
+    Raises:
+        EdgebedError: there is no model among the words, or an option before it is unknown.
+    """
+    from edgebed.cli.compile import only_target
+    from edgebed.targets import projects
+
+    words = (str(model), *options)
+    if not words[0].startswith("-"):
+        return model, tuple(options)
+    reader = projects(target or only_target())
+    place = reader.first_free(words) if reader else None
+    if place is None:
+        raise EdgebedError("the model is missing", try_="a run folder, .onnx or .yaml file")
+    return Path(words[place]), (*words[:place], *words[place + 1 :])
+
+
 def _program_file(path: Path) -> Path:
     if not path.is_dir():
         return path

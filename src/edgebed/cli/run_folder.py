@@ -135,6 +135,7 @@ def _tensor(machine: Machine, bundle: Bundle, source: Path, out: Path | None) ->
     path = out or source.with_name(f"{source.stem}_output.npy")
     if path.suffix != ".npy":
         raise EdgebedError(f"--out {path} for a tensor", try_=f"{path}.npy")
+    _check_place(path, source)
     started = time.monotonic()
     trace = machine.run(tensor)
     pace = _pace([time.monotonic() - started])
@@ -153,6 +154,9 @@ def _pictures(
     from edgebed.observe.pictures import write_png
 
     folder = out.with_suffix("") if out.suffix == ".npy" else out
+    _check_place(folder, source)
+    if folder.exists() and not folder.is_dir():
+        raise EdgebedError("is a file, not a folder", where=str(folder), try_="another --out")
     outputs: dict[str, str] = {}
     found: list[Any] = []
     seconds: list[float] = []
@@ -175,6 +179,17 @@ def _pictures(
     files.write_text(folder / "detections.json", json_format.dumps(found, indent=2) + "\n")
     outputs["detections"] = str(folder / "detections.json")
     return Done(outputs, {**figures, **_pace(seconds)}, found)
+
+
+def _check_place(place: Path, source: Path) -> None:
+    """Refuse to write over what is read."""
+    if place.exists() and place.samefile(source):
+        raise EdgebedError(
+            "--out is the input",
+            where=str(place),
+            why="nothing of yours is ever overwritten",
+            try_="another --out",
+        )
 
 
 def _count(source: Path) -> int:
@@ -217,6 +232,10 @@ def read_tensor(path: Path) -> Array:
         array: Array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise EdgebedError("is not a tensor file (.npy)", where=str(path), why=str(error)) from None
+    if not isinstance(array, np.ndarray):  # an archive of arrays under another name
+        raise EdgebedError(
+            "is not a tensor file (.npy)", where=str(path), why="it is an archive of arrays (.npz)"
+        )
     return array
 
 

@@ -19,7 +19,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 
 
 def show(
-    model: Path,
+    model: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *options: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     target: str | None = None,
@@ -36,12 +36,13 @@ def show(
         replan: place the network anew instead of as its description says.
     """
     from edgebed.cli.compile import only_target
-    from edgebed.cli.model import read_model
+    from edgebed.cli.model import model_first, read_model
     from edgebed.deploy.bundle import find, fitting
     from edgebed.deploy.bundle import load as load_bundle
     from edgebed.program.text import to_text
     from edgebed.targets import load as load_target
 
+    model, options = model_first(model, options, target)
     folder = find(model)
     bundle = load_bundle(folder) if folder else None
     name = target or (bundle.target if bundle else only_target())

@@ -33,6 +33,8 @@ PLAN: Final = "plan.json"
 PROGRAM: Final = "program.onnx"
 SOURCES: Final = "firmware"
 BUILD: Final = "firmware.elf"
+KEYS: Final = ("target", "digest", "layout", "sizes", "cost")
+"""What every plan.json has beside its format."""
 
 
 class DoesNotFitError(EdgebedError):
@@ -116,8 +118,8 @@ def build(
         listener(Note("compile", str(warning)))
     plan = target.plan(given)
     _clear(folder)
+    to_onnx.save(program, folder / PROGRAM)  # first: it marks the folder as one of ours
     plan.write(folder / SOURCES)
-    to_onnx.save(program, folder / PROGRAM)
     # The plan marks a folder as compiled, so without a build that booted it is not written.
     sizes = {} if only_generate else _built(program, target, folder, listener)
     content = _content(program, plan, target.layout(given), target.cost(given), sizes)
@@ -156,6 +158,7 @@ def load(path: Path) -> Bundle:
     try:
         plan = json.loads((folder / PLAN).read_text())
         known = plan["format"]
+        missing = [key for key in KEYS if key not in plan]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EdgebedError(
             "cannot be read", where=str(folder / PLAN), why=str(error), try_="compile again"
@@ -163,6 +166,10 @@ def load(path: Path) -> Bundle:
     if known != FORMAT:
         raise EdgebedError(
             f"has format {known}", where=str(folder / PLAN), try_="compile again with this version"
+        )
+    if missing:
+        raise EdgebedError(
+            f"lacks {', '.join(missing)}", where=str(folder / PLAN), try_="compile again"
         )
     return Bundle(folder, from_onnx.load(folder / PROGRAM), plan)
 
@@ -172,12 +179,30 @@ def find(path: Path) -> Path | None:
     return next((one for one in (path, path / "device") if (one / PLAN).is_file()), None)
 
 
+def is_ours(folder: Path) -> bool:
+    """Say whether a compile wrote a folder, to its end or not; its sources may be replaced.
+
+    A program alone does not make a folder ours: its owner may keep a `firmware` of his own there.
+    """
+    if not (folder / PROGRAM).is_file():
+        return False
+    names = {one.name for one in folder.iterdir() if not one.name.startswith(".tmp-")}
+    return PLAN in names or names <= {PROGRAM, SOURCES, BUILD}
+
+
 def _clear(folder: Path) -> None:
     """Remove what an earlier compile left: a build takes every source it finds."""
-    (folder / PLAN).unlink(missing_ok=True)
-    (folder / BUILD).unlink(missing_ok=True)
-    if (folder / SOURCES).is_dir():
-        shutil.rmtree(folder / SOURCES)
+    try:
+        (folder / PLAN).unlink(missing_ok=True)
+        (folder / BUILD).unlink(missing_ok=True)
+        if (folder / SOURCES).is_dir():
+            shutil.rmtree(folder / SOURCES)
+    except OSError as error:
+        raise EdgebedError(
+            f"cannot replace what an earlier compile wrote: {error.strerror}",
+            where=str(error.filename or folder),
+            try_="another --out folder",
+        ) from error
 
 
 def _built(program: Program, target: Target, folder: Path, listener: Listener) -> dict[str, int]:

@@ -271,3 +271,52 @@ def test_a_damaged_plan_is_named(compiled: Path, capsys: pytest.CaptureFixture[s
     assert "has format 99" in _error(arguments, capsys)
     (compiled / "plan.json").write_text("{")
     assert "plan.json: cannot be read" in _error(arguments, capsys)
+    (compiled / "plan.json").write_text('{"format": 1, "target": "null"}')
+    assert "plan.json: lacks digest, layout" in _error(arguments, capsys)
+
+
+def test_an_archive_of_arrays_is_no_tensor(
+    compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "some.npz", a=np.zeros((3, 16, 16), np.int8))
+    (tmp_path / "some.npz").rename(tmp_path / "some.npy")
+    said = _error(["run", str(compiled), "--input", str(tmp_path / "some.npy")], capsys)
+    assert "archive of arrays" in said
+
+
+def test_an_input_is_never_written_over(
+    compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensor, folder = tmp_path / "in.npy", tmp_path / "pictures"
+    np.save(tensor, np.zeros((3, 16, 16), np.int8))
+    folder.mkdir()
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(folder / "a.png")
+    for source, out in ((tensor, tensor), (folder, folder), (folder / "a.png", folder / "a.png")):
+        arguments = ["run", str(compiled), "--input", str(source), "--out", str(out)]
+        assert "--out is the input" in _error(arguments, capsys)
+    arguments = ["run", str(compiled), "--input", str(folder), "--out", str(tmp_path / "notes")]
+    (tmp_path / "notes").write_text("keep")
+    assert "is a file, not a folder" in _error(arguments, capsys)
+    assert np.load(tensor).shape == (3, 16, 16)
+    assert [one.name for one in folder.iterdir()] == ["a.png"]
+
+
+def test_someone_elses_folder_called_firmware_is_kept(
+    target: NullTarget, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "project" / "firmware" / "mine.c"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("keep")
+    arguments = ["compile", str(model), "--out", str(tmp_path / "project")]
+    assert "is not empty" in _error(arguments, capsys)
+    (tmp_path / "project" / "program.onnx").write_bytes(model.read_bytes())
+    (tmp_path / "project" / "notes.txt").write_text("keep")
+    assert "is not empty" in _error(arguments, capsys)
+    assert mine.read_text() == "keep"
+
+
+def test_a_compile_that_was_cut_off_can_be_repeated(compiled: Path, model: Path) -> None:
+    (compiled / "plan.json").unlink()
+    (compiled / "firmware.elf").unlink()
+    assert execute(["compile", str(model), "--out", str(compiled), "--quiet"]) == 0
+    assert plan_of(compiled)["sizes"] == {"flash": 4}

@@ -13,7 +13,7 @@ from small_project import Small
 from edgebed import events
 from edgebed.errors import EdgebedError
 from edgebed.program.ops.conv2d import Conv2d
-from edgebed.targets.max78000.ai8x import FLAGS, parse_flags, read_project
+from edgebed.targets.max78000.ai8x import FLAGS, first_free, parse_flags, read_project
 from edgebed.targets.max78000.hints import Options
 
 LAYER = "- {processors: 0x3, op: conv2d, activate: ReLU}\n"
@@ -38,9 +38,32 @@ def test_words_become_options() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ("net.yaml --fifo", 0),
+        ("--fifo net.yaml", 1),
+        ("--no-bias net.yaml", 1),
+        ("--no-bias 1,2 net.yaml", 2),
+        ("--input-offset 0x100 --stop-after=3 net.yaml", 3),
+        ("--sample-input a.npy", None),
+    ],
+)
+def test_the_model_may_stand_behind_options(words: str, place: int | None) -> None:
+    assert first_free(words.split()) == place
+
+
+def test_a_negative_offset_and_missing_weights_say_what_to_change(tmp_path: Path) -> None:
+    with pytest.raises(EdgebedError, match="--input-offset -4"):
+        options("--input-offset=-4", tmp_path)
+    SMALL.read(tmp_path)
+    with pytest.raises(EdgebedError, match="--weights FILE"):
+        read_project(next(tmp_path.glob("*.yaml")), None, {"input-shape": "2,4,5"})
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--fifoo"], "unknown option --fifoo.*'fifo'"),
+        (["--fifoo"], "unknown option --fifoo.*'--fifo'"),
         (["fifo"], "'fifo' belongs to no option"),
         (["--input-offset"], "--input-offset needs a value"),
         (["--input-offset", "--fifo"], "--input-offset needs a value"),

@@ -162,7 +162,9 @@ def _weights_of(layer: Layer, weights: Mapping[int, Weights]) -> Weights:
         found = weights.get(layer.weight_source)
     if found is None:
         raise layer.place.fail(
-            f"layer {layer.number} ({layer.op}) has no weights", why="the weights file has none"
+            f"layer {layer.number} ({layer.op}) has no weights",
+            why="the weights file has none" if weights else "no weights were given",
+            try_=None if weights else "--weights FILE, a quantised .pth.tar or weights_int.npz",
         )
     return found
 

@@ -176,13 +176,39 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
             found[canonical(name)] = True
         elif equals:
             found[canonical(name)] = given
-        elif words and not re.match("--?[a-zA-Z]", words[0]):
+        elif _takes(flag, words):
             found[canonical(name)] = words.pop(0)
         elif flag.value == "optional_list":
             found[canonical(name)] = True
         else:
             raise EdgebedError(f"--{name} needs a value", try_=f"--{name} {flag.value.upper()}")
     return found
+
+
+def first_free(arguments: Sequence[str]) -> int | None:
+    """Return the place of the first word that is neither an option nor an option's value.
+
+    Raises:
+        EdgebedError: an option before it is unknown.
+    """
+    place = 0
+    while place < len(arguments):
+        word = arguments[place]
+        if not word.startswith("-"):
+            return place
+        name, equals, _ = word.lstrip("-").partition("=")
+        flag = lookup(name)
+        place += 2 if not equals and _takes(flag, arguments[place + 1 :]) else 1
+    return None
+
+
+def _takes(flag: Flag, following: Sequence[str]) -> bool:
+    """Say whether an option without `=` has the next word as its value."""
+    if flag.value == "switch" or not following:
+        return False
+    if flag.value == "optional_list":
+        return re.fullmatch(r"[\d,]+", following[0]) is not None
+    return re.match("--?[a-zA-Z]", following[0]) is None
 
 
 def canonical(name: str) -> str:
@@ -200,7 +226,10 @@ def lookup(name: str) -> Flag:
     """
     known = canonical(name)
     if known not in FLAGS:
-        raise EdgebedError(f"unknown option --{known}", try_=did_you_mean(known, FLAGS))
+        raise EdgebedError(
+            f"unknown option --{known}",
+            try_=did_you_mean(f"--{known}", [f"--{one}" for one in FLAGS]),
+        )
     return FLAGS[known]
 
 
@@ -266,6 +295,8 @@ def _number(name: str, value: Any) -> int:
 def _check(found: Mapping[str, Any]) -> None:
     if found.get("output_width", 8) not in (8, 32):
         raise EdgebedError(f"--output-width {found['output_width']}", try_="8 or 32")
+    if found.get("input_offset", 0) < 0:
+        raise EdgebedError(f"--input-offset {found['input_offset']}", try_="0 or more, in bytes")
     shape = found.get("input_shape")
     if shape is not None and (len(shape) not in (2, 3) or min(shape) < 1):
         raise EdgebedError(f"--input-shape {shape} is not C,H,W", try_="--input-shape 3,32,32")
