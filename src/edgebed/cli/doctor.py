@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import edgebed
-from edgebed.cli.extras import BASE, EXTRAS, Extra, version
-
-CROSS_COMPILER = "arm-none-eabi-gcc"
+from edgebed.cli.extras import BASE, CROSS_COMPILER, EXTRAS, Extra, version
 
 
 def doctor(*, json: bool = False) -> int:

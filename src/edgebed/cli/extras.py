@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final
+
+from edgebed.errors import EdgebedError
+
+CROSS_COMPILER: Final = "arm-none-eabi-gcc"
 
 
 @dataclass(frozen=True)
@@ -61,3 +68,24 @@ def version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def check_installed(names: Sequence[str]) -> None:
+    """Refuse before hours of work what would fail after them.
+
+    Args:
+        names: extras that the work needs; an installed cross compiler makes `cc` unnecessary.
+
+    Raises:
+        EdgebedError: a package is missing.
+    """
+    for extra in EXTRAS:
+        if extra.name not in names or (extra.name == "cc" and shutil.which(CROSS_COMPILER)):
+            continue
+        for module, package in extra.packages.items():
+            if find_spec(module) is None:
+                raise EdgebedError(
+                    f"the package {package} is not installed",
+                    why=f"without it you cannot {extra.enables}",
+                    try_=extra.command,
+                )

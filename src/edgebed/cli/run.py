@@ -78,7 +78,14 @@ def run(
             frames=frames,
         )
         return run_recipe(config, out, resume=resume, json=json, quiet=quiet)
-    if not Path(what).exists():
+    if what in RECIPES and not Path(what).is_dir():
+        raise EdgebedError(
+            "--input is for a compiled folder",
+            where=f"edgebed run {what}",
+            why=f"{what} is a recipe, it takes --data",
+            try_=f"edgebed run FOLDER --input {input}, FOLDER being a finished run",
+        )
+    if not what or not Path(what).exists():
         raise EdgebedError(
             f"{what!r} is neither a recipe nor a folder", try_=did_you_mean(what, RECIPES)
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json as json_format
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+from edgebed.cli.extras import check_installed
 from edgebed.cli.progress import listening
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
@@ -55,6 +57,7 @@ def run_recipe(
     """
     from edgebed.recipes.bed import recipe
 
+    check_installed(("train", "cc", "emu"))
     recipe.check(config)
     folder = _folder(config, out, resume)
     if not quiet and not json:
@@ -106,5 +109,5 @@ def _closing(folder: RunFolder) -> list[str]:
         ),
         f"report: {folder.path / 'report.html'}",
         f"screens: {folder.path / 'lcd.png'}",
-        f"next: edgebed run {folder.path} --input PICTURE --out frames",
+        f"next: edgebed run {shlex.quote(str(folder.path))} --input PICTURE --out frames",
     ]

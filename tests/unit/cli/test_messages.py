@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,13 @@ from edgebed.errors import BudgetMissedError, EdgebedError
         (["doctor", "--jsn"], ["--jsn", "--json"]),
         (["run"], ["what"]),
         (["run", "bed", "--epoch", "3"], ["--epoch", "--epochs"]),
+        (["run", "bed", "--input", "a.png"], ["--input is for a compiled folder", "--data"]),
+        (["run", ""], ["neither a recipe nor a folder"]),
+        (["run", "bed", "--seed", "-1"], ["--seed is -1"]),
+        (["run", "bed", "--qat-epochs", "-5"], ["--qat-epochs is -5"]),
+        (["compile", "--fiffo", "net.yaml", "--out", "o"], ["--fiffo", "did you mean '--fifo'"]),
+        (["compile", "--fifo", "--out", "o"], ["the model is missing"]),
+        (["compile", "--fifo", "net.yaml", "--out", "o"], ["net.yaml: no such file"]),
     ],
 )
 def test_a_typo_is_exit_1_with_the_nearest_word(
@@ -95,3 +103,20 @@ def test_doctor_json_lists_every_extra(capsys: pytest.CaptureFixture[str]) -> No
     execute(["doctor", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert [extra["extra"] for extra in found["extras"]] == [extra.name for extra in EXTRAS]
+
+
+@pytest.mark.parametrize(("module", "extra"), [("unicorn", "emu"), ("ziglang", "cc")])
+def test_a_run_says_what_is_missing_before_it_trains(
+    module: str,
+    extra: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(
+        "edgebed.cli.extras.find_spec", lambda name: None if name == module else object()
+    )
+    monkeypatch.setattr("edgebed.cli.extras.shutil.which", lambda name: None)
+    assert execute(["run", "bed-fast", "--out", str(tmp_path / "run")]) == 1
+    assert f"edgebed[{extra}]" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -50,6 +50,10 @@ class BedConfig:
             raise EdgebedError(f"--frames is {self.frames}", try_="0 for all, or how many")
         if self.epochs < 0:
             raise EdgebedError(f"--epochs is {self.epochs}", try_="1 or more")
+        if self.qat_epochs < -1:
+            raise EdgebedError(f"--qat-epochs is {self.qat_epochs}", try_="0 or more")
+        if self.seed < 0:
+            raise EdgebedError(f"--seed is {self.seed}", try_="0 or more")
 
     def resolved(self) -> BedConfig:
         """Return the same with every default filled in.
