@@ -9,11 +9,11 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from edgebed.errors import EdgebedError
+from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.program.arithmetic import PowerOfTwo
 from edgebed.program.contract import Contract
 from edgebed.program.ops import by_kind
@@ -21,6 +21,11 @@ from edgebed.program.types import Constant, Op, Program, TensorType
 
 FORMAT = 1
 _SKIPPED = ("inputs", "output")
+# What Python raises on values, expressions and encodings that a damaged line may hold.
+_DAMAGE = (
+    ValueError, SyntaxError, TypeError, LookupError, AttributeError, ArithmeticError,
+    RecursionError, MemoryError, zlib.error,
+)  # fmt: skip
 _TYPE = re.compile(r"(int8|int32)\[([\d, ]+)\] scale (\S+)")
 
 
@@ -64,7 +69,7 @@ def parse(text: str, constants: Mapping[str, Constant] | None = None) -> Program
         except EdgebedError as error:
             where = f"line {number}" + (f", {error.where}" if error.where else "")
             raise EdgebedError(error.what, where=where, why=error.why, try_=error.try_) from error
-        except (ValueError, SyntaxError, TypeError, KeyError, zlib.error) as error:
+        except _DAMAGE as error:
             raise EdgebedError(
                 f"not understood: {content[:60]}", where=f"line {number}", why=str(error)
             ) from error
@@ -82,7 +87,7 @@ class _Reader:
         self.inputs: dict[str, TensorType] = {}
         self.constants: dict[str, Constant] = {}
         self.ops: list[Op] = []
-        self.declared: dict[str, TensorType] = {}
+        self.types: dict[str, TensorType] = {}
         self.outputs: list[str] = []
 
     def line(self, text: str) -> None:
@@ -107,7 +112,7 @@ class _Reader:
         """Return the finished program."""
         if self.name is None:
             raise EdgebedError("the text has no 'program' line")
-        program = Program(
+        return Program(
             name=self.name,
             inputs=self.inputs,
             ops=tuple(self.ops),
@@ -116,13 +121,6 @@ class _Reader:
             contract=self.contract,
             notes=self.notes,
         )
-        for tensor, kind in self.declared.items():
-            if program.types[tensor] != kind:
-                raise EdgebedError(
-                    f"tensor {tensor!r} is declared as {kind}",
-                    why=f"its op gives {program.types[tensor]}",
-                )
-        return program
 
     def _program(self, rest: str) -> None:
         self.name, after = _quoted(rest)
@@ -138,7 +136,7 @@ class _Reader:
 
     def _input(self, rest: str) -> None:
         name, after = _quoted(rest)
-        self.inputs[name] = _parse_type(after.removeprefix(":").strip())
+        self.inputs[name] = self.types[name] = _parse_type(after.removeprefix(":").strip())
 
     def _output(self, rest: str) -> None:
         self.outputs.append(_quoted(rest)[0])
@@ -176,12 +174,33 @@ class _Reader:
         inputs = tuple(str(ast.literal_eval(argument)) for argument in node.args)
         attributes = {str(word.arg): _attribute(word.value) for word in node.keywords}
         op = by_kind(node.func.id)
-        known = {field.name for field in fields(op)}
-        for key in attributes:
-            if key not in known:
-                raise EdgebedError(f"{op.kind} has no attribute {key!r}")
-        self.ops.append(op(inputs=inputs, output=output, **attributes))
-        self.declared[output] = _parse_type(kind)
+        _check_attributes(op, attributes)
+        self._append(op(inputs=inputs, output=output, **attributes), _parse_type(kind))
+
+    def _append(self, op: Op, declared: TensorType) -> None:
+        """Add an op whose type is the declared one; what it reads is for `Program` to check."""
+        self.ops.append(op)
+        self.types[op.output] = declared
+        if not (set(op.inputs) <= set(self.types) and set(op.constants) <= set(self.constants)):
+            return
+        found = op.infer([self.types[name] for name in op.inputs], self.constants)
+        if found != declared:
+            raise EdgebedError(
+                f"tensor {op.output!r} is declared as {declared}", why=f"its op gives {found}"
+            )
+
+
+def _check_attributes(op: type[Op], attributes: Mapping[str, Any]) -> None:
+    hints = get_type_hints(op)
+    known = {field.name for field in fields(op)}
+    for key, value in attributes.items():
+        if key not in known:
+            raise EdgebedError(f"{op.kind} has no attribute {key!r}")
+        choices = get_args(hints[key]) if get_origin(hints[key]) is Literal else ()
+        if choices and value not in choices:
+            raise EdgebedError(
+                f"{key} {value!r} of {op.kind}", try_=did_you_mean(str(value), choices)
+            )
 
 
 def _constant_line(name: str, constant: Constant, values: bool) -> str:
