@@ -63,15 +63,23 @@ class TcpStream:
 
     def write(self, data: bytes) -> None:
         """See `Stream.write`."""
-        self._socket.sendall(data)
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise _lost(str(error)) from error
 
     def read(self, seconds: float) -> bytes:
         """See `Stream.read`."""
         self._socket.settimeout(seconds)
         try:
-            return self._socket.recv(65536)
+            data = self._socket.recv(65536)
         except TimeoutError:
             return b""
+        except OSError as error:
+            raise _lost(str(error)) from error
+        if not data:
+            raise _lost("the board's side closed it")
+        return data
 
     def close(self) -> None:
         """See `Stream.close`."""
@@ -99,12 +107,18 @@ class SerialStream:
 
     def write(self, data: bytes) -> None:
         """See `Stream.write`."""
-        self._port.write(data)
+        try:
+            self._port.write(data)
+        except OSError as error:
+            raise _lost(str(error)) from error
 
     def read(self, seconds: float) -> bytes:
         """See `Stream.read`."""
-        self._port.timeout = seconds
-        return bytes(self._port.read(max(self._port.in_waiting, 1)))
+        try:
+            self._port.timeout = seconds
+            return bytes(self._port.read(max(self._port.in_waiting, 1)))
+        except OSError as error:
+            raise _lost(str(error)) from error
 
     def close(self) -> None:
         """See `Stream.close`."""
@@ -153,7 +167,7 @@ class Link:
 
     def __init__(self, stream: Stream, timeout_s: float = 30.0) -> None:
         self.stream, self._timeout = stream, timeout_s
-        self._sequence, self._rest, self._text = 0, b"", ""
+        self._sequence, self._rest, self._text, self._damaged = 0, b"", "", 0
 
     def wait_ready(self) -> None:
         """Wait for the end of the start-up text.
@@ -173,8 +187,10 @@ class Link:
         """Send a command and return the answer's payload.
 
         Raises:
-            EdgebedError: no answer comes in time, or the firmware refuses; its words are quoted.
+            EdgebedError: no answer comes in time, one is damaged, or the firmware refuses; its
+                words are quoted.
         """
+        before = self._damaged
         self._sequence = self._sequence + 1 & 255
         self.stream.write(encode(Frame(ord(command), self._sequence, payload)))
         while True:
@@ -185,6 +201,11 @@ class Link:
                     raise _refused(command, frame.payload)
                 if frame.type == ord(command) | REPLY:
                     return frame.payload
+            if self._damaged > before:  # it may have been the answer, which comes once only
+                raise EdgebedError(
+                    f"a frame arrived damaged during command {command}", where=_WHERE,
+                    why="its check sum is wrong", try_="the command again, or a better cable",
+                )  # fmt: skip
 
     def information(self) -> Information:
         """Ask what is running."""
@@ -193,11 +214,14 @@ class Link:
 
     def self_test(self) -> SelfTest:
         """Let the firmware replay its test vectors."""
-        return SelfTest(*struct.unpack("<4I", self.request("T")))
+        payload = self.request("T")
+        _check_length("T", payload, 16)
+        return SelfTest(*struct.unpack("<4I", payload))
 
     def run(self, wire: Wire, tensor: Array) -> tuple[int, dict[str, Array]]:
         """Run one input (int8, C x H x W); return cycles at 50 MHz and the outputs by name."""
         payload = self.request("R", wire.pack_input(tensor))
+        _check_length("R", payload, 4 + wire.output_bytes)
         return struct.unpack_from("<I", payload)[0], wire.unpack_outputs(payload[4:])
 
     def detect(self) -> DetectionReport:
@@ -227,8 +251,22 @@ class Link:
             )
         received = decode(self._rest + data)
         self._rest = received.rest
+        self._damaged += received.damaged
         self._text += received.text
         return received.frames
+
+
+def _lost(why: str) -> EdgebedError:
+    return EdgebedError("the connection to the board is lost", where=_WHERE, why=why,
+                        try_="connect again")  # fmt: skip
+
+
+def _check_length(command: str, payload: bytes, count: int) -> None:
+    if len(payload) != count:
+        raise EdgebedError(
+            f"the answer to command {command} has {len(payload)} bytes", where=_WHERE,
+            why=f"{count} are expected", try_="flash the firmware that belongs to this program",
+        )  # fmt: skip
 
 
 def _refused(command: str, payload: bytes) -> EdgebedError:
@@ -242,7 +280,7 @@ def read_information(payload: bytes) -> Information:
     """Read the answer to `I`.
 
     Raises:
-        EdgebedError: a line is missing.
+        EdgebedError: a line is missing or cannot be read.
     """
     lines = [line.split() for line in payload[4:].decode("ascii", "replace").splitlines()]
     single = {words[0]: words[1:] for words in lines if words}
@@ -266,7 +304,7 @@ def read_information(payload: bytes) -> Information:
                 shapes,
             ),
         )
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, ZeroDivisionError, struct.error) as error:
         raise EdgebedError(
             "the firmware's information cannot be read", where=_WHERE, why=repr(error),
             try_="build the firmware with this version of edgebed",
