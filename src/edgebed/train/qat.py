@@ -137,7 +137,7 @@ class QuantisedLayer(nn.Module):
 
     def _exact(self, x: Tensor, weight: Tensor) -> Tensor:
         """Convolve without rounding; the result is float64."""
-        bound = -INT8_MIN * float(weight.abs().sum(dim=(1, 2, 3)).max())
+        bound = -INT8_MIN * float(weight.detach().abs().sum(dim=(1, 2, 3)).max())
         kind = torch.float32 if bound < FLOAT32_EXACT else torch.float64
         return functional.conv2d(x.to(kind), weight.to(kind), padding=self.spec.pad).double()
 
