@@ -21,6 +21,7 @@ from edgebed.targets._shared.cpu import (
     Stop,
     Write,
 )
+from edgebed.targets._shared.interrupts import held_back
 
 _NEVER = 0xFFFFFFFF  # odd: no instruction lives there, so emulation never ends by address
 _WAIT_OPCODES = {b"\x30\xbf": "wfi", b"\x20\xbf": "wfe"}
@@ -136,7 +137,8 @@ class UnicornCpu:
         """See `Cpu.run`."""
         self._trap, self._fault = None, None
         try:
-            self._uc.emu_start(pc | 1, _NEVER)
+            with held_back(self._uc.emu_stop):
+                self._uc.emu_start(pc | 1, _NEVER)
         except self._unicorn.UcError as error:
             if self._fault:
                 return Stop("bus_fault", self["pc"], *self._fault)
