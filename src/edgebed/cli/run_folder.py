@@ -51,6 +51,7 @@ def run_folder(
     _check(bundle, source)
     with listening(quiet=quiet, json=json) as listener, _booted(bundle) as machine:
         listener(Started("run", f"{source or 'nothing'} on {bundle.target}, {bundle.program.name}"))
+        _say_slow(listener)
         if uart_port is not None:
             _offer_serial(machine, uart_port, listener)
         done = _through(machine, bundle, source, out, frames, listener)
@@ -70,6 +71,14 @@ def _check(bundle: Bundle, source: Path | None) -> None:
         )
     if source is not None and not source.exists():
         raise EdgebedError("no such file or folder", where=str(source))
+
+
+def _say_slow(listener: Listener) -> None:
+    from edgebed.targets._shared.toolchain import host_compilers
+
+    if not host_compilers():
+        slow = "no C compiler is installed, so the virtual device takes its slow path"
+        listener(Note("run", f"{slow}; pip install 'edgebed[cc]' for the fast one"))
 
 
 @contextmanager

@@ -320,3 +320,15 @@ def test_a_compile_that_was_cut_off_can_be_repeated(compiled: Path, model: Path)
     (compiled / "firmware.elf").unlink()
     assert execute(["compile", str(model), "--out", str(compiled), "--quiet"]) == 0
     assert plan_of(compiled)["sizes"] == {"flash": 4}
+
+
+def test_the_slow_path_is_named(
+    compiled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    np.save(tmp_path / "in.npy", np.zeros((3, 16, 16), np.int8))
+    monkeypatch.setattr("edgebed.targets._shared.toolchain.host_compilers", list)
+    assert execute(["run", str(compiled), "--input", str(tmp_path / "in.npy")]) == 0
+    assert "edgebed[cc]" in capsys.readouterr().out
