@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Entry:
         value = self._value(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise DefectError(self, f"{key} is {value!r}, not a number")
-        return float(value)
+        return _real(value)
 
     def numbers(self, key: str, count: int) -> list[float]:
         """Return the list of `count` numbers under `key`; DefectError otherwise."""
@@ -48,7 +49,7 @@ class Entry:
         right = isinstance(value, list) and len(value) == count
         if not right or any(isinstance(v, bool) or not isinstance(v, int | float) for v in value):
             raise DefectError(self, f"{key} is {value!r}, not {count} numbers")
-        return [float(v) for v in value]
+        return [_real(v) for v in value]
 
     def text(self, key: str) -> str:
         """Return the string under `key`; DefectError otherwise."""
@@ -99,6 +100,8 @@ def parse(path: Path, sections: Sequence[str]) -> dict[str, Entries]:
         raise DefectError(f"{path}:{error.lineno}", f"broken JSON: {error.msg}") from None
     except UnicodeDecodeError:
         raise DefectError(path, "not a UTF-8 text file") from None
+    except ValueError:  # whole numbers of thousands of digits
+        raise DefectError(path, "a number is too long to be read") from None
     except OSError as error:
         raise DefectError(path, f"cannot be read: {error.strerror}") from None
     except RecursionError:
@@ -111,6 +114,14 @@ def parse(path: Path, sections: Sequence[str]) -> dict[str, Entries]:
             what = "is missing" if entries is None else "is not a list of objects"
             raise DefectError(path, f"section {name!r} {what}")
     return {name: Entries(path, name, data[name]) for name in sections}
+
+
+def _real(value: float) -> float:
+    """Return a JSON number as float; a whole number beyond its range becomes infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _starts(text: str, section: str) -> Iterator[int]:
