@@ -46,6 +46,7 @@ def compile(
     from edgebed.cli.model import model_first, read_model
     from edgebed.cli.progress import listening
     from edgebed.deploy import bundle
+    from edgebed.recipes.folder import RunFolder
     from edgebed.targets import load as load_target
 
     folder = _folder(out)
@@ -56,14 +57,15 @@ def compile(
         found = read_model(
             model, name, weights=weights, replan=replan, options=options, listener=listener
         )
-        built = bundle.build(
-            found.program,
-            device,
-            folder,
-            listener,
-            source=found.source,
-            only_generate=only_generate,
-        )
+        with RunFolder(folder).locked():
+            built = bundle.build(
+                found.program,
+                device,
+                folder,
+                listener,
+                source=found.source,
+                only_generate=only_generate,
+            )
     print(json_format.dumps(_plain(built), indent=2) if json else "\n".join(_lines(built)))
 
 
@@ -83,12 +85,13 @@ def only_target() -> str:
 
 def _folder(out: Path | None) -> Path:
     from edgebed.deploy.bundle import is_ours
+    from edgebed.recipes.folder import LOCK
 
     if out is None:
         raise EdgebedError("--out is missing", where="edgebed compile", try_="--out DIR")
     if out.exists() and not out.is_dir():
         raise EdgebedError("is a file, not a folder", where=str(out), try_="another --out")
-    if out.is_dir() and any(out.iterdir()) and not is_ours(out):
+    if out.is_dir() and any(one.name != LOCK for one in out.iterdir()) and not is_ours(out):
         raise EdgebedError(
             "is not empty and was not written by edgebed compile",
             where=str(out),

@@ -186,7 +186,8 @@ def is_ours(folder: Path) -> bool:
     """
     if not (folder / PROGRAM).is_file():
         return False
-    names = {one.name for one in folder.iterdir() if not one.name.startswith(".tmp-")}
+    names = {one.name for one in folder.iterdir()}
+    names = {one for one in names if one != ".lock" and not one.startswith(".tmp-")}
     return PLAN in names or names <= {PROGRAM, SOURCES, BUILD}
 
 

@@ -332,3 +332,15 @@ def test_the_slow_path_is_named(
     monkeypatch.setattr("edgebed.targets._shared.toolchain.host_compilers", list)
     assert execute(["run", str(compiled), "--input", str(tmp_path / "in.npy")]) == 0
     assert "edgebed[cc]" in capsys.readouterr().out
+
+
+def test_two_compiles_do_not_share_a_folder(
+    compiled: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgebed.recipes.folder import RunFolder
+
+    for out in (compiled, tmp_path / "new"):
+        arguments = ["compile", str(model), "--out", str(out), "--quiet"]
+        with RunFolder(out).locked():
+            assert "another run is working in this folder" in _error(arguments, capsys)
+        assert execute(arguments) == 0
