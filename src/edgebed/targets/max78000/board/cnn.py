@@ -112,10 +112,7 @@ class Cnn:
         elif size == 1:
             self.accelerator.write8(address, value)
         else:
-            raise EdgebedError(
-                f"half-word store to the accelerator at {address:#010x}",
-                why="its memories take whole words only",
-            )
+            raise _half_word(address)
         self._nvic.line(IRQ_CNN, self.accelerator.interrupt_pending)
         if self.accelerator.started and self._due is None and not self._waiting:
             self._start()
@@ -135,8 +132,10 @@ class Cnn:
             address, size = int(addresses[first]), int(sizes[first])
             if size == 4:
                 self.accelerator.load_words(address, entries[first:last, 1])
-            else:
+            elif size == 1:
                 self.accelerator.write8(address, int(entries[first, 1]))
+            else:
+                raise _half_word(address)
 
     def service(self) -> None:
         """Take words from the FIFOs; called whenever the core pauses."""
@@ -203,3 +202,10 @@ class Cnn:
     def layers(self) -> tuple[LayerRun, ...]:
         """Layers of the last run."""
         return self.runs[-1].layers if self.runs else ()
+
+
+def _half_word(address: int) -> EdgebedError:
+    return EdgebedError(
+        f"half-word store to the accelerator at {address:#010x}",
+        why="its memories take whole words only",
+    )

@@ -140,11 +140,10 @@ class Dma:
 
     def _take(self, channel: _Channel) -> Bytes:
         count = channel[_CNT] & _COUNT_MASK
-        source = self._memory(channel, channel[_SRC], count)
-        if not channel[_CTRL] & _SRC_INC:
-            width = 1 << (channel[_CTRL] >> 16 & 3)
-            source = np.resize(self._memory(channel, channel[_SRC], width), count)
-        return source
+        if channel[_CTRL] & _SRC_INC:
+            return self._memory(channel, channel[_SRC], count)
+        width = 1 << (channel[_CTRL] >> 16 & 3)
+        return np.resize(self._memory(channel, channel[_SRC], width), count)
 
     def _put(self, channel: _Channel, data: Bytes, *, counted: bool = True) -> None:
         target = self._memory(channel, channel[_DST], len(data))
@@ -174,6 +173,7 @@ class Dma:
                     channel.words[_SRC] = channel[_SRC] + count
                 channel.words[_CNT] = 0
                 self._complete(channel)
+                self.kick()
                 self._update()
 
         self._clock.at(cycles * TIME_UNITS, done)
