@@ -7,8 +7,12 @@ import errno
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from edgebed.errors import EdgebedError
+
+TEMPORARY: Final = ".tmp-"
+"""What the names of unfinished files begin with; a process that was killed leaves one."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -20,7 +24,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=TEMPORARY, delete=False) as file:
             temporary = Path(file.name)
             file.write(data)
             file.flush()

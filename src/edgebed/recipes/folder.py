@@ -159,13 +159,18 @@ def _check_new(path: Path, resume: bool) -> None:
         raise EdgebedError(
             "holds no run to resume", where=str(path), why=f"no {CONFIG}", try_="without --resume"
         )
-    if path.is_dir() and any(one.name != LOCK for one in path.iterdir()):
+    if path.is_dir() and any(map(_foreign, path.iterdir())):
         raise EdgebedError(
             "is not empty and not a run",
             where=str(path),
             why="nothing is ever overwritten",
             try_="an empty or new folder for --out",
         )
+
+
+def _foreign(path: Path) -> bool:
+    """Tell the user's files from what a run leaves that was killed before it began."""
+    return path.name != LOCK and not path.name.startswith(files.TEMPORARY)
 
 
 def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:

@@ -123,3 +123,13 @@ def test_equal_configurations_are_equal_whatever_their_order(tmp_path: Path) -> 
     RunFolder.at(tmp_path, {"a": 1, "b": (8, 4)})
     RunFolder.at(tmp_path, {"b": [8, 4], "a": 1})
     assert json.loads((tmp_path / "config.json").read_text()) == {"a": 1, "b": [8, 4]}
+
+
+def test_a_run_killed_while_it_wrote_its_configuration_can_be_started_again(tmp_path: Path) -> None:
+    for name in (".lock", ".tmp-k3x9"):
+        (tmp_path / name).write_text("{")
+    assert RunFolder.at(tmp_path, {"seed": 1}).config() == {"seed": 1}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".thesis").write_text("years of work")
+    with pytest.raises(EdgebedError, match="is not empty and not a run"):
+        RunFolder.at(tmp_path / "other", {})
