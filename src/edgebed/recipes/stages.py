@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from edgebed.errors import EdgebedError
 from edgebed.events import Event, Listener, Note, to_json
@@ -83,14 +84,22 @@ def recording(path: Path, listener: Listener) -> Listener:
         listener(event)
         line = json.dumps({"time": round(time.time(), 3), **json.loads(to_json(event))})
         try:
-            with path.open("a") as file:
-                file.write(line + "\n")
+            with path.open("ab+") as file:
+                file.write(_gap(file) + line.encode() + b"\n")
         except OSError as error:
             raise EdgebedError(
                 f"cannot write: {error.strerror}", where=str(path), try_="free some space"
             ) from error
 
     return record
+
+
+def _gap(file: IO[bytes]) -> bytes:
+    """Return what ends a line that a full disk or a kill has cut short."""
+    if not file.seek(0, os.SEEK_END):
+        return b""
+    file.seek(-1, os.SEEK_END)
+    return b"" if file.read(1) == b"\n" else b"\n"
 
 
 def _read(path: Path) -> Result | None:

@@ -119,3 +119,14 @@ def test_kept_stages_return_what_they_returned_and_how_long_they_took(chain: _Ch
     assert again.run("one", {}, lambda: {"rows": []}) == result
     assert again.seconds == first.seconds
     assert [type(event) for event in heard] == [Note]
+
+
+def test_a_line_that_was_cut_short_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    recording(path, ignore)(Finished("data", "whole"))
+    with path.open("a") as file:
+        file.write('{"time": 17, "eve')
+    recording(path, ignore)(Finished("train", "after"))
+    first, cut, last = path.read_text().splitlines()
+    assert (json.loads(first)["text"], json.loads(last)["text"]) == ("whole", "after")
+    assert cut == '{"time": 17, "eve'
