@@ -214,3 +214,15 @@ def test_a_map_says_how_full_it_is() -> None:
 def test_a_problem_can_be_a_warning_and_reads_the_same() -> None:
     problem = Problem("conv", "is large", "8", "a small one", warning=True)
     assert str(problem) == "conv: is large (8); try: a small one"
+
+
+def test_what_a_placement_leaves_open_follows_from_its_neighbours() -> None:
+    net = chain("net", (3, 8, 8), (Row(4), Row(4)))
+    hints = (
+        LayerHint("layer00", ("conv0",), 0x7, out_offset=0x400),
+        LayerHint("layer01", ("conv1",), 0xF0, out_offset=0x800),
+    )
+    first, second = (placed.at for placed in compile_program(Project(net, hints)).chain)
+    assert first.output_processors == 0xF0  # where the next layer reads
+    assert second.output_processors == 0xF  # nobody reads it: packed from processor 0
+    assert (first.in_offset, second.in_offset) == (0, 0x400)
