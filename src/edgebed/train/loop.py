@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edgebed.data.augment import Augmentation
 from edgebed.errors import EdgebedError
-from edgebed.events import Listener, Progress
+from edgebed.events import Listener, Note, Progress
 from edgebed.train import checkpoint
 from edgebed.train.batches import Batches
 from edgebed.train.losses import Targets
@@ -123,7 +123,10 @@ def train(
     average = copy.deepcopy(model).eval()
     run = _Run(model, average, _optimizer(stage, model))
     state = checkpoint.load(stage.path) if stage.path.exists() else None
-    if state is not None and not (stage.anew and checkpoint.differs(state, stage.settings)):
+    if state is not None and stage.anew and checkpoint.differs(state, stage.settings):
+        listener(Note("train", f"{stage.path.name} was trained with other settings; training anew"))
+        state = None
+    if state is not None:
         checkpoint.check_settings(stage.path, state, stage.settings)
         run.restore(state)
     else:
