@@ -11,7 +11,7 @@ import torch
 
 from edgebed.data.dataset import Dataset, Sample
 from edgebed.errors import EdgebedError
-from edgebed.events import Event, Progress
+from edgebed.events import Event, Note, Progress
 from edgebed.train import checkpoint
 from edgebed.train.config import FitConfig
 from edgebed.train.fit import FitResult, fit, load
@@ -71,6 +71,8 @@ def test_anew_replaces_what_other_settings_trained(
     config, events = replace(SHORT, seed=7), list[Event]()
     again = fit("bed-fast", rectangles, config, copied(whole, tmp_path), events.append, anew=True)
     assert epochs(events) == [1, 2, 3]
+    said = [event.text for event in events if isinstance(event, Note)]
+    assert any("float.pt was trained with other settings" in text for text in said)
     fresh = fit("bed-fast", rectangles, config, tmp_path / "fresh")
     assert same(again, fresh)
     assert not same(again, whole)
