@@ -7,6 +7,7 @@ float64 below 2**53; the bound is computed from the weights, so the choice is sa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +15,28 @@ from edgebed.program.arithmetic import Activation, Requantize, activate, saturat
 from edgebed.program.types import Array, Constant, Op, TensorType
 
 INT32_LIMIT = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted(Op):
+    """An op that accumulates its input times a weight, and adds a bias where there is one.
+
+    Attributes:
+        weight: name of the constant.
+        bias: name of the constant, in accumulator units, or None.
+    """
+
+    weight: str
+    bias: str | None = None
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Weight and, where there is one, bias."""
+        return (self.weight, self.bias) if self.bias is not None else (self.weight,)
+
+    def bias_values(self, constants: Mapping[str, Constant]) -> Array | None:
+        """Return the biases, int32, or None."""
+        return constants[self.bias].values if self.bias is not None else None
 
 
 def accumulator_type(weight: Array, bias: Array | None) -> type[np.floating[np.typing.NBitBase]]:

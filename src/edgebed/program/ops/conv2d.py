@@ -9,13 +9,19 @@ from typing import ClassVar
 import numpy as np
 
 from edgebed.program.arithmetic import Activation, Requantize
-from edgebed.program.ops._accumulate import accumulator_type, check_bias, finish, weighted_type
+from edgebed.program.ops._accumulate import (
+    Weighted,
+    accumulator_type,
+    check_bias,
+    finish,
+    weighted_type,
+)
 from edgebed.program.ops._windows import output_size, windows
-from edgebed.program.types import Array, Constant, Op, TensorType
+from edgebed.program.types import Array, Constant, TensorType
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conv2d(Op):
+class Conv2d(Weighted):
     """acc = bias + sum(x * w) (cross-correlation, zero padding), then requantise and activate.
 
     Attributes:
@@ -30,19 +36,12 @@ class Conv2d(Op):
     """
 
     kind: ClassVar[str] = "conv2d"
-    weight: str
-    bias: str | None = None
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     requantize: Requantize | None = None
     activation: Activation = "none"
-
-    @property
-    def constants(self) -> tuple[str, ...]:
-        """Weight and, where there is one, bias."""
-        return (self.weight, self.bias) if self.bias is not None else (self.weight,)
 
     def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
         """Return the type of the output map."""
@@ -66,7 +65,7 @@ class Conv2d(Op):
         """Convolve each picture of the batch."""
         weight = constants[self.weight].values
         out, _, *kernel = weight.shape
-        bias = constants[self.bias].values if self.bias is not None else None
+        bias = self.bias_values(constants)
         dtype = accumulator_type(weight.reshape(out, -1), bias)
         top, left, bottom, right = self.padding
         x = np.pad(inputs[0].astype(dtype), ((0, 0), (0, 0), (top, bottom), (left, right)))

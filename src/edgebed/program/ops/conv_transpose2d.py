@@ -9,12 +9,18 @@ from typing import ClassVar
 import numpy as np
 
 from edgebed.program.arithmetic import Activation, Requantize
-from edgebed.program.ops._accumulate import accumulator_type, check_bias, finish, weighted_type
-from edgebed.program.types import Array, Constant, Op, TensorType
+from edgebed.program.ops._accumulate import (
+    Weighted,
+    accumulator_type,
+    check_bias,
+    finish,
+    weighted_type,
+)
+from edgebed.program.types import Array, Constant, TensorType
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvTranspose2d(Op):
+class ConvTranspose2d(Weighted):
     """acc[o, r*s + i - p, c*s + j - p] += x[c', r, c] * w[c', o, i, j], as PyTorch and ONNX do.
 
     Attributes:
@@ -28,18 +34,11 @@ class ConvTranspose2d(Op):
     """
 
     kind: ClassVar[str] = "conv_transpose2d"
-    weight: str
-    bias: str | None = None
     stride: tuple[int, int] = (2, 2)
     padding: tuple[int, int] = (0, 0)
     output_padding: tuple[int, int] = (0, 0)
     requantize: Requantize | None = None
     activation: Activation = "none"
-
-    @property
-    def constants(self) -> tuple[str, ...]:
-        """Weight and, where there is one, bias."""
-        return (self.weight, self.bias) if self.bias is not None else (self.weight,)
 
     def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
         """Return the type of the output map."""
@@ -61,7 +60,7 @@ class ConvTranspose2d(Op):
         """Spread the kernels, cut the padding, requantise."""
         weight = constants[self.weight].values
         out = weight.shape[1]
-        bias = constants[self.bias].values if self.bias is not None else None
+        bias = self.bias_values(constants)
         dtype = accumulator_type(weight.swapaxes(0, 1).reshape(out, -1), bias)
         acc = _spread(inputs[0].astype(dtype), weight.astype(dtype), self)
         if bias is not None:

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgebed.program.arithmetic import Activation, Requantize
-from edgebed.program.ops._accumulate import accumulator_type, check_bias, finish, weighted_type
-from edgebed.program.types import Array, Constant, Op, TensorType
+from edgebed.program.ops._accumulate import (
+    Weighted,
+    accumulator_type,
+    check_bias,
+    finish,
+    weighted_type,
+)
+from edgebed.program.types import Array, Constant, TensorType
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dense(Op):
+class Dense(Weighted):
     """acc = bias + W x with x flattened in C, H, W order; the output is O x 1 x 1.
 
     Attributes:
@@ -23,15 +29,8 @@ class Dense(Op):
     """
 
     kind: ClassVar[str] = "dense"
-    weight: str
-    bias: str | None = None
     requantize: Requantize | None = None
     activation: Activation = "none"
-
-    @property
-    def constants(self) -> tuple[str, ...]:
-        """Weight and, where there is one, bias."""
-        return (self.weight, self.bias) if self.bias is not None else (self.weight,)
 
     def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
         """Return the type of the output vector, O x 1 x 1."""
@@ -48,7 +47,7 @@ class Dense(Op):
     def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
         """Multiply the flattened batch with the weights."""
         weight = constants[self.weight].values
-        bias = constants[self.bias].values if self.bias is not None else None
+        bias = self.bias_values(constants)
         dtype = accumulator_type(weight, bias)
         acc = inputs[0].reshape(len(inputs[0]), -1).astype(dtype) @ weight.astype(dtype).T
         if bias is not None:

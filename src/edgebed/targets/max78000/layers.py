@@ -42,11 +42,6 @@ def processors_in(mask: int) -> tuple[int, ...]:
     return tuple(p for p in range(PROCESSORS) if mask >> p & 1)
 
 
-def mask_of(processors: tuple[int, ...]) -> int:
-    """Return the 64-bit map of some processors."""
-    return sum(1 << p for p in set(processors))
-
-
 def quadrant_bits(mask: int, quadrant: int) -> int:
     """Return the 16 bits of a map that belong to one quadrant."""
     return mask >> (PER_QUADRANT * quadrant) & 0xFFFF

@@ -185,11 +185,6 @@ class Accelerator:
     # Running
 
     @property
-    def on_event(self) -> list[str]:
-        """The diagnostics list itself; whoever drives the model appends its own."""
-        return self.events
-
-    @property
     def interrupt_pending(self) -> bool:
         """The accelerator asks for its interrupt: some quadrant's CTL bit 12 is set."""
         return bool((self.storage.control[:, CTL] & CTL_DONE).any())

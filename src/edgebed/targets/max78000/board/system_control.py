@@ -12,7 +12,7 @@ from edgebed.targets.max78000.board.state import TIME_UNITS, BusState
 _CPUID = 0x410FC241  # Cortex-M4 r0p1
 _RESET_KEY = 0x05FA
 _SHPR1 = 0xD18  # priorities of exceptions 4 to 15, one byte each
-_ICSR, _VTOR, _AIRCR, _SCR, _CPACR, _STIR = 0xD04, 0xD08, 0xD0C, 0xD10, 0xD88, 0xF00
+_ICSR, _VTOR, _AIRCR, _SCR, _STIR = 0xD04, 0xD08, 0xD0C, 0xD10, 0xF00
 
 
 class SystemControl:
@@ -36,11 +36,6 @@ class SystemControl:
         """Return to the state after reset."""
         self._words: dict[int, int] = {}
         self.tick.reset()
-
-    @property
-    def fpu_enabled(self) -> bool:
-        """Whether CPACR gives full access to the floating-point unit."""
-        return self._words.get(_CPACR, 0) >> 20 & 15 == 15
 
     def load(self, offset: int) -> int:
         """Load a register."""
