@@ -186,6 +186,7 @@ def _detector_defines(network: Network, contract: Contract) -> dict[str, object]
         "PREPARE_FOLD": network.wire.fold,
         "PREPARE_GROUP": network.wire.inputs.group,
         "PREPARE_RED": f"{0 if picture.channels == 'rgb' else 2} /* channel of red */",
+        "PREPARE_PATH": _prepare_path(network.wire),
         "DETECT_OUTPUT": output,
         "DETECT_COLUMNS": grid.grid_width,
         "DETECT_ROWS": grid.grid_height,
@@ -202,6 +203,20 @@ def _detector_defines(network: Network, contract: Contract) -> dict[str, object]
         "DETECT_MAXIMUM": min(nms.maximum, nms.candidates, _pairs(contract)),
         "DETECT_CANDIDATES": min(nms.candidates, _pairs(contract)),
     }
+
+
+def _prepare_path(wire: Wire) -> str:
+    """Return how prepare.c may hand over pixels: whole words of four, words of one, or bytes."""
+    inputs = wire.inputs
+    starts = [port.start for port in inputs.ports]
+    memory = not any(port.full for port in inputs.ports)
+    in_order = inputs.group == 1 and starts == list(range(0, 4 * len(starts), 4))
+    one_stride = len({port.stride for port in inputs.ports}) == 1
+    if in_order and memory and one_stride and wire.fold % 2 == 0 and _common_lanes(wire) == 0xF:
+        return "PREPARE_WORDS"
+    if in_order and wire.fold == len(starts) == 1 and _common_lanes(wire) == 7:
+        return "PREPARE_PIXELS"
+    return "PREPARE_BYTES"
 
 
 def _pairs(contract: Contract) -> int:
