@@ -19,7 +19,7 @@ negative except p before it is cut. The sum fits uint32 for pictures of up to 16
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +31,7 @@ from edgebed.program.contract import ImageInput
 
 Int8 = npt.NDArray[np.int8]
 UInt16 = npt.NDArray[np.uint16]
-Sums = npt.NDArray[Any]  # uint8, uint32 or uint64, by how far the summing has come
+Sums = npt.NDArray[Any]  # uint8, or what the largest sum needs
 Interpolation = Literal["area", "bilinear", "nearest"]
 
 
@@ -189,67 +189,81 @@ def resize(picture: UInt8, width: int, height: int, interpolation: Interpolation
         return picture.copy()
     if interpolation == "nearest":
         return picture[_nearest(rows, height)][:, _nearest(columns, width)]
-    # Each axis is summed exactly; the one that shrinks most goes first to save work.
-    sums, total = picture, 1
-    for axis in sorted((0, 1), key=lambda a: (height, width)[a] / (rows, columns)[a]):
-        sums, weight = _sum_axis(sums, (height, width)[axis], axis, interpolation)
-        total *= weight
-    return (
-        (sums.astype(np.uint64) * np.uint64(2) + np.uint64(total)) // np.uint64(2 * total)
-    ).astype(np.uint8)
-
-
-def _sum_axis(data: Sums, size: int, axis: int, interpolation: Interpolation) -> tuple[Sums, int]:
-    """Weight and add along `axis`; return the sums and N."""
-    source = data.shape[axis]
-    if source == size:
-        return data, 1
-    if interpolation == "area" and size < source:
-        return _area(data, size, axis), source
-    return _bilinear(data, size, axis), 256
+    across, down = (_taps(*sizes, interpolation) for sizes in ((columns, width), (rows, height)))
+    total = across.total * down.total
+    kind = np.min_scalar_type(255 * total + total // 2).type  # of the largest sum
+    # Each axis is summed exactly. Rows, which lie together in memory, go first where they shrink.
+    if height > rows:
+        sums = _sum_rows(_sum_columns(picture, across, kind), down, kind)
+    else:
+        sums = _sum_columns(_sum_rows(picture, down, kind), across, kind)
+    # Half up: (2 sum + total) div (2 total), without the factor 2.
+    sums += kind(total // 2)
+    sums //= kind(total)
+    return sums.astype(np.uint8)
 
 
 def _nearest(source: int, size: int) -> npt.NDArray[np.int64]:
     return ((2 * np.arange(size) + 1) * source) // (2 * size)
 
 
-def _bilinear(data: Sums, size: int, axis: int) -> Sums:
-    source = data.shape[axis]
+@dataclass(frozen=True)
+class _Taps:
+    """Destination pixel j is the sum over k of weights[k, j] * source pixel indices[k, j].
+
+    Divided by the greatest common divisor of all weights, which changes no rounded result:
+    sums of common ratios then fit 16 bits.
+    """
+
+    indices: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.int64]
+    total: int
+
+
+def _taps(source: int, size: int, interpolation: Interpolation) -> _Taps:
+    area = interpolation == "area" and size <= source
+    indices, weights = _area(source, size) if area else _bilinear(source, size)
+    used = weights.any(1)
+    divisor = int(np.gcd.reduce(weights, axis=None))
+    total = (source if area else 256) // divisor
+    return _Taps(np.minimum(indices, source - 1)[used], weights[used] // divisor, total)
+
+
+def _bilinear(source: int, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     position = ((2 * np.arange(size) + 1) * source * 256) // (2 * size) - 128
     position = np.clip(position, 0, 256 * (source - 1))
-    low = position >> 8
-    high = np.minimum(low + 1, source - 1)
-    kind = _sum_type(data, 256)
-    part = _along(position & 255, axis).astype(kind)
-    first, second = (np.take(data, i, axis).astype(kind) for i in (low, high))
-    sums: Sums = first * (256 - part) + second * part
-    return sums
+    low, part = position >> 8, position & 255
+    return np.stack([low, low + 1]), np.stack([256 - part, part])
 
 
-def _area(data: Sums, size: int, axis: int) -> Sums:
-    """Overlap sums as differences of the integral F(t) = size * sum(before) + (t mod size) * at.
-
-    The integral may wrap around; its differences are right modulo the word size and fit.
-    """
-    source = data.shape[axis]
-    kind = _sum_type(data, source)
+def _area(source: int, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Overlaps, both axes in units in which a source pixel is `size` long."""
     edges = np.arange(size + 1) * source
-    index = edges // size
-    at = np.take(data, np.minimum(index, source - 1), axis).astype(kind)
-    before = np.cumsum(data, axis=axis, dtype=kind)
-    before = np.take(before, np.maximum(index - 1, 0), axis) * _along(index > 0, axis).astype(kind)
-    integral = before * kind(size) + at * _along(edges % size, axis).astype(kind)
-    sums: Sums = np.diff(integral, axis=axis)
-    return sums
+    first, last = edges[:-1] // size, (edges[1:] - 1) // size
+    indices = first + np.arange(int((last - first).max()) + 1)[:, None]
+    begin, end = indices * size, (indices + 1) * size
+    overlap = np.minimum(end, edges[1:]) - np.maximum(begin, edges[:-1])
+    return indices, np.maximum(overlap, 0)
 
 
-def _sum_type(data: Sums, weight: int) -> type[np.uint32] | type[np.uint64]:
-    # Sums after the second axis can need more than 32 bits; bytes after one axis never do.
-    return np.uint32 if data.dtype == np.uint8 and weight * 255 < 2**32 else np.uint64
+def _sum_rows(data: Sums, taps: _Taps, kind: type[Any]) -> Sums:
+    """Weight and add along the first axis."""
+    if taps.indices.size < len(data):  # `bilinear` leaves out most of a large picture
+        used, positions = np.unique(taps.indices, return_inverse=True)
+        data, taps = data[used], replace(taps, indices=positions.reshape(taps.indices.shape))
+    flat = np.ascontiguousarray(data, dtype=kind).reshape(len(data), -1)
+    sums = np.zeros((taps.indices.shape[1], flat.shape[1]), kind)
+    for indices, weights in zip(taps.indices, taps.weights, strict=True):
+        part = flat[indices]
+        part *= weights.astype(kind)[:, None]
+        sums += part
+    return sums.reshape(-1, *data.shape[1:])
 
 
-def _along(values: Sums, axis: int) -> Sums:
-    return values.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+def _sum_columns(data: Sums, taps: _Taps, kind: type[Any]) -> Sums:
+    # Whole rows are copied and multiplied far faster than single pixels.
+    sums = _sum_rows(np.swapaxes(data, 0, 1), taps, kind)
+    return np.ascontiguousarray(np.swapaxes(sums, 0, 1))
 
 
 def _corner(part: Rectangle) -> Float32:
