@@ -6,17 +6,22 @@ machines that run it must agree in every bit.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from edgebed.errors import EdgebedError
+
 IntArray = npt.NDArray[Any]
 Rounding = Literal["truncate", "half_away"]
 Activation = Literal["none", "relu", "abs"]
 
 INT8_MIN, INT8_MAX = -128, 127
+INT32_MAX = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,141 @@ class PowerOfTwo:
         return shift_half_up(acc, self.right_shift)
 
 
-Requantize = PowerOfTwo
-"""Every known rule; further ones (fixed-point multiplier, float) join as a union."""
+@dataclass(frozen=True)
+class Affine:
+    """Requantisation to an affine integer: real = scale * (q - zero_point), then a clamp.
+
+    Attributes:
+        scale: real value of one step of the result.
+        zero_point: the result that means 0.0.
+        rounding: `fixed_point` multiplies by a 31-bit fraction and rounds twice as TensorFlow Lite
+            does, `fixed_point_single` rounds once, `float` multiplies in float32 and rounds half
+            to even as ONNX Runtime does.
+        low: least result; a fused activation narrows it.
+        high: largest result.
+        dtype: of the result.
+    """
+
+    scale: float
+    zero_point: int = 0
+    rounding: Literal["fixed_point", "fixed_point_single", "float"] = "fixed_point"
+    low: int = INT8_MIN
+    high: int = INT8_MAX
+    dtype: Literal["int8", "uint8", "int16", "int32"] = "int8"
+
+    def apply(self, acc: IntArray, multiplier: IntArray, *, wide: bool = False) -> IntArray:
+        """Return the result for accumulators whose last axis is the channels.
+
+        Args:
+            acc: integers, (..., O).
+            multiplier: int32 (2, O) or (2, 1), multipliers over shifts, for the fixed-point
+                rules; float32 (O,) or (1,) for `float`.
+            wide: the accumulators have 64 bits (16-bit activations).
+        """
+        if wide and self.rounding != "float":
+            return self.clamp(multiply_wide(acc, multiplier[0], multiplier[1]))
+        if self.rounding == "float":
+            return self.clamp(np.rint(acc.astype(np.float32) * multiplier.astype(np.float32)))
+        single = self.rounding == "fixed_point_single"
+        return self.clamp(multiply_by_quantized(acc, multiplier[0], multiplier[1], single=single))
+
+    def quantise(self, real: npt.NDArray[np.float32]) -> IntArray:
+        """Return float32 values as integers of this rule: round half to even, then clamp."""
+        with np.errstate(over="ignore"):
+            return self.clamp(np.rint(real.astype(np.float32) / np.float32(self.scale)))
+
+    def clamp(self, values: npt.NDArray[Any]) -> IntArray:
+        """Add the zero point, clip and return `dtype`."""
+        if values.dtype.kind == "f":
+            values = np.clip(values, self.low - self.zero_point, self.high - self.zero_point)
+        shifted = values.astype(np.int64) + self.zero_point
+        return np.clip(shifted, self.low, self.high).astype(self.dtype)
+
+
+Requantize = PowerOfTwo | Affine
+"""Every known rule."""
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """Return (multiplier, shift) with real = multiplier / 2**31 * 2**shift.
+
+    The multiplier has 31 bits, the first of them set. The convention of TensorFlow Lite
+    (`QuantizeMultiplier`); (0, 0) for 0 and for what is below the smallest shift.
+    """
+    if not math.isfinite(real) or real < 0:
+        raise EdgebedError(f"a scale ratio is {real}", why="it must be finite and not negative")
+    if real == 0:
+        return 0, 0
+    fraction, shift = math.frexp(real)
+    multiplier = math.floor(fraction * (1 << 31) + 0.5)
+    if multiplier == 1 << 31:
+        multiplier, shift = multiplier // 2, shift + 1
+    if shift < -31:
+        return 0, 0
+    if shift > 30:
+        return (1 << 31) - 1, 30
+    return multiplier, shift
+
+
+def multiplier_table(factors: Sequence[float]) -> npt.NDArray[np.int32]:
+    """Return the int32 table (2, O) of multipliers and shifts of real factors."""
+    pairs = [quantize_multiplier(float(factor)) for factor in factors]
+    return np.array(pairs, dtype=np.int32).reshape(-1, 2).T.copy()
+
+
+def high_multiply(a: IntArray, b: IntArray) -> IntArray:
+    """Return the saturating rounding doubling high product of int32 values: 2ab / 2**32.
+
+    Nearest, ties towards +infinity; saturates only where both are -2**31. Source: gemmlowp.
+    """
+    product = np.asarray(a, dtype=np.int64) * np.asarray(b, dtype=np.int64)
+    result: IntArray = np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+    return result
+
+
+def rounding_shift(values: IntArray, exponent: IntArray | int) -> IntArray:
+    """Return values / 2**exponent, nearest, ties away from zero. Source: gemmlowp."""
+    wide = np.asarray(values, dtype=np.int64)
+    exponent = np.asarray(exponent, dtype=np.int64)
+    mask = (np.int64(1) << exponent) - 1
+    threshold = (mask >> 1) + (wide < 0)
+    result: IntArray = (wide >> exponent) + ((wide & mask) > threshold)
+    return result
+
+
+def multiply_by_quantized(
+    values: IntArray, multiplier: IntArray | int, shift: IntArray | int, *, single: bool = False
+) -> IntArray:
+    """Return values * multiplier / 2**31 * 2**shift in fixed point, as int64.
+
+    Args:
+        values: int32 values; int64 ones take TensorFlow Lite's 16-bit multiplier for them.
+        multiplier: in [0, 2**31), broadcast against values.
+        shift: positive to the left, negative to the right.
+        single: round once instead of after each step.
+    """
+    multiplier, shift = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
+    wide = np.asarray(values, dtype=np.int64)
+    if single:
+        total = 31 - shift
+        result: IntArray = (wide * multiplier + (np.int64(1) << (total - 1))) >> total
+        return result
+    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
+    moved = (wide << left).astype(np.int32)  # wraps as the C code does
+    return rounding_shift(high_multiply(moved, multiplier), right)
+
+
+def multiply_wide(values: IntArray, multiplier: IntArray | int, shift: IntArray | int) -> IntArray:
+    """Return 48-bit accumulators times a multiplier cut to 16 bits, rounded once.
+
+    TensorFlow Lite's rule for accumulators of 16-bit activations.
+    """
+    multiplier, shift = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
+    reduced = np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
+    total = 15 - shift
+    wide = np.asarray(values, np.int64)
+    result: IntArray = (wide * reduced + (np.int64(1) << (total - 1))) >> total
+    return result
 
 
 @dataclass(frozen=True)
@@ -63,7 +201,7 @@ class Arithmetic:
     activation_bits: int
     symmetric: bool
     per_channel: bool
-    requantize: Literal["power_of_two"]
+    requantize: Literal["power_of_two", "fixed_point", "float"]
     bias_unit: int
     bias_bits: int
     shift_range: tuple[int, int]
@@ -92,7 +230,7 @@ def activate(values: npt.NDArray[np.int8], activation: Activation) -> npt.NDArra
     return values
 
 
-def divide(total: IntArray, count: int, rounding: Rounding) -> IntArray:
+def divide(total: IntArray, count: int | IntArray, rounding: Rounding) -> IntArray:
     """Return total / count as int64, cut towards zero or rounded half away from zero."""
     wide = np.asarray(total, dtype=np.int64)
     magnitude = np.abs(wide)

@@ -9,15 +9,15 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from edgebed.errors import EdgebedError, did_you_mean
-from edgebed.program.arithmetic import PowerOfTwo
+from edgebed.program.arithmetic import Affine, PowerOfTwo, Requantize
 from edgebed.program.contract import Contract
 from edgebed.program.ops import by_kind
-from edgebed.program.types import Constant, Op, Program, TensorType
+from edgebed.program.types import Constant, DType, Op, Program, TensorType
 
 FORMAT = 1
 _SKIPPED = ("inputs", "output")
@@ -26,7 +26,13 @@ _DAMAGE = (
     ValueError, SyntaxError, TypeError, LookupError, AttributeError, ArithmeticError,
     RecursionError, MemoryError, zlib.error,
 )  # fmt: skip
-_TYPE = re.compile(r"(int8|int32)\[([\d, ]+)\] scale (\S+)")
+_DTYPES = "|".join(get_args(DType))
+_TYPE = re.compile(rf"({_DTYPES})\[([\d, ]*)\] scale (\S+)(?: zero (-?\d+))?")
+_CONSTANT = re.compile(
+    rf": ({_DTYPES})\[([\d, ]*)\] bits (\d+) scale (\S+)(?: zero (-?\d+))?"
+    r"(?: scales (\S+))? (values|sha256) (\S*)"
+)
+_RULES: dict[str, type[Requantize]] = {"power_of_two": PowerOfTwo, "affine": Affine}
 
 
 def to_text(program: Program, *, values: bool = True) -> str:
@@ -45,6 +51,10 @@ def to_text(program: Program, *, values: bool = True) -> str:
     lines += [_constant_line(n, c, values) for n, c in program.constants.items()]
     lines += [_op_line(op, program.types[op.output]) for op in program.ops]
     lines += [f"output {_quote(name)}" for name in program.outputs]
+    lines += [
+        f"file_shape {_quote(name)} {' '.join(map(str, shape))}"
+        for name, shape in program.file_shapes.items()
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -89,6 +99,7 @@ class _Reader:
         self.ops: list[Op] = []
         self.types: dict[str, TensorType] = {}
         self.outputs: list[str] = []
+        self.file_shapes: dict[str, tuple[int, ...]] = {}
 
     def line(self, text: str) -> None:
         """Take in one line."""
@@ -103,6 +114,7 @@ class _Reader:
             "input": self._input,
             "constant": self._constant,
             "output": self._output,
+            "file_shape": self._file_shape,
         }
         if word not in readers:
             raise EdgebedError(f"unknown word {word!r}", try_=f"one of {', '.join(readers)}")
@@ -120,6 +132,7 @@ class _Reader:
             constants=self.constants,
             contract=self.contract,
             notes=self.notes,
+            file_shapes=self.file_shapes,
         )
 
     def _program(self, rest: str) -> None:
@@ -141,24 +154,27 @@ class _Reader:
     def _output(self, rest: str) -> None:
         self.outputs.append(_quoted(rest)[0])
 
+    def _file_shape(self, rest: str) -> None:
+        name, after = _quoted(rest)
+        self.file_shapes[name] = tuple(int(n) for n in after.split())
+
     def _constant(self, rest: str) -> None:
         name, after = _quoted(rest)
-        match = re.fullmatch(
-            r": (int8|int32)\[([\d, ]*)\] bits (\d+) scale (\S+) (values|sha256) (\S*)", after
-        )
+        match = _CONSTANT.fullmatch(after)
         if match is None:
             raise EdgebedError(f"constant {name!r} is not understood")
-        dtype, shape, bits, scale, form, payload = match.groups()
+        dtype, shape, bits, scale, zero, scales, form, payload = match.groups()
+        given = tuple(float(one) for one in scales.split(",")) if scales else ()
+        meaning = (int(bits), float(scale), int(zero or 0), given)
         if form == "values":
             raw = zlib.decompress(base64.b64decode(payload, validate=True))
-            sizes = [int(n) for n in shape.split(",")]
-            values = np.frombuffer(raw, dtype=np.dtype(dtype).newbyteorder("<")).reshape(sizes)
-            self.constants[name] = Constant(values.astype(dtype), int(bits), float(scale))
+            values = np.frombuffer(raw, dtype=np.dtype(dtype).newbyteorder("<"))
+            self.constants[name] = Constant(values.reshape(_sizes(shape)).astype(dtype), *meaning)
             return
         if name not in self.given:
             raise EdgebedError(f"the values of constant {name!r} are not here")
         found = self.given[name]
-        constant = Constant(found.values, int(bits), float(scale))
+        constant = Constant(found.values, *meaning)
         if constant.digest != payload:
             raise EdgebedError(
                 f"constant {name!r} has other values", why=f"digest {constant.digest[:12]}"
@@ -209,6 +225,10 @@ def _constant_line(name: str, constant: Constant, values: bool) -> str:
         f"constant {_quote(name)}: {array.dtype}[{', '.join(map(str, array.shape))}] "
         f"bits {constant.bits} scale {constant.scale!r}"
     )
+    if constant.zero_point:
+        head += f" zero {constant.zero_point}"
+    if constant.scales:
+        head += f" scales {','.join(map(repr, constant.scales))}"
     if not values:
         return f"{head} sha256 {constant.digest}"
     raw = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes()
@@ -225,16 +245,19 @@ def _op_line(op: Op, kind: TensorType) -> str:
 
 
 def _attribute_text(value: Any) -> str:
-    if isinstance(value, PowerOfTwo):
-        return f"power_of_two({value.right_shift})"
+    for word, rule in _RULES.items():
+        if isinstance(value, rule):
+            given = [getattr(value, field.name) for field in fields(rule)]
+            return f"{word}({', '.join(map(_attribute_text, given))})"
     return _quote(value) if isinstance(value, str) else repr(value)
 
 
 def _attribute(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        if node.func.id != "power_of_two":
-            raise EdgebedError(f"unknown requantisation {node.func.id!r}", try_="power_of_two(n)")
-        return PowerOfTwo(*(ast.literal_eval(argument) for argument in node.args))
+        if node.func.id not in _RULES:
+            known = ", ".join(_RULES)
+            raise EdgebedError(f"unknown requantisation {node.func.id!r}", try_=f"one of {known}")
+        return _RULES[node.func.id](*(ast.literal_eval(argument) for argument in node.args))
     return ast.literal_eval(node)
 
 
@@ -242,11 +265,12 @@ def _parse_type(text: str) -> TensorType:
     match = _TYPE.fullmatch(text.strip())
     if match is None:
         raise EdgebedError(f"{text!r} is not a type", try_="int8[3, 32, 32] scale 0.0078125")
-    dtype, shape, scale = match.groups()
-    channels, height, width = (int(n) for n in shape.split(","))
-    return TensorType(
-        (channels, height, width), "int8" if dtype == "int8" else "int32", float(scale)
-    )
+    dtype, shape, scale, zero = match.groups()
+    return TensorType(_sizes(shape), cast(DType, dtype), float(scale), int(zero or 0))
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in text.split(",")) if text.strip() else ()
 
 
 def _quote(text: str) -> str:

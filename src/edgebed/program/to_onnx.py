@@ -224,7 +224,7 @@ def _part(axis: int) -> Callable[[_Graph, Slice | Crop], None]:
 
 
 def _reshape(graph: _Graph, op: Reshape) -> None:
-    shape = graph.extra(f"{op.name}/shape", [0, 0, *op.size], np.int64)
+    shape = graph.extra(f"{op.name}/shape", [0, *op.shape], np.int64)
     graph.node("Reshape", [*op.inputs, shape], op.output)
 
 

@@ -6,6 +6,7 @@ A program is immutable. Tensors have no batch axis in their type; the interprete
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,43 +19,87 @@ from edgebed.errors import EdgebedError
 from edgebed.program.arithmetic import weight_range
 from edgebed.program.contract import Contract
 
-DType = Literal["int8", "int32"]
+DType = Literal["int8", "uint8", "int16", "int32", "int64", "float32", "bool"]
+INTEGERS: tuple[DType, ...] = ("int8", "uint8", "int16", "int32", "int64")
+QUANTISED: tuple[DType, ...] = ("int8", "uint8", "int16")
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class TensorType:
-    """Shape (C x H x W), integer type and meaning of a tensor: real = scale * q.
+    """Shape, type and meaning of a tensor: real = scale * (q - zero_point).
 
     Attributes:
-        shape: channels, height, width.
-        dtype: `int8`, or `int32` for raw accumulators.
-        scale: real value of one step.
+        shape: without a batch axis, of any rank; maps are channels, height, width.
+        dtype: `int8` for activations, `int32` for raw accumulators, `float32` for real numbers.
+        scale: real value of one step; 1.0 for float32.
+        zero_point: the integer that means 0.0.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     dtype: DType = "int8"
     scale: float = 1 / 128
+    zero_point: int = 0
 
     def __str__(self) -> str:
-        return f"{self.dtype}[{', '.join(map(str, self.shape))}] scale {self.scale!r}"
+        zero = f" zero {self.zero_point}" if self.zero_point else ""
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}] scale {self.scale!r}{zero}"
+
+    @property
+    def is_float(self) -> bool:
+        """True for real numbers."""
+        return self.dtype == "float32"
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values."""
+        return self.size * int(np.dtype(self.dtype).itemsize)
+
+    @property
+    def chw(self) -> tuple[int, int, int]:
+        """Channels, height, width of a map.
+
+        Raises:
+            EdgebedError: it is not a map.
+        """
+        if len(self.shape) != 3:
+            raise EdgebedError(f"a tensor of shape {self.shape} is no map of C x H x W")
+        channels, height, width = self.shape
+        return channels, height, width
+
+    def with_shape(self, shape: tuple[int, ...]) -> TensorType:
+        """Return the same type and meaning with another shape."""
+        return replace(self, shape=shape)
 
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """Weights or biases: integers with the bits each one needs, and real value of one step.
+    """Weights, biases, tables: values with the bits each one needs, and what a step means.
 
     Attributes:
-        values: int8 for weights of 1, 2, 4 or 8 bits, int32 for biases in accumulator units.
-        bits: width of each value, two's complement.
+        values: int8 for weights of 1, 2, 4 or 8 bits, int32 for biases in accumulator units,
+            float32 for networks that are not quantised.
+        bits: width of each value, two's complement; 32 for float32.
         scale: real value of one step.
+        zero_point: the integer that means 0.0.
+        scales: real value of one step per output channel, where they differ.
     """
 
     values: Array
     bits: int
-    scale: float
+    scale: float = 1.0
+    zero_point: int = 0
+    scales: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.values.dtype.kind == "f":
+            self.values.flags.writeable = False
+            return
         low, high = weight_range(self.bits)
         if self.values.size and (self.values.min() < low or self.values.max() > high):
             raise EdgebedError(
@@ -70,14 +115,14 @@ class Constant:
         return hashlib.sha256(head + np.ascontiguousarray(self.values).tobytes()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Constant) and (self.bits, self.scale, self.digest) == (
-            other.bits,
-            other.scale,
-            other.digest,
-        )
+        return isinstance(other, Constant) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash((self.bits, self.scale, self.digest))
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        return (self.bits, self.scale, self.zero_point, self.scales, self.digest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +153,19 @@ class Op:
         """
         raise NotImplementedError
 
-    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
-        """Return the output for a batch; arrays are N x C x H x W."""
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
+        """Return the output for a batch.
+
+        Args:
+            inputs: N x the shape of their types.
+            constants: of the program.
+            types: of the inputs; their scales and zero points give the integers a meaning.
+        """
         raise NotImplementedError
 
     def macs(self, out: TensorType, constants: Mapping[str, Constant]) -> int:
@@ -133,6 +189,8 @@ class Program:
         constants: by name.
         contract: what happens before and after the network, for detectors.
         notes: free text by key (origin, training run, licence); never changes a result.
+        file_shapes: shape of an input or output in the file it came from, batch axis included,
+            where that is not 1 x its own shape.
     """
 
     name: str
@@ -142,6 +200,7 @@ class Program:
     constants: Mapping[str, Constant] = field(default_factory=dict)
     contract: Contract | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    file_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_names(self)
@@ -165,6 +224,10 @@ class Program:
         if len(self.inputs) != 1:
             raise EdgebedError(f"program {self.name!r} has {len(self.inputs)} inputs, not one")
         return next(iter(self.inputs.values()))
+
+    def file_shape(self, tensor: str) -> tuple[int, ...]:
+        """Return the shape of an input or output in the imported file, batch axis included."""
+        return self.file_shapes.get(tensor, (1, *self.types[tensor].shape))
 
     def macs(self) -> Mapping[str, int]:
         """Return the multiply-accumulates of each op by its name."""

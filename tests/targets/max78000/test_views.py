@@ -73,9 +73,9 @@ NETWORKS: dict[str, tuple[int, tuple[str, ...], tuple[Op, ...]]] = {
         ("f3",),
         (
             conv("f1", "x", 8, 3),
-            op(Reshape, "long", "f1", size=(24, 2)),
+            op(Reshape, "long", "f1", shape=(8, 24, 2)),
             conv("f2", "long", 5, 8),
-            op(Reshape, "f3", "f2", size=(6, 8)),
+            op(Reshape, "f3", "f2", shape=(5, 6, 8)),
         ),
     ),
     "folded pixels": (

@@ -143,7 +143,7 @@ def test_pooling_ignores_what_is_left_over() -> None:
 
 def test_reshape_keeps_the_order_and_crop_takes_rows() -> None:
     x = np.arange(24, dtype=np.int8).reshape(2, 12, 1)
-    folded = compute(Reshape(name="r", inputs=("x",), output="y", size=(3, 4)), x)
+    folded = compute(Reshape(name="r", inputs=("x",), output="y", shape=(2, 3, 4)), x)
     assert folded[1].tolist() == [[12, 13, 14, 15], [16, 17, 18, 19], [20, 21, 22, 23]]
     part = compute(Crop(name="c", inputs=("x",), output="y", start=2, stop=5), x)
     assert part.tolist() == [[[2], [3], [4]], [[14], [15], [16]]]
@@ -152,7 +152,7 @@ def test_reshape_keeps_the_order_and_crop_takes_rows() -> None:
 @pytest.mark.parametrize(
     ("op", "message"),
     [
-        (Reshape(name="r", inputs=("x",), output="y", size=(3, 3)), "4 x 2 cannot become 3 x 3"),
+        (Reshape(name="r", inputs=("x",), output="y", shape=(2, 3, 3)), "cannot become"),
         (Crop(name="c", inputs=("x",), output="y", start=2, stop=5), "rows 2:5 of 4"),
     ],
 )

@@ -60,7 +60,7 @@ def everything(seed: int, bits: int = 8) -> Program:
         op("subtract", "minus", "m", "s"),
         op("bit_or", "either", "m", "s"),
         op("bit_xor", "differ", "m", "s"),
-        op("reshape", "long", "x", size=(4, 16)),
+        op("reshape", "long", "x", shape=(3, 4, 16)),
         op("crop", "middle", "long", start=1, stop=3),
     )  # fmt: skip
     outputs = ("d", "a", "plus", "minus", "either", "differ", "middle")

@@ -1,40 +1,82 @@
-"""What the element-wise ops share: equal operands, one saturation at the end."""
+"""What the element-wise ops share: operands, broadcasting, one rounding at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
-from edgebed.program.arithmetic import saturate
-from edgebed.program.types import Array, Constant, Op, TensorType
+import numpy as np
+
+from edgebed.program.arithmetic import Affine, saturate
+from edgebed.program.ops._axes import aligned, broadcast_shape
+from edgebed.program.ops._float import real_values
+from edgebed.program.types import QUANTISED, Array, Constant, Op, TensorType
 
 
 @dataclass(frozen=True, kw_only=True)
 class Elementwise(Op):
-    """Combines two or more int8 tensors of one shape and scale, left to right.
+    """Combines tensors value by value, left to right, with NumPy's broadcasting.
 
-    Intermediate results are exact; the last one is saturated to int8 once.
+    On float32 the result is float32. On integers without a rule the operands have one shape and
+    scale and symmetric int8, and the exact result is saturated once. With an `Affine` rule the
+    operands have scales and zero points of their own; `float` dequantises, combines in float32
+    and quantises.
+
+    Attributes:
+        requantize: rule of the result, or None.
     """
 
+    requantize: Affine | None = None
+
     def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
-        """Return the operands' common type."""
+        """Return the type of the combination."""
         first = types[0]
         if len(types) < 2:
             raise self.fail(f"has {len(types)} operand", why="it combines two or more")
+        if self.requantize is not None:
+            return self._affine_type(types, self.requantize)
         for other in types[1:]:
-            if other != first:
+            if other != first and not (first.is_float and other.is_float):
                 raise self.fail(f"operands differ: {first} and {other}")
-        if first.dtype != "int8":
-            raise self.fail(f"operands are {first.dtype}", why="int8 is needed")
+        if first.is_float:
+            return first.with_shape(self._shape(types))
+        if first.dtype != "int8" or first.zero_point:
+            raise self.fail(f"operands are {first}", why="symmetric int8, or a rule, is needed")
         return first
 
+    def _affine_type(self, types: Sequence[TensorType], rule: Affine) -> TensorType:
+        for kind in types:
+            if kind.dtype not in QUANTISED:
+                raise self.fail(f"an operand is {kind.dtype}", why="quantised ones are needed")
+        if rule.rounding != "float" and len(types) != 2:
+            raise self.fail(f"{len(types)} operands", why="a fixed-point rule takes two")
+        return TensorType(self._shape(types), rule.dtype, rule.scale, rule.zero_point)
+
+    def _shape(self, types: Sequence[TensorType]) -> tuple[int, ...]:
+        return broadcast_shape(self, [kind.shape for kind in types])
+
     def combine(self, left: Array, right: Array) -> Array:
-        """Return left op right in int32."""
+        """Return left op right, in int32 or float32."""
         raise NotImplementedError
 
-    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
-        """Return the saturated combination."""
-        result = inputs[0].astype("int32")
-        for operand in inputs[1:]:
-            result = self.combine(result, operand.astype("int32"))
-        return saturate(result)
+    def fixed_point(self, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
+        """Return the result of a fixed-point rule, with zero point added and clamped."""
+        raise self.fail("has no fixed-point meaning", try_="rounding float")
+
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
+        """Return the combination."""
+        together = aligned(inputs)
+        if self.requantize is None and types[0].is_float:
+            return reduce(self.combine, together).astype(np.float32, copy=False)
+        if self.requantize is None:
+            return saturate(reduce(self.combine, [one.astype("int32") for one in together]))
+        if self.requantize.rounding != "float":
+            return self.fixed_point(together, types)
+        reals = [real_values(one, kind) for one, kind in zip(together, types, strict=True)]
+        return self.requantize.quantise(reduce(self.combine, reals))

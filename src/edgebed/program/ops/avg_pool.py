@@ -1,4 +1,4 @@
-"""Average over windows, in integers."""
+"""Average over windows."""
 
 from __future__ import annotations
 
@@ -6,26 +6,72 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edgebed.program.arithmetic import Rounding, divide
+import numpy as np
+
+from edgebed.program.arithmetic import INT8_MAX, INT8_MIN, Affine, Rounding, divide
 from edgebed.program.ops._pool import Pool
 from edgebed.program.ops._windows import windows
-from edgebed.program.types import Array, Constant
+from edgebed.program.types import Array, Constant, TensorType
 
 
 @dataclass(frozen=True, kw_only=True)
 class AvgPool(Pool):
-    """Sum of each window divided by its size.
+    """Sum of each window divided by the number of its values.
 
     Attributes:
-        rounding: `truncate` cuts towards zero, `half_away` rounds half away from zero.
+        rounding: `truncate` cuts towards zero, `half_away` rounds half away from zero. Both
+            divide the sum of the integers and keep the input's type.
+        include_padding: the padding counts as values of 0.0.
+        requantize: an `Affine` rule with rounding `float`: the mean of the real values is rounded
+            to its result.
+        low: least result; a fused activation narrows it.
+        high: largest result.
     """
 
     kind: ClassVar[str] = "avg_pool"
     rounding: Rounding = "truncate"
+    include_padding: bool = False
+    requantize: Affine | None = None
+    low: int = INT8_MIN
+    high: int = INT8_MAX
 
-    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
-        """Return the averages in the input's type."""
-        x = inputs[0]
-        total = windows(x, self.kernel, self.stride).sum(axis=(4, 5), dtype="int64")
-        result = divide(total, self.kernel[0] * self.kernel[1], self.rounding)
+    def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
+        """Return the type of the pooled map."""
+        kind = super().infer(types, constants)
+        if self.requantize is None:
+            return kind
+        rule = self.requantize
+        if rule.rounding != "float" or kind.is_float:
+            raise self.fail("an average takes only the rule 'float', on integers")
+        return TensorType(kind.shape, rule.dtype, rule.scale, rule.zero_point)
+
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
+        """Return the averages."""
+        (kind,) = types
+        x = self.padded(inputs[0], kind.zero_point)
+        wide = "float32" if kind.is_float else "int64"
+        total = windows(x, self.kernel, self.stride).sum(axis=(4, 5), dtype=wide)
+        count = self._count(kind)
+        if kind.is_float:
+            mean_real: Array = total / count.astype(np.float32)
+            return mean_real
+        if self.requantize is not None:
+            centred = (total - count * kind.zero_point).astype(np.float32)
+            mean = centred * np.float32(kind.scale) / count.astype(np.float32)
+            return self.requantize.quantise(mean)
+        result = divide(total, count, self.rounding)
+        if kind.dtype == "int8":
+            result = np.clip(result, self.low, self.high)
         return result.astype(x.dtype)
+
+    def _count(self, kind: TensorType) -> Array:
+        """Return how many values each window holds, rows x columns."""
+        ones = np.ones((1, 1, *kind.shape[1:]), dtype=np.int64)
+        padded = self.padded(ones, 1 if self.include_padding else 0)
+        result: Array = windows(padded, self.kernel, self.stride).sum(axis=(4, 5))[0, 0]
+        return result

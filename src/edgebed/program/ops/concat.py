@@ -1,4 +1,4 @@
-"""Concatenation along the channels."""
+"""Concatenation along an axis."""
 
 from __future__ import annotations
 
@@ -13,23 +13,35 @@ from edgebed.program.types import Array, Constant, Op, TensorType
 
 @dataclass(frozen=True, kw_only=True)
 class Concat(Op):
-    """Channels of all inputs, in order; they share height, width, type and scale."""
+    """The inputs one after the other along an axis; all else of their types is equal.
+
+    Attributes:
+        axis: 0 joins channels.
+    """
 
     kind: ClassVar[str] = "concat"
+    axis: int = 0
 
     def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
-        """Return the type of the joined map."""
-        first = types[0]
-        for other in types[1:]:
-            if (other.shape[1:], other.dtype, other.scale) != (
-                first.shape[1:],
-                first.dtype,
-                first.scale,
-            ):
+        """Return the type of the joined tensor."""
+        first, axis = types[0], self.axis
+        if not 0 <= axis < len(first.shape):
+            raise self.fail(f"axis {axis} of {first.shape}")
+        total = 0
+        for other in types:
+            if len(other.shape) != len(first.shape):
                 raise self.fail(f"inputs differ: {first} and {other}")
-        channels = sum(x.shape[0] for x in types)
-        return TensorType((channels, *first.shape[1:]), first.dtype, first.scale)
+            total += other.shape[axis]
+            same = (*first.shape[:axis], other.shape[axis], *first.shape[axis + 1 :])
+            if other != first.with_shape(same):
+                raise self.fail(f"inputs differ: {first} and {other}")
+        return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :]))
 
-    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
-        """Join along the channel axis."""
-        return np.concatenate(inputs, axis=1)
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
+        """Join along the axis."""
+        return np.concatenate(inputs, axis=self.axis + 1)

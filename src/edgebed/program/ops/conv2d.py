@@ -11,9 +11,7 @@ import numpy as np
 from edgebed.program.arithmetic import Activation, Requantize
 from edgebed.program.ops._accumulate import (
     Weighted,
-    accumulator_type,
     check_bias,
-    finish,
     weighted_type,
 )
 from edgebed.program.ops._windows import output_size, windows
@@ -22,7 +20,9 @@ from edgebed.program.types import Array, Constant, TensorType
 
 @dataclass(frozen=True, kw_only=True)
 class Conv2d(Weighted):
-    """acc = bias + sum(x * w) (cross-correlation, zero padding), then requantise and activate.
+    """acc = bias + sum((x - x_zero) * (w - w_zero)), then requantise and activate.
+
+    A cross-correlation; padding has the real value 0.
 
     Attributes:
         weight: constant O x C/groups x KH x KW.
@@ -31,7 +31,8 @@ class Conv2d(Weighted):
         padding: top, left, bottom, right.
         dilation: rows, columns.
         groups: 1, or a divisor of C and O.
-        requantize: rule from accumulator to int8; None gives the raw int32 accumulator.
+        requantize: rule from accumulator to output; None gives the raw int32 accumulator, or
+            float32 for a float network.
         activation: applied after saturation.
     """
 
@@ -46,6 +47,8 @@ class Conv2d(Weighted):
     def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
         """Return the type of the output map."""
         (x,), weight = types, constants[self.weight]
+        if len(x.shape) != 3 or weight.values.ndim != 4:
+            raise self.fail(f"weight {weight.values.shape} on an input {x.shape}")
         out, inner, kh, kw = weight.values.shape
         channels, height, width = x.shape
         if channels != inner * self.groups or out % self.groups:
@@ -59,28 +62,26 @@ class Conv2d(Weighted):
             output_size(height, kh, self.stride[0], top, bottom, self.dilation[0]),
             output_size(width, kw, self.stride[1], left, right, self.dilation[1]),
         )
-        return weighted_type(self, shape, x, weight, self.requantize, self.activation)
+        return weighted_type(self, shape, x, constants, self.requantize, self.activation)
 
-    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
         """Convolve each picture of the batch."""
-        weight = constants[self.weight].values
-        out, _, *kernel = weight.shape
-        bias = self.bias_values(constants)
-        dtype = accumulator_type(weight.reshape(out, -1), bias)
+        (kind,) = types
+        x, w = self.centred(inputs[0], kind, constants[self.weight])
         top, left, bottom, right = self.padding
-        x = np.pad(inputs[0].astype(dtype), ((0, 0), (0, 0), (top, bottom), (left, right)))
-        parts = [
-            np.stack([_convolve(image, w, self, tuple(kernel)) for image in group])
-            for group, w in zip(
-                np.split(x, self.groups, axis=1),
-                np.split(weight.astype(dtype), self.groups, axis=0),
-                strict=True,
-            )
-        ]
-        acc = np.concatenate(parts, axis=1)
-        if bias is not None:
-            acc += bias.astype(dtype)[:, None, None]
-        return finish(self, acc, self.requantize, self.activation)
+        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        if self.groups == x.shape[1] > 1:
+            acc = _depthwise(x, w, self)
+        else:
+            groups = zip(np.split(x, self.groups, 1), np.split(w, self.groups, 0), strict=True)
+            parts = [np.stack([_convolve(one, v, self) for one in g]) for g, v in groups]
+            acc = np.concatenate(parts, axis=1)
+        return self.complete(acc, kind, constants, self.requantize, self.activation)
 
     def macs(self, out: TensorType, constants: Mapping[str, Constant]) -> int:
         """Return output positions times weights; padding counts as work."""
@@ -88,9 +89,23 @@ class Conv2d(Weighted):
         return rows * columns * int(constants[self.weight].values.size)
 
 
-def _convolve(image: Array, weight: Array, op: Conv2d, kernel: tuple[int, int]) -> Array:
+def _convolve(image: Array, weight: Array, op: Conv2d) -> Array:
+    kernel = (weight.shape[2], weight.shape[3])
     view = windows(image[None], kernel, op.stride, op.dilation)[0]  # C x OH x OW x KH x KW
     _, rows, columns, *_ = view.shape
     patches = view.transpose(0, 3, 4, 1, 2).reshape(-1, rows * columns)
     result: Array = weight.reshape(len(weight), -1) @ patches
     return result.reshape(-1, rows, columns)
+
+
+def _depthwise(x: Array, weight: Array, op: Conv2d) -> Array:
+    """Convolve each channel with its own filters, one tap of the kernel after the other."""
+    out, _, kh, kw = weight.shape
+    if out != x.shape[1]:
+        x = np.repeat(x, out // x.shape[1], axis=1)
+    view = windows(x, (kh, kw), op.stride, op.dilation)
+    acc = np.zeros(view.shape[:4], dtype=x.dtype)
+    for i in range(kh):
+        for j in range(kw):
+            acc += view[..., i, j] * weight[:, 0, i, j][:, None, None]
+    return acc

@@ -11,9 +11,7 @@ import numpy as np
 from edgebed.program.arithmetic import Activation, Requantize
 from edgebed.program.ops._accumulate import (
     Weighted,
-    accumulator_type,
     check_bias,
-    finish,
     weighted_type,
 )
 from edgebed.program.types import Array, Constant, TensorType
@@ -29,7 +27,8 @@ class ConvTranspose2d(Weighted):
         stride: rows, columns.
         padding: rows, columns cut from each side of the full result.
         output_padding: rows, columns added at the end.
-        requantize: rule from accumulator to int8; None gives the raw int32 accumulator.
+        requantize: rule from accumulator to output; None gives the raw int32 accumulator, or
+            float32 for a float network.
         activation: applied after saturation.
     """
 
@@ -43,6 +42,8 @@ class ConvTranspose2d(Weighted):
     def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
         """Return the type of the output map."""
         (x,), weight = types, constants[self.weight]
+        if len(x.shape) != 3 or weight.values.ndim != 4:
+            raise self.fail(f"weight {weight.values.shape} on an input {x.shape}")
         inner, out, *kernel = weight.values.shape
         if x.shape[0] != inner:
             raise self.fail(f"weight {weight.values.shape} on {x.shape[0]} channels")
@@ -54,18 +55,19 @@ class ConvTranspose2d(Weighted):
             )
         )
         shape = (out, rows, columns)
-        return weighted_type(self, shape, x, weight, self.requantize, self.activation)
+        return weighted_type(self, shape, x, constants, self.requantize, self.activation)
 
-    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
         """Spread the kernels, cut the padding, requantise."""
-        weight = constants[self.weight].values
-        out = weight.shape[1]
-        bias = self.bias_values(constants)
-        dtype = accumulator_type(weight.swapaxes(0, 1).reshape(out, -1), bias)
-        acc = _spread(inputs[0].astype(dtype), weight.astype(dtype), self)
-        if bias is not None:
-            acc += bias.astype(dtype)[:, None, None]
-        return finish(self, acc, self.requantize, self.activation)
+        (kind,) = types
+        x, w = self.centred(inputs[0], kind, constants[self.weight], outputs=1)
+        acc = _spread(x, w, self)
+        return self.complete(acc, kind, constants, self.requantize, self.activation)
 
     def macs(self, out: TensorType, constants: Mapping[str, Constant]) -> int:
         """Return output positions times weights, counting the inserted zeros as a device does."""

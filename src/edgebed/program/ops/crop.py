@@ -23,8 +23,13 @@ class Crop(Op):
         channels, rows, columns = x.shape
         if not 0 <= self.start < self.stop <= rows:
             raise self.fail(f"rows {self.start}:{self.stop} of {rows}")
-        return TensorType((channels, self.stop - self.start, columns), x.dtype, x.scale)
+        return x.with_shape((channels, self.stop - self.start, columns))
 
-    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
         """Return a view of the rows."""
         return inputs[0][:, :, self.start : self.stop]

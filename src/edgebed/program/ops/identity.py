@@ -20,6 +20,11 @@ class Identity(Op):
         (x,) = types
         return x
 
-    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
         """Return the input."""
         return inputs[0]

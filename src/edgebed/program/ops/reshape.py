@@ -1,7 +1,8 @@
-"""The same numbers with another number of rows and columns."""
+"""The same numbers in another shape."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,27 +12,29 @@ from edgebed.program.types import Array, Constant, Op, TensorType
 
 @dataclass(frozen=True, kw_only=True)
 class Reshape(Op):
-    """Each channel's values in row-major order, cut into other rows (1-D to 2-D and back).
+    """The values in row-major order, cut into another shape.
 
     Attributes:
-        size: rows, columns of the result.
+        shape: of the result, without the batch axis.
     """
 
     kind: ClassVar[str] = "reshape"
-    size: tuple[int, int]
+    shape: tuple[int, ...]
 
     def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
-        """Return the type with the new size."""
+        """Return the type with the new shape."""
         (x,) = types
-        channels, rows, columns = x.shape
-        if min(self.size) < 1 or rows * columns != self.size[0] * self.size[1]:
+        if min(self.shape, default=1) < 1 or x.size != math.prod(self.shape):
             raise self.fail(
-                f"a map of {rows} x {columns} cannot become {self.size[0]} x {self.size[1]}",
-                why="the number of values of a channel stays the same",
+                f"{x.shape} cannot become {self.shape}", why="the number of values stays the same"
             )
-        return TensorType((channels, *self.size), x.dtype, x.scale)
+        return x.with_shape(self.shape)
 
-    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
-        """Return the values with the new size."""
-        batch, channels, *_ = inputs[0].shape
-        return inputs[0].reshape(batch, channels, *self.size)
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
+        """Return the values in the new shape."""
+        return inputs[0].reshape(len(inputs[0]), *self.shape)

@@ -22,8 +22,13 @@ class Slice(Op):
         (x,) = types
         if not 0 <= self.start < self.stop <= x.shape[0]:
             raise self.fail(f"channels {self.start}:{self.stop} of {x.shape[0]}")
-        return TensorType((self.stop - self.start, *x.shape[1:]), x.dtype, x.scale)
+        return x.with_shape((self.stop - self.start, *x.shape[1:]))
 
-    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
         """Return a view of the channels."""
         return inputs[0][:, self.start : self.stop]

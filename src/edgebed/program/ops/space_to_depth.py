@@ -25,9 +25,14 @@ class SpaceToDepth(Op):
         if height % self.block or width % self.block:
             raise self.fail(f"block {self.block} on a map of {height} x {width}")
         shape = (channels * self.block**2, height // self.block, width // self.block)
-        return TensorType(shape, x.dtype, x.scale)
+        return x.with_shape(shape)
 
-    def run(self, inputs: Sequence[Array], constants: Mapping[str, Constant]) -> Array:
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
         """Fold every block x block square into the channel axis."""
         x, b = inputs[0], self.block
         batch, channels, height, width = x.shape

@@ -275,7 +275,7 @@ def _card(facts: _Facts) -> ModelCard:
         data=outcome.stages["data"],
         accuracy=outcome.accuracy(),
         figures={name: one for name, one in facts.figures.items() if name in kept},
-        shape=facts.program.input_type.shape,
+        shape=facts.program.input_type.chw,
         parameters=outcome.stages["train"]["parameters"],
         weight_bits=outcome.config.bits,
         preprocessing=preprocessing(facts.contract),

@@ -146,7 +146,7 @@ def _output(program: Program, resolved: Resolved, name: str) -> tuple[TensorLayo
     where = [locate(program, part, resolved.tensors.get) for part in parts]
     found = [place for place in where if place is not None]
     if len({(place.stride, place.wide) for place in found}) == 1:
-        return layouts_of(name, joined(found, name), program.types[name].shape)
+        return layouts_of(name, joined(found, name), program.types[name].chw)
     return _side_by_side(program, name, parts, found)
 
 
@@ -156,7 +156,7 @@ def _side_by_side(
     found: list[TensorLayout] = []
     channel = 0
     for tensor, part in zip(tensors, parts, strict=True):
-        shape = program.types[tensor].shape
+        shape = program.types[tensor].chw
         found += layouts_of(name, part, shape, channel)
         channel += shape[0]
     return tuple(found)
@@ -165,5 +165,5 @@ def _side_by_side(
 def _map(program: Program, placed: Placed, resolved: Resolved) -> tuple[TensorLayout, ...]:
     layer = placed.layer
     known = program.types.get(layer.output)  # a copy that the planner made is in no program
-    shape = layer.out_shape if known is None else known.shape
+    shape = layer.out_shape if known is None else known.chw
     return layouts_of(layer.output, resolved.tensors[layer.output], shape)

@@ -37,6 +37,7 @@ SIZE = 1023
 LAYERS = 32
 WINDOW = 16
 OPERANDS = 16
+MAP_RANK = 3
 FLATTENED = 16384
 FLATTENED_PIXELS = 256
 SHIFTS = (-15, 15)
@@ -74,13 +75,17 @@ def _op(program: Program, op: Op) -> Iterator[Finding]:
     if type(op) not in known:
         yield f"op {op.kind!r}", f"the device has {DEVICE_OPS}", "one of these ops"
         return
+    general = [*_general(program, op)]
+    if general:
+        yield from general
+        return
     yield from _inputs(program, op)
     if isinstance(op, Conv2d):
         yield from _conv2d(program, op)
     if isinstance(op, ConvTranspose2d):
         yield from _transposed(op, program.constants[op.weight].values.shape[2:])
     if isinstance(op, Dense):
-        yield from _dense(program.types[op.inputs[0]].shape)
+        yield from _dense(program.types[op.inputs[0]].chw)
     if isinstance(op, WEIGHTED):
         yield from _weights(program, op)
     if isinstance(op, POOLS):
@@ -88,6 +93,27 @@ def _op(program: Program, op: Op) -> Iterator[Finding]:
     if type(op) in COMBINES and len(op.inputs) > OPERANDS:
         what = f"{len(op.inputs)} operands"
         yield what, f"{OPERANDS} operands", f"two layers of at most {OPERANDS} operands"
+
+
+def _general(program: Program, op: Op) -> Iterator[Finding]:
+    """Yield what no device layer does: other ranks, types, zero points, axes, padded pools."""
+    for tensor in dict.fromkeys((*op.inputs, op.output)):
+        kind = program.types[tensor]
+        if len(kind.shape) != MAP_RANK:
+            yield f"tensor {tensor!r} has shape {kind.shape}", "maps of C x H x W", "such maps"
+        if kind.dtype not in ("int8", "int32") or kind.zero_point:
+            what = f"tensor {tensor!r} is {kind}"
+            yield what, "int8 with zero point 0", "edgebed compress --target max78000"
+    if isinstance(op, Concat) and op.axis != 0:
+        yield f"joins axis {op.axis}", "channels are joined", "axis 0"
+    if isinstance(op, Reshape) and op.shape[0] != program.types[op.inputs[0]].shape[0]:
+        yield f"makes {op.shape[0]} channels", "channels stay", "rows and columns only"
+    if isinstance(op, POOLS) and any(op.padding):
+        yield f"pads by {op.padding}", "pools have no padding", "a larger map"
+    if isinstance(op, Dense) and op.last_axis:
+        yield "works on the last axis only", "the whole map is one vector", "a flattened input"
+    if getattr(op, "requantize", None) is not None and not isinstance(op, WEIGHTED):
+        yield "rescales its operands", "operands of one scale", "equal scales"
 
 
 def _inputs(program: Program, op: Op) -> Iterator[Finding]:

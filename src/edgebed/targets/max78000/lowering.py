@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgebed.errors import EdgebedError
+from edgebed.program.arithmetic import PowerOfTwo
 from edgebed.program.ops.add import Add
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.bit_or import BitOr
@@ -236,8 +237,8 @@ def _layer(program: Program, group: tuple[Op, ...], name: str) -> Layer:
         ops=tuple(op.name for op in group),
         sources=sources,
         output=last.output,
-        in_shape=program.types[sources[0]].shape,
-        out_shape=program.types[last.output].shape,
+        in_shape=program.types[sources[0]].chw,
+        out_shape=program.types[last.output].chw,
         combine=COMBINES[type(combine)] if combine is not None else None,
         pool_first=pool_first,
     )
@@ -333,7 +334,9 @@ def _check_front(group: tuple[Op, ...], left: dict[str, Op], combine: Op | None)
 
 def _with_core(program: Program, base: Layer, core: Weighted) -> Layer:
     weight = program.constants[core.weight]
-    shift = 0 if core.requantize is None else 7 - core.requantize.right_shift
+    rule = core.requantize
+    assert rule is None or isinstance(rule, PowerOfTwo)  # `check` refuses others
+    shift = 0 if rule is None else 7 - rule.right_shift
     layer = replace(
         base,
         bits=next(bits for bits in (1, 2, 4, 8) if bits >= weight.bits),

@@ -208,11 +208,11 @@ def wire(program: Program, image: DeviceImage) -> Wire:
     """
     name = image.inputs[0].name
     return Wire(
-        program.input_type.shape,
+        program.input_type.chw,
         _loaded_fold(program, name),
         side_by_side(image.inputs, program.types[name].shape[0]),
         tuple(ports(layout) for layout in image.outputs),
-        {name: program.types[name].shape for name in program.outputs},
+        {name: program.types[name].chw for name in program.outputs},
     )
 
 

@@ -123,7 +123,9 @@ def _viewed(tape: Tape, layer: Layer, number: int, tensor: str) -> str:
             f"layer {layer.number} gets maps of {rows} x {columns}",
             why=f"`in_dim` says {wanted[0]} x {wanted[1]}, another number of values",
         )
-    return tape.add(layer, make_op(Reshape, layer, f"reshape{number}", (tensor,), size=wanted))
+    return tape.add(
+        layer, make_op(Reshape, layer, f"reshape{number}", (tensor,), shape=(channels, *wanted))
+    )
 
 
 def _one_column(layer: Layer, tensor: str, columns: int) -> str:

@@ -32,7 +32,7 @@ class Tape:
 
     def shape(self, tensor: str) -> Shape:
         """Return channels, rows and columns of a tensor."""
-        return self.types[tensor].shape
+        return self.types[tensor].chw
 
     def rename_last(self, layer: Layer) -> None:
         """Give the last op and its result the layer's name."""
