@@ -154,7 +154,7 @@ LINES = to_text(everything(0)).splitlines()
         (" values ", " sha256 ", r"line \d+: the values of constant '\w+' are not here"),
         (" values ", " values AAAA", r"line \d+: not understood"),
         ("= max_pool(", "= max_pool[0](", r"line \d+: an op is needed after '='"),
-        ("power_of_two(", "by_float(", r"unknown requantisation 'by_float'; try: one of power_of_two"),
+        ("power_of_two(", "by_float(", r"requantisation 'by_float'; try: one of power_of_two"),
         (") : int8[", ") : int9[", r"line \d+: 'int9\[.*' is not a type; try: int8\["),
         ("kernel=(2, 2)", "kernel=(2, 2", r"line \d+: not understood"),
         ("stride=(1, 1)", "stride=(0, 1)", r"line \d+: not understood"),
