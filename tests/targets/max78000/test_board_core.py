@@ -1,5 +1,6 @@
 """The core on the virtual board: interrupts, exceptions, sleep, faults, time, determinism."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -324,3 +325,30 @@ def test_instructions_are_counted_per_function(boot: Boot) -> None:
         }""")
     board.run(1.0)
     assert board.counter.take().functions["ten"] == 10_000
+
+
+def test_ctrl_c_between_two_stretches_ends_the_run_and_the_board_can_go_on(boot: Boot) -> None:
+    board = boot(r"""
+        int main(void) {
+            for (;;) {
+                while (REG(0x40042004) & 0x10) ;
+                put((char)(REG(0x40042020) + 1));
+            }
+        }""")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    presses = iter([True])
+
+    def press_once() -> bool:
+        if next(presses, False):
+            signal.raise_signal(signal.SIGINT)
+        return False
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            board.run(1.0, press_once)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    board.chip.uart.feed(b"HAL")
+    board.run(1.0)
+    assert board.chip.uart.read() == b"IBM"

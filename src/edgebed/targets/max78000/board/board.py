@@ -11,6 +11,7 @@ from edgebed.errors import EdgebedError
 from edgebed.targets._shared.cpu import Cpu, Stop
 from edgebed.targets._shared.cpu_unicorn import UnicornCpu
 from edgebed.targets._shared.elf import Firmware
+from edgebed.targets._shared.interrupts import held_back
 from edgebed.targets.max78000.board.bus import Bus, best_bus
 from edgebed.targets.max78000.board.chip import Chip
 from edgebed.targets.max78000.board.cnn import CONTROL_PARTS, SRAM_PARTS
@@ -98,13 +99,19 @@ class Board:
         Raises:
             EdgebedError: the firmware faulted, waits for something that cannot come, or did what
                 the chip would not survive.
+            KeyboardInterrupt: Ctrl-C was pressed; the board can go on.
         """
         cycles = _FOREVER if seconds is None else round(seconds * self.options.cpu_hz)
         deadline = min(self._state.now + cycles * TIME_UNITS, _FOREVER)
         self._state.uart_polls = 0
+        self._pressed = False
+        with held_back(self._on_ctrl_c):  # once here is cheaper than at every stretch of the core
+            return self._run_to(deadline, until)
+
+    def _run_to(self, deadline: int, until: Callable[[], bool] | None) -> Pause:
         while True:
             self._service()
-            if until and until():
+            if self._pressed or until and until():
                 return "until"
             if self._state.now >= deadline:
                 return "time"
@@ -117,6 +124,10 @@ class Board:
                 if self.chip.clock.next_time() is None:
                     return "input"
             self._step(deadline)
+
+    def _on_ctrl_c(self) -> None:
+        self._pressed = True
+        self._state.attention |= 1
 
     def close(self) -> None:
         """Release the core and the terminal socket."""

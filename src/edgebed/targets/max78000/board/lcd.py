@@ -79,12 +79,15 @@ class Lcd:
         edges = np.flatnonzero(np.diff(levels)) + 1
         bounds = [0, *edges.tolist(), len(entries)]
         for first, last in pairwise(bounds):
-            part = entries[first:last].astype(np.uint8)
-            if levels[first]:
-                self._data(part)
-            else:
-                for command in part.tolist():
-                    self._begin(command)
+            self.take(entries[first:last].astype(np.uint8), data=bool(levels[first]))
+
+    def take(self, part: UInt8, *, data: bool) -> None:
+        """Take bytes in order, all with the data/command pin at the same level."""
+        if data:
+            self._data(part)
+            return
+        for command in part.tolist():
+            self._begin(command)
 
     def _begin(self, command: int) -> None:
         self.commands += 1
@@ -121,7 +124,8 @@ class Lcd:
         """Store pixels along the window, row by row, starting over at its end."""
         data = np.concatenate([self._rest, data]) if len(self._rest) else data
         count = len(data) // self._pixel_bytes
-        used, self._rest = data[: count * self._pixel_bytes], data[count * self._pixel_bytes :]
+        used, rest = data[: count * self._pixel_bytes], data[count * self._pixel_bytes :]
+        self._rest = rest.copy()  # `data` may be memory that the core goes on writing
         pixels = self._colours(used)
         width = self._columns[1] - self._columns[0] + 1
         height = self._rows[1] - self._rows[0] + 1

@@ -50,6 +50,8 @@ class Nvic:
     def line(self, irq: int, high: bool) -> None:
         """Drive the request line of external interrupt `irq`; a rising edge makes it pending."""
         bit = 1 << (EXTERNAL + irq)
+        if bool(self.lines & bit) == high:
+            return
         if high and not self.lines & bit:
             self.pending |= bit
         self.lines = self.lines | bit if high else self.lines & ~bit

@@ -31,6 +31,7 @@ class Counter:
     def __init__(self, shared: Shared, firmware: Firmware) -> None:
         end = max((address + len(data) for address, data in firmware.segments), default=0)
         used = max(end - shared.FLASH, 0) // 2 + 1
+        self._shared, self._taken_at = shared, -1
         self._names = [function.name for function in firmware.functions] + ["(no symbol)"]
         self._parts = [
             _Part(counts, counts.copy(), _owners(firmware, base, len(counts)))
@@ -42,6 +43,9 @@ class Counter:
 
     def take(self) -> Profile:
         """Return what was executed since the last call."""
+        if self._shared.state.instructions == self._taken_at:
+            return Profile({})
+        self._taken_at = self._shared.state.instructions
         totals = np.zeros(len(self._names), np.uint64)
         for part in self._parts:
             if not part.counts.any():

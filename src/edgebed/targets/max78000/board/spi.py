@@ -75,8 +75,7 @@ class Spi:
         """Send bytes that DMA brings, at the pin's present level."""
         state = self._shared.state
         self.flush()
-        level = 0x100 if state.gpio_out[state.dc_port] & state.dc_mask else 0
-        self._lcd.receive(data.astype(np.uint16) | np.uint16(level))
+        self._lcd.take(data, data=bool(state.gpio_out[state.dc_port] & state.dc_mask))
         self._sent += len(data)
         state.spi_free = max(state.spi_free, state.now) + len(data) * state.spi_byte_time
         self._check_done()
