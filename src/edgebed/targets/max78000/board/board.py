@@ -111,7 +111,7 @@ class Board:
     def _run_to(self, deadline: int, until: Callable[[], bool] | None) -> Pause:
         while True:
             self._service()
-            if self._pressed or until and until():
+            if self._pressed or (until and until()):
                 return "until"
             if self._state.now >= deadline:
                 return "time"
