@@ -1,4 +1,4 @@
-"""What the ops share that compute with real numbers: dequantised operands, one rounding at the end."""
+"""What the ops share that compute with real numbers: real operands, one rounding at the end."""
 
 from __future__ import annotations
 

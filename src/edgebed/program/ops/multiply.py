@@ -1,0 +1,53 @@
+"""Product of two tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from edgebed.program.arithmetic import multiply_by_quantized, quantize_multiplier
+from edgebed.program.ops._axes import aligned
+from edgebed.program.ops._binary import Binary
+from edgebed.program.ops._float import through_floats
+from edgebed.program.types import QUANTISED, Array, Constant, TensorType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multiply(Binary):
+    """The product, broadcast.
+
+    float32, int32 and int64 operands need no rule. Quantised ones need one: with fixed point
+    (q0 - z0) * (q1 - z1) times the factor s0 * s1 / scale, whose first product and quotient are
+    rounded to float32 as TensorFlow Lite Micro does, is clamped with the zero point added.
+    """
+
+    kind: ClassVar[str] = "multiply"
+
+    def plain_type(self, x: TensorType) -> TensorType:
+        """Return the operands' type."""
+        if x.dtype in (*QUANTISED, "bool"):
+            raise self.fail(f"operands are {x.dtype}", why="their product needs a requantize rule")
+        return x
+
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
+        """Multiply."""
+        left, right = aligned(inputs)
+        rule = self.requantize
+        if rule is None:
+            return np.asarray(left * right)
+        if rule.rounding == "float":
+            return through_floats(rule, np.multiply, [left, right], types)
+        a, b = types
+        product = (left.astype(np.int64) - a.zero_point) * (right.astype(np.int64) - b.zero_point)
+        real = np.float32(a.scale) * np.float32(b.scale) / np.float32(rule.scale)
+        single = rule.rounding == "fixed_point_single"
+        factor = [np.array(n) for n in quantize_multiplier(float(real))]
+        return rule.clamp(multiply_by_quantized(product, *factor, single=single))

@@ -1,0 +1,96 @@
+"""One value for all values along some axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from edgebed.program.arithmetic import Affine
+from edgebed.program.ops._axes import check_axis
+from edgebed.program.ops._float import Floats, real_values
+from edgebed.program.ops._reduce import fixed_point_extreme, fixed_point_mean, fixed_point_sum
+from edgebed.program.types import QUANTISED, Array, Constant, Op, TensorType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduce(Op):
+    """Mean, sum, product, extreme or Euclidean length along axes.
+
+    float32: sums in float32, within 1e-6 of the sum of the magnitudes. Integers with a rule:
+    `fixed_point` is TensorFlow Lite Micro's kernel for mean, sum, min and max; `float` computes
+    in float32 between. Without a rule min and max keep the input's type; sum, prod, min and max
+    of int32 and int64 are plain.
+
+    Attributes:
+        function: which one; `l2` is the square root of the sum of squares.
+        axes: along which, in rising order.
+        keep: leave the axes with size 1.
+        requantize: rule to the output's integers.
+    """
+
+    kind: ClassVar[str] = "reduce"
+    function: Literal["mean", "sum", "max", "min", "prod", "l2"]
+    axes: tuple[int, ...]
+    keep: bool = True
+    requantize: Affine | None = None
+
+    def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
+        """Return the type of what is left."""
+        (x,) = types
+        for axis in self.axes:
+            check_axis(self, axis, x.shape)
+        if list(self.axes) != sorted(set(self.axes)):
+            raise self.fail(f"axes {self.axes}", why="each once, in rising order")
+        shape = self.shape(x.shape)
+        rule = self.requantize
+        if rule is None:
+            self._check_plain(x)
+            return x.with_shape(shape)
+        if x.dtype not in QUANTISED:
+            raise self.fail(f"a rule on {x.dtype}", why="int8, uint8 or int16 is needed")
+        if rule.rounding != "float" and self.function in ("prod", "l2"):
+            raise self.fail(f"{self.function} in fixed point", try_='rounding "float"')
+        return TensorType(shape, rule.dtype, rule.scale, rule.zero_point)
+
+    def shape(self, x: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the output's shape for an input's."""
+        if self.keep:
+            return tuple(1 if axis in self.axes else size for axis, size in enumerate(x))
+        return tuple(size for axis, size in enumerate(x) if axis not in self.axes)
+
+    def _check_plain(self, x: TensorType) -> None:
+        order = self.function in ("max", "min")
+        whole = x.dtype in ("int32", "int64") and self.function in ("sum", "prod")
+        if not (x.is_float or order or whole):
+            raise self.fail(f"{self.function} of {x.dtype}", why="it needs a requantize rule")
+
+    def run(
+        self,
+        inputs: Sequence[Array],
+        constants: Mapping[str, Constant],
+        types: Sequence[TensorType],
+    ) -> Array:
+        """Reduce."""
+        x, (kind,), rule = inputs[0], types, self.requantize
+        axes = tuple(axis + 1 for axis in self.axes)
+        if rule is None:
+            return self._plain(x, axes)
+        if rule.rounding == "float":
+            return rule.quantise(self._plain(real_values(x, kind), axes))
+        if self.function in ("max", "min"):
+            return fixed_point_extreme(self._plain(x, axes), kind, rule)
+        whole = x.sum(axis=axes, dtype=np.int64, keepdims=self.keep)
+        count = prod(kind.shape[axis] for axis in self.axes)
+        if self.function == "mean":
+            return fixed_point_mean(whole, count, kind, rule)
+        return fixed_point_sum(whole, count, kind, rule)
+
+    def _plain(self, x: Array, axes: tuple[int, ...]) -> Floats:
+        if self.function == "l2":
+            return np.sqrt(np.square(x).sum(axis=axes, keepdims=self.keep, dtype=x.dtype))
+        function = getattr(np, self.function)
+        return np.asarray(function(x, axis=axes, keepdims=self.keep)).astype(x.dtype, copy=False)
