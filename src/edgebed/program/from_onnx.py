@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
+from typing import get_args
 
 from edgebed.errors import EdgebedError
 from edgebed.program.text import parse
 from edgebed.program.to_onnx import METADATA_KEY
-from edgebed.program.types import Constant, Program
+from edgebed.program.types import Constant, DType, Program
 
 
 def load(path: Path) -> Program:
@@ -51,7 +50,7 @@ def _constants(model: object) -> dict[str, Constant]:
     found = {}
     for tensor in model.graph.initializer:  # type: ignore[attr-defined]
         values = numpy_helper.to_array(tensor)
-        if values.dtype in (np.int8, np.int32):
+        if str(values.dtype) in get_args(DType):
             # width and scale are the text's; the widest ones hold any value
-            found[tensor.name] = Constant(values.copy(), 8 * values.dtype.itemsize, 1.0)
+            found[tensor.name] = Constant(values.copy(), 64)
     return found

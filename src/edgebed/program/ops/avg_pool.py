@@ -53,7 +53,7 @@ class AvgPool(Pool):
     ) -> Array:
         """Return the averages."""
         (kind,) = types
-        x = self.padded(inputs[0], kind.zero_point)
+        x = self.padded(inputs[0], kind.zero_point if self.include_padding else 0)
         wide = "float32" if kind.is_float else "int64"
         total = windows(x, self.kernel, self.stride).sum(axis=(4, 5), dtype=wide)
         count = self._count(kind)

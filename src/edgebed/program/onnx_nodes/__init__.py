@@ -1,0 +1,1 @@
+"""ONNX nodes for every op of a program."""
