@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[Any]
 Function = Literal[
     "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_swish", "hard_sigmoid", "exp", "log",
     "sqrt", "rsqrt", "abs", "neg", "floor", "ceil", "round", "elu", "celu", "selu", "gelu",
@@ -31,9 +31,8 @@ def apply(
     low: float | None = None,
     high: float | None = None,
 ) -> Floats:
-    """Return function(x) for every value, as float32."""
+    """Return function(x) for every value, in x's own precision (float32, or float64)."""
     a, b = np.float32(alpha), np.float32(beta)
-    x = np.asarray(x, np.float32)
     with np.errstate(all="ignore"):
         if function == "clip":
             result = _clip(x, low, high)
@@ -41,7 +40,7 @@ def apply(
             result = _SHAPED[function](x, a, b)
         else:
             result = _PLAIN[function](x)
-    return result.astype(np.float32, copy=False)
+    return np.asarray(result, x.dtype)
 
 
 def _clip(x: Floats, low: float | None, high: float | None) -> Floats:
@@ -61,7 +60,7 @@ def _relu6(x: Floats) -> Floats:
 
 
 def _hard_swish(x: Floats) -> Floats:
-    return x * _relu6(x + np.float32(3)) / np.float32(6)
+    return np.asarray(x * _relu6(x + np.float32(3)) / np.float32(6))
 
 
 def _elu(x: Floats, alpha: np.float32) -> Floats:
@@ -75,7 +74,7 @@ def _softplus(x: Floats) -> Floats:
 def erf(x: Floats) -> Floats:
     """Return the error function, by Python's own in double precision."""
     flat = np.fromiter(map(math.erf, x.ravel().tolist()), np.float64, x.size)
-    return flat.astype(np.float32).reshape(x.shape)
+    return flat.astype(x.dtype).reshape(x.shape)
 
 
 def _gelu(x: Floats) -> Floats:

@@ -19,28 +19,27 @@ ONE = 2**31 - 1
 
 
 def _constant(real: float, integer_bits: int) -> int:
-    return round(real * 2 ** (31 - integer_bits))
+    return round(real * (1 << (31 - integer_bits)))
 
 
 def saturating_shift_left(x: Fixed, exponent: int) -> Fixed:
     """Return x * 2**exponent, saturated to int32."""
-    return np.clip(x << exponent, -(2**31), 2**31 - 1)
+    return np.asarray(np.clip(x << exponent, -(2**31), 2**31 - 1))
 
 
-def wrap(x: Fixed) -> Fixed:
-    """Return what int32 arithmetic leaves of an integer."""
-    return x.astype(np.int32).astype(np.int64)
+def _product(a: Fixed, b: Fixed | int) -> Fixed:
+    return high_multiply(a, np.asarray(b, np.int64))
 
 
 def _exp_near_zero(a: Fixed) -> Fixed:
     """Return exp(a) for -1/4 <= a < 0, no integer bits: a Taylor polynomial around -1/8."""
     middle, third = _constant(math.exp(-1 / 8), 0), _constant(1 / 3, 0)
     x = a + (1 << 28)
-    x2 = high_multiply(x, x)
-    x3 = high_multiply(x2, x)
-    x4 = high_multiply(x2, x2)
-    tail = high_multiply(rounding_shift(x4, 2) + x3, np.int64(third)) + x2
-    return middle + high_multiply(np.int64(middle), x + rounding_shift(tail, 1))
+    x2 = _product(x, x)
+    x3 = _product(x2, x)
+    x4 = _product(x2, x2)
+    tail = _product(rounding_shift(x4, 2) + x3, third) + x2
+    return middle + _product(x + rounding_shift(tail, 1), middle)
 
 
 def exp_negative(a: Fixed, integer_bits: int) -> Fixed:
@@ -51,9 +50,9 @@ def exp_negative(a: Fixed, integer_bits: int) -> Fixed:
     result = _exp_near_zero(low << integer_bits)
     rest = low - a
     for exponent in range(-2, integer_bits):
-        factor = np.int64(_constant(math.exp(-(2.0**exponent)), 0))
+        factor = _constant(math.exp(-(2.0**exponent)), 0)
         bit = (rest >> (fraction + exponent)) & 1
-        result = np.where(bit != 0, high_multiply(result, factor), result)
+        result = np.where(bit != 0, _product(result, factor), result)
     return np.where(a == 0, ONE, result)
 
 
@@ -61,10 +60,10 @@ def _inverse_of_half(a: Fixed) -> Fixed:
     """Return 2 / (1 + a), 2 integer bits, for 0 <= a <= 1 with none: three Newton steps."""
     total = a + ONE
     half = np.where(total >= 0, total + 1, total - 1) >> 1  # never negative here
-    x = _constant(48 / 17, 2) + high_multiply(half, np.int64(_constant(-32 / 17, 2)))
+    x = _constant(48 / 17, 2) + _product(half, _constant(-32 / 17, 2))
     for _ in range(3):
-        rest = (1 << 29) - high_multiply(half, x)
-        x = x + saturating_shift_left(high_multiply(x, rest), 2)
+        rest = (1 << 29) - _product(half, x)
+        x = x + saturating_shift_left(_product(x, rest), 2)
     return x
 
 
@@ -106,10 +105,10 @@ def inverse_square_root(x: Fixed) -> tuple[Fixed, Fixed]:
     half = rounding_shift(value, 1)
     root = np.full_like(x, 1 << 28)
     for _ in range(5):
-        cube = saturating_shift_left(high_multiply(high_multiply(root, root), root), 6)
-        step = high_multiply(np.int64(3 << 27), root) - high_multiply(half, cube)
+        cube = saturating_shift_left(_product(_product(root, root), root), 6)
+        step = _product(root, 3 << 27) - _product(half, cube)
         root = saturating_shift_left(step, 3)
-    root = high_multiply(root, np.int64(_constant(math.sqrt(0.5), 0)))
+    root = _product(root, _constant(math.sqrt(0.5), 0))
     root = np.where(right < 0, root << np.maximum(-right, 0), root)
     small = x <= 1
     return np.where(small, ONE, root), np.where(small, 0, -np.maximum(right, 0))

@@ -57,13 +57,13 @@ def nearest_indices(op: Geometry, size: int, axis: int) -> npt.NDArray[np.intp]:
     """Return the input index of each output position."""
     place = positions(op, size, axis)
     half = np.float32(0.5)
-    index = {
-        "floor": np.floor,
-        "ceil": np.ceil,
-        "round_prefer_floor": lambda x: np.ceil(x - half),
-        "round_prefer_ceil": lambda x: np.floor(x + half),
-    }[op.nearest](place)
-    return np.clip(index, 0, size - 1).astype(np.intp)
+    if op.nearest == "round_prefer_floor":
+        index = np.ceil(place - half)
+    elif op.nearest == "round_prefer_ceil":
+        index = np.floor(place + half)
+    else:
+        index = np.floor(place) if op.nearest == "floor" else np.ceil(place)
+    return np.asarray(np.clip(index, 0, size - 1)).astype(np.intp)
 
 
 def taps(op: Geometry, size: int, axis: int) -> list[tuple[npt.NDArray[np.intp], Floats]]:
@@ -126,4 +126,5 @@ def fixed_point_bilinear(op: Geometry, x: Array) -> Array:
     low, high, part = _whole_positions(op, x.shape[3], 1)
     total = mixed[..., low] * (one - part) + mixed[..., high] * part
     nudged = total + np.where(total > 0, 1 << 19, -(1 << 19))
-    return (np.sign(nudged) * (np.abs(nudged) >> 20)).astype(x.dtype)
+    result: Array = np.sign(nudged) * (np.abs(nudged) >> 20)
+    return result.astype(x.dtype)

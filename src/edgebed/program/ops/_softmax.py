@@ -37,7 +37,8 @@ def fixed_point_softmax(x: Array, scale: float, beta: float, dtype: str) -> Arra
     multiplier, left, least = softmax_scaling(scale, beta)
     difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
     counted = difference >= least
-    scaled = high_multiply(np.where(counted, difference, 0) << left, np.int64(multiplier))
+    near = np.where(counted, difference, 0) << left
+    scaled = high_multiply(near, np.array(multiplier))
     grown = np.where(counted, exp_negative(scaled, INPUT_BITS), 0)
     total = rounding_shift(grown, SUM_BITS).sum(axis=-1, keepdims=True)
     headroom = leading_zeros(total)

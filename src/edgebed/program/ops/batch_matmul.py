@@ -69,7 +69,7 @@ class BatchMatmul(Op):
         """Return the matrix product in the operands' type."""
         left = np.swapaxes(a, -1, -2) if self.transpose_a else a
         right = np.swapaxes(b, -1, -2) if self.transpose_b else b
-        return np.matmul(left, right)
+        return np.asarray(np.matmul(left, right))
 
     def macs(self, out: TensorType, constants: Mapping[str, Constant]) -> int:
         """Return 0: the inner size is not in the output's type."""

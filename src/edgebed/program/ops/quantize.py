@@ -63,4 +63,5 @@ class Quantize(Op):
             whole = np.rint(steps)
         else:
             whole = np.trunc(steps + np.copysign(0.5, steps))
-        return np.clip(whole + self.zero_point, *self.limits).astype(self.dtype)
+        clipped: Array = np.clip(whole + self.zero_point, *self.limits)
+        return clipped.astype(self.dtype)

@@ -11,8 +11,9 @@ import numpy as np
 
 from edgebed.program.arithmetic import Affine
 from edgebed.program.ops._axes import check_axis
-from edgebed.program.ops._float import Floats, real_values
-from edgebed.program.ops._reduce import fixed_point_extreme, fixed_point_mean, fixed_point_sum
+from edgebed.program.ops._float import real_values
+from edgebed.program.ops._reduce import fixed_point_total
+from edgebed.program.ops._rescale import rescale
 from edgebed.program.types import QUANTISED, Array, Constant, Op, TensorType
 
 
@@ -82,15 +83,14 @@ class Reduce(Op):
         if rule.rounding == "float":
             return rule.quantise(self._plain(real_values(x, kind), axes))
         if self.function in ("max", "min"):
-            return fixed_point_extreme(self._plain(x, axes), kind, rule)
-        whole = x.sum(axis=axes, dtype=np.int64, keepdims=self.keep)
+            return rescale(self._plain(x, axes), kind, rule)
+        total = x.sum(axis=axes, dtype=np.int64, keepdims=self.keep)
         count = prod(kind.shape[axis] for axis in self.axes)
-        if self.function == "mean":
-            return fixed_point_mean(whole, count, kind, rule)
-        return fixed_point_sum(whole, count, kind, rule)
+        return fixed_point_total(total, count, kind, rule, mean=self.function == "mean")
 
-    def _plain(self, x: Array, axes: tuple[int, ...]) -> Floats:
+    def _plain(self, x: Array, axes: tuple[int, ...]) -> Array:
         if self.function == "l2":
-            return np.sqrt(np.square(x).sum(axis=axes, keepdims=self.keep, dtype=x.dtype))
-        function = getattr(np, self.function)
-        return np.asarray(function(x, axis=axes, keepdims=self.keep)).astype(x.dtype, copy=False)
+            squares = np.square(x).sum(axis=axes, keepdims=self.keep, dtype=x.dtype)
+            return np.asarray(np.sqrt(squares))
+        result = np.asarray(getattr(np, self.function)(x, axis=axes, keepdims=self.keep))
+        return result.astype(x.dtype, copy=False)
