@@ -55,6 +55,7 @@ def read_project(
     network = _trimmed(read_network(yaml_path, options.skip_yaml_layers), options)
     weights = _read_weights(weights_path, network, options, listen)
     settings = _read_settings(weights_path, network, options, listen)
+    _note_missing_sample(options, listen)
     shape = input_shape(
         network,
         given=options.input_shape,
@@ -70,6 +71,14 @@ def read_project(
         for layer in network.layers
     )
     return Project(program, hints, _options(options))
+
+
+def _note_missing_sample(options: Flags, listen: events.Listener) -> None:
+    """Recorded command lines name files of another folder, so that this is no error."""
+    sample = options.sample_input
+    if sample is not None and options.input_shape is None and not Path(sample).is_file():
+        missing = f"--sample-input: there is no file {sample}"
+        listen(events.Note("compile", f"{missing}; the input's shape comes from elsewhere"))
 
 
 def _choices(options: Flags) -> Choices:
@@ -96,6 +105,11 @@ def _trimmed(network: Network, options: Flags) -> Network:
     for number in options.streaming_layers:
         if not 0 <= number < len(layers):
             raise EdgebedError(f"--streaming-layers {number}: there is no such layer")
+    last_number = len(network.layers) + options.skip_yaml_layers - 1
+    for number in options.no_bias or ():
+        if not 0 <= number <= last_number:
+            missing = f"--no-bias {number}: there is no such layer"
+            raise EdgebedError(missing, where=network.file, try_=f"0 to {last_number}")
     return replace(network, layers=tuple(_changed(layer, options, len(layers)) for layer in layers))
 
 

@@ -72,7 +72,10 @@ def read_settings(path: Path, layers: int) -> LayerSettings:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EdgebedError(f"cannot read the layer settings: {error}", where=str(path)) from error
+        where = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else str(path)
+        raise EdgebedError(
+            f"cannot read the layer settings: {_problem(error)}", where=where
+        ) from error
     config = content.get("config", content) if isinstance(content, dict) else None
     if not isinstance(config, dict):
         raise EdgebedError("these are no layer settings", where=str(path))
@@ -83,6 +86,14 @@ def read_settings(path: Path, layers: int) -> LayerSettings:
         shift=shift,
         shape=_config_shape(config),
     )
+
+
+def _problem(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or "it cannot be opened"
+    if isinstance(error, json.JSONDecodeError):
+        return f"this is not JSON, {error.msg}"
+    return "this is not text"
 
 
 def _column(config: Mapping[str, Any], key: str, layers: int, path: Path) -> tuple[int | None, ...]:
@@ -177,7 +188,8 @@ def sample_shape(path: Path) -> Shape:
     try:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise EdgebedError(f"cannot read the sample: {error}", where=str(path)) from error
+        problem = "it is no intact .npy file of numbers"
+        raise EdgebedError(f"cannot read the sample: {problem}", where=str(path)) from error
     if len(shape) not in (2, 3):
         raise EdgebedError(f"the sample's shape is {shape}", where=str(path), why="C x H x W")
     return _three(shape)

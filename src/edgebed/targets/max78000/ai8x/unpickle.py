@@ -71,6 +71,10 @@ class Inert:
         pass
 
 
+class _DamagedError(Exception):
+    """The file contradicts itself; the text says where."""
+
+
 class _RefusedError(Exception):
     """The file names something that is not allowed."""
 
@@ -93,9 +97,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = _zip(path) if zipfile.is_zipfile(file) else _stream(file)
     except OSError as error:
-        raise EdgebedError(
-            f"cannot read the checkpoint: {error.strerror}", where=str(path)
-        ) from error
+        problem = error.strerror or "it is damaged"
+        raise EdgebedError(f"cannot read the checkpoint: {problem}", where=str(path)) from error
     except _RefusedError as refused:
         raise EdgebedError(
             f"the checkpoint contains {refused}",
@@ -104,9 +107,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             try_="save its `state_dict` alone",
         ) from None
     except Exception as error:  # damaged pickles fail in every possible way
+        known = isinstance(error, _DamagedError)
         raise EdgebedError(
-            f"this is not an intact PyTorch checkpoint: {error or type(error).__name__}",
+            "this is not an intact PyTorch checkpoint",
             where=str(path),
+            why=str(error) if known else "it is of another kind, damaged or cut off",
         ) from error
     if not isinstance(content, dict):
         raise EdgebedError("the checkpoint is not a dictionary", where=str(path))
@@ -117,10 +122,10 @@ def _zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(names) != 1:
-            raise ValueError("no data.pkl in the archive")
+            raise _DamagedError("no data.pkl in the archive")
         folder = names[0].removesuffix("data.pkl")
         if archive.getinfo(names[0]).file_size > LARGEST_PICKLE_BYTES:
-            raise ValueError("data.pkl is too large")
+            raise _DamagedError("data.pkl is too large")
         order = _byte_order(archive, folder)
         references = _Reader(io.BytesIO(archive.read(names[0]))).load()
 
@@ -128,7 +133,7 @@ def _zip(path: Path) -> Any:
             dtype = np.dtype(order + storage.dtype)
             name = f"{folder}data/{storage.key}"
             if archive.getinfo(name).file_size != storage.count * dtype.itemsize:
-                raise ValueError(f"storage {storage.key} has another size than the file says")
+                raise _DamagedError(f"storage {storage.key} has another size than the file says")
             return np.frombuffer(archive.read(name), dtype)
 
         return _resolved(references, fetch)
@@ -143,7 +148,7 @@ def _byte_order(archive: zipfile.ZipFile, folder: str) -> str:
 def _stream(file: BinaryIO) -> Any:
     file.seek(0)
     if _Reader(file).load() != LEGACY_MAGIC or _Reader(file).load() != LEGACY_PROTOCOL:
-        raise ValueError("no magic number at its beginning")
+        raise _DamagedError("no magic number at its beginning")
     machine = _Reader(file).load()
     order = "<" if machine.get("little_endian", True) else ">"
     reader = _Reader(file)
@@ -156,7 +161,7 @@ def _stream(file: BinaryIO) -> Any:
         content = file.read(storage.count * dtype.itemsize) if count == storage.count else b""
         arrays[key] = np.frombuffer(content, dtype)
         if len(arrays[key]) != storage.count:
-            raise ValueError(f"storage {key} is cut off")
+            raise _DamagedError(f"storage {key} is cut off")
     return _resolved(references, lambda storage: arrays[storage.key])
 
 
@@ -178,14 +183,14 @@ def _array(tensor: TensorReference, fetch: Callable[[StorageReference], Array]) 
     storage, size, stride = tensor.storage, tuple(tensor.size), tuple(tensor.stride)
     numbers = (tensor.offset, *size, *stride)
     if not isinstance(storage, StorageReference) or len(size) != len(stride):
-        raise ValueError("a tensor is malformed")
+        raise _DamagedError("a tensor is malformed")
     if not all(isinstance(n, int) and n >= 0 for n in numbers):
-        raise ValueError("a tensor has a negative size")
+        raise _DamagedError("a tensor has a negative size")
     whole = fetch(storage)
     count = int(np.prod(size, dtype=object)) if size else 1
     last = tensor.offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if count and (last >= len(whole) or count > len(whole)):
-        raise ValueError("a tensor is larger than its storage")
+        raise _DamagedError("a tensor is larger than its storage")
     part = whole[tensor.offset :] if count else whole[:0]
     steps = [step * whole.itemsize for step in stride]
     view = np.lib.stride_tricks.as_strided(part, size, steps) if count else part.reshape(size)
@@ -204,7 +209,7 @@ class _Reader(pickle._Unpickler):
         """Return our stand-in for an allowed name."""
         full = f"{module}.{name}"
         if not module or not name:
-            raise ValueError("it is cut off in a name")
+            raise _DamagedError("it is cut off in a name")
         if full in _CALLS:
             return _Call(full)
         if module == "torch" and name in DTYPES:
@@ -219,9 +224,9 @@ class _Reader(pickle._Unpickler):
         """Return a reference to a storage."""
         word, kind, key, _device, count, *view = pid
         if word != "storage" or not isinstance(kind, _Storage) or not isinstance(count, int):
-            raise ValueError("unknown persistent object")
+            raise _DamagedError("unknown persistent object")
         if view and view[0] is not None:
-            raise ValueError("storages that share memory are not supported")
+            raise _DamagedError("storages that share memory are not supported")
         storage = StorageReference(str(key), kind.dtype, count)
         self.storages[str(key)] = storage
         return storage

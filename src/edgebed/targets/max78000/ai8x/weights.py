@@ -71,13 +71,24 @@ def _arrays(path: Path) -> dict[str, Array]:
             found = np.load(file, allow_pickle=False)
             if isinstance(found, np.lib.npyio.NpzFile):
                 return {name: found[name] for name in found.files}
+    except FileNotFoundError as error:
+        raise EdgebedError("there is no such weights file", where=str(path)) from error
     except Exception as error:  # damaged archives fail in every possible way
         raise EdgebedError(
-            f"cannot read the weights: {error or type(error).__name__}",
+            f"cannot read the weights: {_problem(error)}",
             where=str(path),
-            why="it is not an intact .npz file of plain arrays",
+            try_="an .npz file of whole numbers, or a quantised checkpoint (.pth.tar)",
         ) from error
     raise EdgebedError("this is one array", where=str(path), try_="an .npz file")
+
+
+def _problem(error: Exception) -> str:
+    """Say in plain words what numpy found; its own advice would be to load the file unsafely."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if "Object arrays" in str(error):
+        return "an array holds pickled Python objects, which are not loaded"
+    return "this is no .npz file, or it is damaged or cut off"
 
 
 def _check_integers(array: Array, where: str) -> None:
