@@ -83,7 +83,7 @@ def _gelu(x: Floats) -> Floats:
 
 def _gelu_tanh(x: Floats) -> Floats:
     inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
-    return _HALF * x * (_ONE + np.tanh(inner))
+    return np.asarray(_HALF * x * (_ONE + np.tanh(inner)))
 
 
 _PLAIN: dict[str, Callable[[Floats], Floats]] = {

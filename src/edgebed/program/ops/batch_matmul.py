@@ -8,7 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgebed.program.arithmetic import Affine, multiply_by_quantized, quantize_multiplier
+from edgebed.program.arithmetic import (
+    Affine,
+    multiply_by_quantized,
+    multiply_wide,
+    quantize_multiplier,
+)
 from edgebed.program.ops._axes import aligned, broadcast_shape
 from edgebed.program.ops._float import ruled_type, through_floats
 from edgebed.program.types import Array, Constant, Op, TensorType
@@ -19,7 +24,8 @@ class BatchMatmul(Op):
     """The product of the last two axes, M x K times K x N; axes before them broadcast.
 
     float32: sums in float32, within 1e-6 of the sum of the magnitudes. Fixed point: the exact sum
-    of (a - za) * (b - zb) times (sa * sb) / scale, where sa * sb is rounded to float32.
+    of (a - za) * (b - zb) times (sa * sb) / scale, where sa * sb is rounded to float32;
+    int16 operands have 64-bit sums and a 16-bit multiplier.
 
     Attributes:
         transpose_a: the first operand is K x M.
@@ -62,6 +68,8 @@ class BatchMatmul(Op):
         step = float(np.float32(types[0].scale) * np.float32(types[1].scale))
         factor = quantize_multiplier(step / float(np.float32(rule.scale)))
         multiplier, shift = (np.array(n) for n in factor)
+        if types[0].dtype == "int16":
+            return rule.clamp(multiply_wide(sums, multiplier, shift))
         single = rule.rounding == "fixed_point_single"
         return rule.clamp(multiply_by_quantized(sums, multiplier, shift, single=single))
 

@@ -84,6 +84,8 @@ def table(
         low: of clip.
         high: of clip.
     """
+    if rounding == "fixed_point" and function == "clip":
+        return _clip(scales, low, high)
     if rounding == "fixed_point" and function in _KERNELS:
         return _KERNELS[function](scales, alpha)
 
@@ -110,7 +112,8 @@ def real_table(
     real = scales.centred.astype(np.float32) * np.float32(scales.scale_in)
     with np.errstate(all="ignore"):
         result = function(real.astype(np.float64)).astype(np.float32)
-        result = np.nan_to_num(result, nan=0.0, posinf=3e38, neginf=-3e38)
+        # What has no result (the logarithm of a negative number) gets the least one.
+        result = np.nan_to_num(result, nan=-3e38, posinf=3e38, neginf=-3e38)
         if rounding == "float":
             return Affine(scales.scale_out, scales.zero_out).quantise(result)
         steps = (result * (np.float32(1) / np.float32(scales.scale_out))).astype(np.float64)
@@ -148,9 +151,20 @@ def _clamped(values: Fixed, scales: Scales, low: int = -128, high: int = 127) ->
     return _stored(values + scales.zero_out, low, high)
 
 
+def _clip(scales: Scales, low: float | None, high: float | None) -> Table:
+    """Return the input at the output's scale, within the nearest integers of the bounds."""
+    bounds = [-128, 127]
+    for i, real in enumerate((low, high)):
+        if real is not None:
+            steps = math.copysign(0.5, real) + float(
+                np.float32(real) / np.float32(scales.scale_out)
+            )
+            bounds[i] = min(max(math.trunc(steps) + scales.zero_out, -128), 127)
+    return _clamped(_scaled(scales.centred, scales.ratio), scales, *bounds)
+
+
 def _relu(scales: Scales, _: float) -> Table:
-    low = max(-128, scales.zero_out)
-    return _clamped(_scaled(scales.centred, scales.ratio), scales, low)
+    return _clip(scales, 0.0, None)
 
 
 def _relu6(scales: Scales, _: float) -> Table:
