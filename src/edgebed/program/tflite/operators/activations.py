@@ -1,0 +1,113 @@
+"""Functions of one tensor, value by value: float32 ones as they are, int8 ones as tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgebed.program.ops._functions import Function
+from edgebed.program.ops.tables import Scales, Table, real_table, table
+from edgebed.program.tflite.layer import Layer
+from edgebed.program.tflite.network import Value
+
+_FUNCTIONS: dict[str, Function] = {
+    "RELU": "relu",
+    "RELU6": "relu6",
+    "RELU_N1_TO_1": "clip",
+    "RELU_0_TO_1": "clip",
+    "LEAKY_RELU": "leaky_relu",
+    "LOGISTIC": "sigmoid",
+    "TANH": "tanh",
+    "HARD_SWISH": "hard_swish",
+    "ELU": "elu",
+    "GELU": "gelu",
+    "EXP": "exp",
+    "LOG": "log",
+    "ABS": "abs",
+    "NEG": "neg",
+    "SQRT": "sqrt",
+    "RSQRT": "rsqrt",
+    "SQUARE": "square",
+    "SIN": "sin",
+    "COS": "cos",
+    "FLOOR": "floor",
+    "CEIL": "ceil",
+    "ROUND": "round",
+    "SIGN": "sign",
+}
+KINDS = tuple(_FUNCTIONS)
+
+
+def scales_of(layer: Layer, x: Value) -> Scales:
+    """Return the meaning of an operator's input and output."""
+    source, target = layer.type(x), layer.result()
+    return Scales(source.scale, source.zero_point, target.scale, target.zero_point)
+
+
+def unary(layer: Layer) -> None:
+    """Convert an operator that applies a function to each value."""
+    x = layer.value(0)
+    fields = _fields(layer)
+    function = _FUNCTIONS[layer.operator.kind]
+    if layer.operator.kind == "GELU" and layer.flag("Approximate"):
+        function = "gelu_tanh"
+    if not layer.quantised(x):
+        layer.give(layer.emit("unary", [x.tensor], function=function, **fields), x.shape)
+        return
+    layer.rule()  # the output must have a scale
+    if layer.type(x).dtype == "int8":
+        values = _table(layer, x, function, fields)
+        layer.give(layer.lookup(x.tensor, values, layer.result()), x.shape)
+        return
+    layer.give(_wide(layer, x, function, fields), x.shape)
+
+
+def _fields(layer: Layer) -> dict[str, float]:
+    kind = layer.operator.kind
+    if kind == "LEAKY_RELU":
+        return {"alpha": layer.number("Alpha")}
+    if kind == "ELU":
+        return {"alpha": 1.0}
+    if kind in ("RELU_N1_TO_1", "RELU_0_TO_1"):
+        return {"low": -1.0 if kind == "RELU_N1_TO_1" else 0.0, "high": 1.0}
+    return {}
+
+
+def _table(layer: Layer, x: Value, function: Function, fields: dict[str, float]) -> Table:
+    scales = scales_of(layer, x)
+    if not _has_kernel(layer, function, scales):
+        # What the integer kernels do not take is computed in real numbers for each of the values.
+        def real(values: np.ndarray) -> np.ndarray:
+            from edgebed.program.ops._functions import apply
+
+            return apply(function, values, **{"alpha": 0.0, "beta": 0.0, **fields})
+
+        return real_table(real, scales, rounding="fixed_point")
+    return table(function, scales, **fields)
+
+
+def _has_kernel(layer: Layer, function: Function, scales: Scales) -> bool:
+    """False where TensorFlow Lite Micro has no kernel for the tensor's meaning."""
+    if layer.tensor(0).dtype == "UINT8" and function not in ("relu", "leaky_relu"):
+        return False
+    fixed = {"sigmoid": (1 / 256, -128), "tanh": (1 / 128, 0)}.get(function)
+    if fixed is not None:
+        return (scales.scale_out, scales.zero_out) == fixed
+    if function == "relu6":
+        return np.float32(scales.scale_in) == np.float32(scales.scale_out)
+    if function == "hard_swish":
+        return scales.ratio / 128 < 1
+    return True
+
+
+def _wide(layer: Layer, x: Value, function: Function, fields: dict[str, float]) -> str:
+    """Append a function of int16: a clamp exactly, others through real numbers."""
+    rule = layer.rule()
+    if function in ("relu", "relu6") or (function == "clip" and fields["low"] == -1.0):
+        rule = layer.rule(activation=layer.operator.kind)
+        return layer.emit("requantize", [x.tensor], requantize=rule)
+    reals = layer.emit("dequantize", [x.tensor], suffix="reals")
+    result = layer.emit("unary", [reals], function=function, **fields)
+    return layer.emit(
+        "quantize", [result], suffix="quantize", scale=rule.scale, zero_point=rule.zero_point,
+        dtype=rule.dtype,
+    )  # fmt: skip
