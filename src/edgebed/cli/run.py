@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from cyclopts import Group, Parameter
 
@@ -61,34 +63,34 @@ def run(
         json: print one JSON object on standard output; progress goes to standard error.
         quiet: no progress.
     """
-    if what in RECIPES and input is None:
+    training: dict[str, Any] = {
+        "data": data,
+        "network": network,
+        "epochs": epochs,
+        "qat_epochs": qat_epochs,
+        "weight_bits": weight_bits,
+        "max_drop": max_drop,
+        "seed": seed,
+        "skip_bad": skip_bad,
+    }
+    if what in RECIPES and input is None and uart_port is None:
         from edgebed.cli.run_recipe import configured, run_recipe
 
-        config = configured(
-            what,
-            data=data,
-            network=network,
-            epochs=epochs,
-            qat_epochs=qat_epochs,
-            weight_bits=weight_bits,
-            max_drop=max_drop,
-            seed=seed,
-            skip_bad=skip_bad,
-            target=target,
-            frames=frames,
-        )
+        config = configured(what, **training, target=target, frames=frames)
         return run_recipe(config, out, resume=resume, json=json, quiet=quiet)
     if what in RECIPES and not Path(what).is_dir():
+        given = f"--uart-port {uart_port}" if input is None else f"--input {input}"
         raise EdgebedError(
-            "--input is for a compiled folder",
+            f"{given.split()[0]} is for a compiled folder",
             where=f"edgebed run {what}",
             why=f"{what} is a recipe, it takes --data",
-            try_=f"edgebed run FOLDER --input {input}, FOLDER being a finished run",
+            try_=f"edgebed run FOLDER {given}, FOLDER being a finished run",
         )
     if not what or not Path(what).exists():
         raise EdgebedError(
             f"{what!r} is neither a recipe nor a folder", try_=did_you_mean(what, RECIPES)
         )
+    _check_no_recipe(what, {**training, "resume": resume})
     if input is None and uart_port is None:
         raise EdgebedError(
             "--input is missing", where=f"edgebed run {what}", try_="a tensor, picture or video"
@@ -96,5 +98,26 @@ def run(
     from edgebed.cli.run_folder import run_folder
 
     return run_folder(
-        Path(what), input, out, frames=frames, uart_port=uart_port, json=json, quiet=quiet
+        Path(what),
+        input,
+        out,
+        target=target,
+        frames=frames,
+        uart_port=uart_port,
+        json=json,
+        quiet=quiet,
     )
+
+
+def _check_no_recipe(what: str, given: Mapping[str, Any]) -> None:
+    """Refuse options that would change a program: a compiled folder's is finished."""
+    defaults = inspect.signature(run).parameters
+    for name, value in given.items():
+        if value != defaults[name].default:
+            option, recipe = f"--{name.replace('_', '-')}", next(iter(RECIPES))
+            raise EdgebedError(
+                f"{option} is for a recipe",
+                where=f"edgebed run {what}",
+                why=f"{what} is a folder whose program is finished",
+                try_=f"leave {option} out, or train anew: edgebed run {recipe} {option} ...",
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,11 +30,15 @@ KINDS: Final = ("measured", "emulated", "estimated")
 
 @dataclass(frozen=True)
 class Done:
-    """What a run left: paths by name, figures of the last input, lines of the device."""
+    """What a run left: paths by name, figures of the last input, lines of the device.
+
+    `left_out` says of each picture that could not be read what is wrong with it.
+    """
 
     outputs: dict[str, str]
     figures: Mapping[str, Figure]
     events: list[Any]
+    left_out: tuple[str, ...] = ()
 
 
 def run_folder(
@@ -41,6 +46,7 @@ def run_folder(
     source: Path | None,
     out: Path | None,
     *,
+    target: str | None = None,
     frames: int = 0,
     uart_port: int | None = None,
     json: bool = False,
@@ -48,7 +54,7 @@ def run_folder(
 ) -> int:
     """Run `source` and print where the results are; see `edgebed run --help`."""
     bundle = load(folder)
-    _check(bundle, source)
+    _check(bundle, source, target)
     with listening(quiet=quiet, json=json) as listener, _booted(bundle) as machine:
         listener(Started("run", f"{source or 'nothing'} on {bundle.target}, {bundle.program.name}"))
         _say_slow(listener)
@@ -62,7 +68,13 @@ def run_folder(
     return 0
 
 
-def _check(bundle: Bundle, source: Path | None) -> None:
+def _check(bundle: Bundle, source: Path | None, target: str | None) -> None:
+    if target not in (None, bundle.target):
+        raise EdgebedError(
+            f"is compiled for {bundle.target}, not for {target}",
+            where=str(bundle.folder),
+            try_=f"edgebed compile {shlex.quote(str(bundle.folder))} --target {target} --out DIR",
+        )
     if not bundle.sizes:
         raise EdgebedError(
             "holds sources but no build",
@@ -170,8 +182,14 @@ def _pictures(
     found: list[Any] = []
     seconds: list[float] = []
     figures: Mapping[str, Figure] = {}
+    left_out: list[str] = []
     total = count or _count(source)
-    for index, (name, picture) in enumerate(pictures(source)):
+
+    def skip(error: EdgebedError) -> None:
+        left_out.append(str(error))
+        listener(Note("run", f"left out: {error}"))
+
+    for index, (name, picture) in enumerate(pictures(source, skip)):
         if count and index == count:
             break
         started = time.monotonic()
@@ -184,10 +202,12 @@ def _pictures(
         figures = frame.trace.figures
         listener(Progress("run", index + 1, total, "frames"))
     if not outputs:
-        raise EdgebedError("holds no picture", where=str(source), try_="PNG, JPEG or a video")
+        what = "none of its pictures can be read" if left_out else "holds no picture"
+        first = f"the first: {left_out[0]}" if left_out else None
+        raise EdgebedError(what, where=str(source), why=first, try_="PNG, JPEG or a video")
     files.write_text(folder / "detections.json", json_format.dumps(found, indent=2) + "\n")
     outputs["detections"] = str(folder / "detections.json")
-    return Done(outputs, {**figures, **_pace(seconds)}, found)
+    return Done(outputs, {**figures, **_pace(seconds)}, found, tuple(left_out))
 
 
 def _check_place(place: Path, source: Path) -> None:
@@ -280,7 +300,12 @@ def _plain(done: Done) -> dict[str, Any]:
     figures = {
         kind: {k: f.to_json() for k, f in done.figures.items() if f.kind == kind} for kind in KINDS
     }
-    return {"outputs": done.outputs, "figures": figures, "events": done.events}
+    return {
+        "outputs": done.outputs,
+        "figures": figures,
+        "events": done.events,
+        "left_out": list(done.left_out),
+    }
 
 
 def _lines(done: Done) -> Iterator[str]:
@@ -289,6 +314,10 @@ def _lines(done: Done) -> Iterator[str]:
         if of_kind:
             yield f"{kind}:"
             yield from (f"  {name:<28} {number(f.value)} {f.unit}" for name, f in of_kind.items())
+    if done.left_out:
+        pictures = len(done.outputs) - 1 + len(done.left_out)
+        yield f"left out {len(done.left_out)} of {pictures} pictures:"
+        yield from (f"  {text}" for text in done.left_out)
     shown = list(done.outputs.values())
     if len(shown) > LISTED:
         yield f"{len(shown) - LISTED} files before these:"

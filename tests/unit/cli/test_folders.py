@@ -344,3 +344,26 @@ def test_two_compiles_do_not_share_a_folder(
         with RunFolder(out).locked():
             assert "another run is working in this folder" in _error(arguments, capsys)
         assert execute(arguments) == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--epochs 3", "--data bccd", "--seed 1", "--weight-bits 4", "--skip-bad", "--resume"],
+)
+def test_options_of_a_recipe_are_refused_for_a_folder(
+    words: str, compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "in.npy", np.zeros((3, 16, 16), np.int8))
+    arguments = ["run", str(compiled), "--input", str(tmp_path / "in.npy"), *words.split()]
+    said = _error(arguments, capsys)
+    assert f"{compiled}: {words.split()[0]} is for a recipe" in said
+    assert said.count("\n") == 1
+
+
+def test_a_folder_for_another_target_is_refused(
+    compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "in.npy", np.zeros((3, 16, 16), np.int8))
+    arguments = ["run", str(compiled), "--input", str(tmp_path / "in.npy"), "--target"]
+    assert "is compiled for null, not for other" in _error([*arguments, "other"], capsys)
+    assert execute([*arguments, "null"]) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,17 @@ VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts
 Frame = tuple[str, UInt8]
 
 
-def frames(path: Path | str) -> Iterator[Frame]:
+def frames(
+    path: Path | str, skipped: Callable[[EdgebedError], None] | None = None
+) -> Iterator[Frame]:
     """Yield (name, picture) pairs, one at a time, pictures as uint8, height x width x 3, RGB.
 
     Args:
         path: a picture file, a folder of pictures (taken in order of their names), a video file
             (needs the extra `video`), or a `.npy` file with one picture (height x width x 3) or
             several (n x height x width x 3), uint8.
+        skipped: receives what is wrong with a picture of a folder, which is then left out; without
+            it such a picture ends the iteration.
 
     Raises:
         EdgebedError: nothing that can be read; names the file.
@@ -31,7 +35,7 @@ def frames(path: Path | str) -> Iterator[Frame]:
     if not source.exists():
         raise EdgebedError("no such file or folder", where=str(source))
     if source.is_dir():
-        return _folder(source)
+        return _folder(source, skipped)
     suffix = source.suffix.lower()
     if suffix == ".npy":
         return _array(source)
@@ -40,7 +44,7 @@ def frames(path: Path | str) -> Iterator[Frame]:
     return iter([(source.stem, picture_files.load(source))])
 
 
-def _folder(folder: Path) -> Iterator[Frame]:
+def _folder(folder: Path, skipped: Callable[[EdgebedError], None] | None) -> Iterator[Frame]:
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in picture_files.SUFFIXES)
     if not paths:
         raise EdgebedError(
@@ -48,7 +52,19 @@ def _folder(folder: Path) -> Iterator[Frame]:
             where=str(folder),
             why=f"pictures end in {', '.join(picture_files.SUFFIXES)}",
         )
-    return ((path.stem, picture_files.load(path)) for path in paths)
+    return _loaded(paths, skipped)
+
+
+def _loaded(paths: list[Path], skipped: Callable[[EdgebedError], None] | None) -> Iterator[Frame]:
+    for path in paths:
+        try:
+            picture = picture_files.load(path)
+        except EdgebedError as error:
+            if skipped is None:
+                raise
+            skipped(error)
+        else:
+            yield path.stem, picture
 
 
 def _array(path: Path) -> Iterator[Frame]:
