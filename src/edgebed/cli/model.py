@@ -14,6 +14,11 @@ from edgebed.program import from_onnx
 from edgebed.program.types import Program
 
 ONNX: Final = ".onnx"
+OPTIONS: Final = (
+    *("--target", "--out", "--weights", "--replan", "--only-generate", "--json", "--quiet"),
+    *("--debug", "--help"),
+)
+"""Options of the verbs that take a model, for the help on a mistyped one."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ def read_model(
         raise EdgebedError("no such file or folder", where=str(path))
     reader = projects(target)
     if reader is not None and path.suffix in reader.SUFFIXES:
-        project = reader.read_project(path, weights, reader.parse_flags(options), listener)
+        flags = reader.parse_flags(options, OPTIONS)
+        project = reader.read_project(path, weights, flags, listener)
         return Model(project.program, project.program if replan else project)
     _check_unused(path, weights, replan, options)
     file = _program_file(path)
@@ -92,7 +98,9 @@ def model_first(
     if not words[0].startswith("-"):
         return model, tuple(options)
     reader = projects(target or only_target())
-    place = reader.first_free(words) if reader else None
+    if reader is None:
+        raise _unknown(words[0])
+    place = reader.first_free(words, OPTIONS)
     if place is None:
         raise EdgebedError("the model is missing", try_="a run folder, .onnx or .yaml file")
     return Path(words[place]), (*words[:place], *words[place + 1 :])
@@ -110,11 +118,13 @@ def _program_file(path: Path) -> Path:
 
 def _check_unused(path: Path, weights: Path | None, replan: bool, options: Sequence[str]) -> None:
     if options:
-        word = options[0]
-        known = ["--target", "--out", "--weights", "--replan", "--only-generate", "--json"]
-        raise EdgebedError(f"unknown option {word!r}", try_=did_you_mean(word, known))
+        raise _unknown(options[0])
     for name, given in (("--weights", weights is not None), ("--replan", replan)):
         if given:
             raise EdgebedError(
                 f"{name} has no meaning for {path.name}", why="its weights and layout are inside"
             )
+
+
+def _unknown(word: str) -> EdgebedError:
+    return EdgebedError(f"unknown option {word!r}", try_=did_you_mean(word, OPTIONS))

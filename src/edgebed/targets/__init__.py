@@ -61,8 +61,9 @@ def load(name: str) -> Target:
 def projects(name: str) -> ModuleType | None:
     """Return the module that reads projects of other tools for a target, or None.
 
-    It has `SUFFIXES`, `parse_flags(words)`, `first_free(words)` and `read_project(path, weights,
-    flags, listener)`; the fact sheet names it as `projects`.
+    It has `SUFFIXES`, `parse_flags(words, others)`, `first_free(words, others)` and
+    `read_project(path, weights, flags, listener)`; the fact sheet names it as `projects`. `others`
+    are options of the command line itself, for the help on a mistyped word.
 
     Raises:
         EdgebedError: there is no such target.

@@ -155,11 +155,12 @@ class Flags:
         return self.no_bias is not None and (not self.no_bias or layer in self.no_bias)
 
 
-def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
+def parse_flags(arguments: Sequence[str], others: Sequence[str] = ()) -> dict[str, Any]:
     """Split command-line words into options by name, as `read_project` takes them.
 
     Args:
         arguments: `--name`, `--name value` and `--name=value`, in any order.
+        others: `--name` of options that are the caller's own; a mistyped word may have meant one.
 
     Raises:
         EdgebedError: a word is no option of those tools, or its value is missing.
@@ -171,7 +172,7 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
         if not word.startswith("-"):
             raise EdgebedError(f"{word!r} belongs to no option")
         name, equals, given = word.lstrip("-").partition("=")
-        flag = lookup(name)
+        flag = lookup(name, others)
         if flag.value == "switch":
             found[canonical(name)] = True
         elif equals:
@@ -185,8 +186,12 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def first_free(arguments: Sequence[str]) -> int | None:
+def first_free(arguments: Sequence[str], others: Sequence[str] = ()) -> int | None:
     """Return the place of the first word that is neither an option nor an option's value.
+
+    Args:
+        arguments: the words.
+        others: see `parse_flags`.
 
     Raises:
         EdgebedError: an option before it is unknown.
@@ -197,7 +202,7 @@ def first_free(arguments: Sequence[str]) -> int | None:
         if not word.startswith("-"):
             return place
         name, equals, _ = word.lstrip("-").partition("=")
-        flag = lookup(name)
+        flag = lookup(name, others)
         place += 2 if not equals and _takes(flag, arguments[place + 1 :]) else 1
     return None
 
@@ -218,8 +223,8 @@ def canonical(name: str) -> str:
     return SHORT.get(bare, bare)
 
 
-def lookup(name: str) -> Flag:
-    """Return an option's description.
+def lookup(name: str, others: Sequence[str] = ()) -> Flag:
+    """Return an option's description; `others` are further names that may have been meant.
 
     Raises:
         EdgebedError: those tools have no such option.
@@ -228,7 +233,7 @@ def lookup(name: str) -> Flag:
     if known not in FLAGS:
         raise EdgebedError(
             f"unknown option --{known}",
-            try_=did_you_mean(f"--{known}", [f"--{one}" for one in FLAGS]),
+            try_=did_you_mean(f"--{known}", [*(f"--{one}" for one in FLAGS), *others]),
         )
     return FLAGS[known]
 
