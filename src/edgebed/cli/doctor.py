@@ -7,10 +7,15 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import edgebed
 from edgebed.cli.extras import BASE, CROSS_COMPILER, EXTRAS, Extra, version
+
+NO_HOST_COMPILER: Final = (
+    "none; without one the virtual board takes its slow path, with an accelerator about 20 times "
+    "slower; pip install 'edgebed[cc]', or install clang or gcc"
+)
 
 
 def doctor(*, json: bool = False) -> int:
@@ -39,6 +44,7 @@ def inspect() -> dict[str, Any]:
         "base": [{"package": name, "version": version(name)} for name in BASE.values()],
         "extras": [_extra(extra) for extra in EXTRAS],
         "compiler": _compiler(),
+        "host_compiler": _host_compiler(),
     }
 
 
@@ -59,12 +65,20 @@ def _compiler() -> str | None:
     return installed or (f"zig {zig} (the ziglang package)" if zig else None)
 
 
+def _host_compiler() -> str | None:
+    from edgebed.targets._shared.toolchain import host_compilers
+
+    found = host_compilers()
+    return " ".join(found[0].command) if found else None
+
+
 def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"edgebed {found['edgebed']}, Python {found['python']}, {found['machine']}"
     yield "always needed: " + ", ".join(
         f"{part['package']} {part['version'] or 'MISSING'}" for part in found["base"]
     )
     yield f"firmware compiler: {found['compiler'] or 'none'}"
+    yield f"compiler for this computer: {found['host_compiler'] or NO_HOST_COMPILER}"
     yield ""
     for extra in found["extras"]:
         yield from _extra_lines(extra)

@@ -26,6 +26,9 @@ from edgebed.errors import BudgetMissedError, EdgebedError
         (["run", "bed", "--qat-epochs", "-5"], ["--qat-epochs is -5"]),
         (["compile", "--fiffo", "net.yaml", "--out", "o"], ["--fiffo", "did you mean '--fifo'"]),
         (["compile", "--fifo", "--out", "o"], ["the model is missing"]),
+        (["compile", "--targt", "x", "a.yaml", "--out", "o"], ["did you mean '--target'"]),
+        (["compile", "--jsn", "net.yaml", "--out", "o"], ["--jsn", "did you mean '--json'"]),
+        (["run", "bed", "--uart-port", "99"], ["--uart-port is for a compiled folder"]),
         (["compile", "--fifo", "net.yaml", "--out", "o"], ["net.yaml: no such file"]),
     ],
 )
@@ -120,3 +123,37 @@ def test_a_run_says_what_is_missing_before_it_trains(
     assert execute(["run", "bed-fast", "--out", str(tmp_path / "run")]) == 1
     assert f"edgebed[{extra}]" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_doctor_says_what_the_lack_of_a_compiler_for_this_computer_costs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgebed.targets._shared.toolchain.host_compilers", list)
+    execute(["doctor"])
+    said = capsys.readouterr().out
+    assert "compiler for this computer: none" in said
+    assert "20 times slower" in said
+    execute(["doctor", "--json"])
+    assert json.loads(capsys.readouterr().out)["host_compiler"] is None
+
+
+def test_doctor_names_the_compiler_for_this_computer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgebed.targets._shared.toolchain import Compiler
+
+    found = [Compiler("gcc", ("/usr/bin/mine",), ()), Compiler("cc", ("/usr/bin/other",), ())]
+    monkeypatch.setattr("edgebed.targets._shared.toolchain.host_compilers", lambda: found)
+    execute(["doctor"])
+    assert "compiler for this computer: /usr/bin/mine\n" in capsys.readouterr().out
+
+
+def test_a_file_instead_of_a_data_folder_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    annotations, out = tmp_path / "train.json", tmp_path / "run"
+    annotations.write_text("{}")
+    assert execute(["run", "bed-fast", "--data", str(annotations), "--out", str(out)]) == 1
+    assert f"--data {annotations}: is a file, not a folder" in capsys.readouterr().err
+    assert not out.exists()

@@ -43,9 +43,13 @@ def check(config: BedConfig) -> None:
 
     network(config.network, 1).with_weight_bits(config.weight_bits)
     load_target(config.target)
-    if config.data != SYNTHETIC and not Path(config.data).exists():
+    if config.data != SYNTHETIC and not Path(config.data).is_dir():
+        is_file = Path(config.data).exists()
         raise EdgebedError(
-            "no such folder", where=f"--data {config.data}", try_="a folder, or synthetic"
+            "is a file, not a folder" if is_file else "no such folder",
+            where=f"--data {config.data}",
+            why="annotations and pictures lie together in a folder" if is_file else None,
+            try_="a folder, or synthetic",
         )
 
 
