@@ -1,0 +1,61 @@
+"""How far a quantised network agrees with its float original, when there are no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from edgebed.program.types import Array, Program
+
+CLASSES: Final = "share of samples with the float network's class"
+COSINE: Final = "mean cosine between the outputs of both networks"
+
+
+def measure_of(program: Program) -> str:
+    """Return which measure suits a network: the class for one vector of scores, else the cosine."""
+    if len(program.outputs) != 1:
+        return COSINE
+    shape = [size for size in program.types[program.outputs[0]].shape if size > 1]
+    return CLASSES if len(shape) == 1 and len(program.types) > 1 and shape[0] <= 2000 else COSINE
+
+
+def agreement(
+    measure: str, real: Sequence[Mapping[str, Array]], other: Sequence[Mapping[str, Array]]
+) -> float:
+    """Return the agreement of two networks on the same samples, 1.0 for equal ones.
+
+    Args:
+        measure: from `measure_of`.
+        real: the float network's outputs by name, one entry a sample.
+        other: the other network's.
+    """
+    if measure == CLASSES:
+        same = [
+            int(np.argmax(one[name]) == np.argmax(two[name]))
+            for one, two in zip(real, other, strict=True)
+            for name in one
+        ]
+        return float(np.mean(same))
+    found = [
+        _cosine(one[name], two[name]) for one, two in zip(real, other, strict=True) for name in one
+    ]
+    return float(np.mean(found))
+
+
+def _cosine(one: Array, two: Array) -> float:
+    a, b = one.astype(np.float64).reshape(-1), two.astype(np.float64).reshape(-1)
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    if norm == 0.0:
+        return float(np.array_equal(a, b))
+    return float(a @ b) / norm
+
+
+def noise_db(real: Array, other: Array) -> float:
+    """Return signal over noise in decibels; infinity for equal arrays."""
+    error = float(np.square(other.astype(np.float64) - real).sum())
+    signal = float(np.square(real.astype(np.float64)).sum())
+    if error == 0.0:
+        return float("inf")
+    return 10 * float(np.log10(max(signal, 1e-30) / error))

@@ -1,0 +1,235 @@
+"""Which tensors of a float network become integers, and with which scale and zero point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+
+from edgebed.compress.calibration import Method, Range, Statistics
+from edgebed.program.ops.concat import Concat
+from edgebed.program.types import Op, Program
+
+WEIGHTED: Final = ("conv2d", "conv_transpose2d", "dense")
+TIED: Final = (
+    "avg_pool", "concat", "crop", "depth_to_space", "gather", "identity", "max_pool", "pad",
+    "reshape", "resize", "slice", "space_to_depth", "strided_slice", "transpose",
+)  # fmt: skip
+COMBINED: Final = ("add", "subtract", "multiply", "maximum", "minimum")
+RULED: Final = ("softmax", "reduce", "batch_matmul")
+TABLED: Final = ("unary", "prelu")
+CLAMPS: Final = ("relu", "relu6", "clip")
+_REDUCTIONS: Final = ("mean", "sum", "max", "min")
+_ALIKE: Final = 0.5  # a concat's parts share one scale while the narrowest has half the span
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is quantised.
+
+    Attributes:
+        method: how ranges are taken from the calibration data.
+        percentile: of the method `percentile`.
+        equalise: balance the weights of neighbouring layers first.
+        correct_bias: take the mean error of the rounded weights out of the biases.
+        rounding: of the integer program.
+        wide: tensors that get 16 bits.
+        floats: layers that stay float32.
+        only: quantise just these layers; None for all.
+    """
+
+    method: Method = "mse"
+    percentile: float = 99.99
+    equalise: bool = True
+    correct_bias: bool = True
+    rounding: Literal["fixed_point", "float"] = "fixed_point"
+    wide: frozenset[str] = frozenset()
+    floats: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Integers of a tensor: real = scale * (q - zero_point)."""
+
+    scale: float
+    zero_point: int
+    dtype: Literal["int8", "int16"] = "int8"
+
+    @property
+    def low(self) -> int:
+        """Least integer."""
+        return -128 if self.dtype == "int8" else -32768
+
+    @property
+    def high(self) -> int:
+        """Largest integer."""
+        return 127 if self.dtype == "int8" else 32767
+
+    def quantum(self, real: float) -> int:
+        """Return the integer of a real value."""
+        step = round(real / self.scale) + self.zero_point
+        return max(self.low, min(self.high, step))
+
+
+def grid(found: Range, *, wide: bool = False) -> Grid:
+    """Return the integers for a range: asymmetric int8, or symmetric int16."""
+    if wide:
+        scale = float(np.float32(max(-found.low, found.high, 1e-9) / 32767))
+        return Grid(scale, 0, "int16")
+    low, high = min(found.low, 0.0), max(found.high, 0.0)
+    scale = float(np.float32(max(high - low, 1e-9) / 255))
+    return Grid(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
+
+
+@dataclass
+class Scheme:
+    """Decisions for one float network.
+
+    Attributes:
+        absorbed: clamp-like ops by the name of the layer that does their work.
+        quantised: names of the ops that become integer ops.
+        grids: integers of each tensor that has any.
+    """
+
+    absorbed: dict[str, Op] = field(default_factory=dict)
+    quantised: set[str] = field(default_factory=set)
+    grids: dict[str, Grid] = field(default_factory=dict)
+
+
+def plan(program: Program, statistics: Mapping[str, Statistics], settings: Settings) -> Scheme:
+    """Decide what becomes an integer op, and the scales."""
+    scheme = Scheme()
+    for op in program.ops:
+        if _can(program, op, settings):
+            scheme.quantised.add(op.name)
+    for op in program.ops:
+        follower = _clamp_behind(program, op, scheme)
+        if follower is not None:
+            scheme.absorbed[op.name] = follower
+    groups = _Groups(program, statistics, settings)
+    for op in program.ops:
+        if op.name in scheme.quantised and op.kind in TIED:
+            groups.tie(op)
+    for name in _integer_tensors(program, scheme):
+        scheme.grids[name] = groups.grid(name)
+    return scheme
+
+
+def _can(program: Program, op: Op, settings: Settings) -> bool:
+    if op.name in settings.floats or not program.types[op.output].is_float:
+        return False
+    if settings.only is not None and op.name not in settings.only:
+        return False
+    if not all(program.types[name].is_float for name in op.inputs):
+        return False
+    wide = settings.wide.intersection((*op.inputs, op.output))
+    if op.kind in TABLED:  # tables have 256 entries
+        return not wide and (op.kind == "unary" or _per_channel(program, op))
+    if op.kind == "reduce":
+        return getattr(op, "function", "") in _REDUCTIONS and not wide
+    if op.kind == "softmax":
+        return not getattr(op, "log", False) and not wide
+    if op.kind == "pad":
+        return getattr(op, "mode", "") == "constant"
+    if op.kind == "resize":
+        return getattr(op, "mode", "") == "nearest"
+    if op.kind in COMBINED:
+        return len(op.inputs) == 2
+    if op.kind in (*WEIGHTED, "constant"):
+        return op.kind != "constant" or program.types[op.output].is_float
+    return op.kind in TIED or (op.kind in RULED and not wide)
+
+
+def _per_channel(program: Program, op: Op) -> bool:
+    """Say whether the slopes of a prelu differ along the first axis at most."""
+    shape = program.constants[op.constants[0]].values.shape
+    rank = len(program.types[op.output].shape)
+    if rank < 2:
+        return False
+    full = (1,) * (rank - len(shape)) + shape
+    return all(size == 1 for size in full[1:])
+
+
+def _clamp_behind(program: Program, op: Op, scheme: Scheme) -> Op | None:
+    """Return the clamp that is the only reader of a layer whose output can be clamped."""
+    if op.name not in scheme.quantised or op.kind not in (*WEIGHTED, *COMBINED):
+        return None
+    readers = program.readers(op.output)
+    if len(readers) != 1 or op.output in program.outputs:
+        return None
+    (reader,) = readers
+    if reader.name not in scheme.quantised or getattr(reader, "function", "") not in CLAMPS:
+        return None
+    return reader
+
+
+def bounds(op: Op) -> tuple[float | None, float | None]:
+    """Return the real bounds of a clamp-like op."""
+    function = getattr(op, "function", "")
+    if function == "relu6":
+        return 0.0, 6.0
+    if function == "relu":
+        return 0.0, None
+    return getattr(op, "low", None), getattr(op, "high", None)
+
+
+def _integer_tensors(program: Program, scheme: Scheme) -> list[str]:
+    found: dict[str, None] = {}
+    for op in program.ops:
+        if op.name not in scheme.quantised:
+            continue
+        for name in (*op.inputs, op.output):
+            found[name] = None
+    for op in program.ops:
+        if op.name in scheme.absorbed:
+            found.pop(op.output, None)
+    return list(found)
+
+
+class _Groups:
+    """Tensors that share one scale, because ops between them move numbers without rescaling."""
+
+    def __init__(
+        self, program: Program, statistics: Mapping[str, Statistics], settings: Settings
+    ) -> None:
+        self.program, self.settings = program, settings
+        self.parent: dict[str, str] = {}
+        self.ranges = {name: self._range(one) for name, one in statistics.items()}
+
+    def tie(self, op: Op) -> None:
+        """Let an op's inputs and output share a scale, where that costs little."""
+        inputs = op.inputs
+        if isinstance(op, Concat):
+            widest = max(self._of(name).span for name in inputs)
+            inputs = tuple(n for n in inputs if self._of(n).span >= _ALIKE * widest)
+        for name in inputs:
+            self._join(name, op.output)
+
+    def grid(self, name: str) -> Grid:
+        """Return the integers of a tensor."""
+        root = self._root(name)
+        members = [other for other in self.ranges if self._root(other) == root]
+        wide = any(other in self.settings.wide for other in members)
+        found = self.ranges[name]
+        for other in members:
+            found = found.union(self.ranges[other])
+        return grid(found, wide=wide)
+
+    def _of(self, name: str) -> Range:
+        return self.ranges[name]
+
+    def _range(self, one: Statistics) -> Range:
+        return one.range(self.settings.method, self.settings.percentile)
+
+    def _root(self, name: str) -> str:
+        while (above := self.parent.get(name, name)) != name:
+            name = above
+        return name
+
+    def _join(self, first: str, second: str) -> None:
+        a, b = self._root(first), self._root(second)
+        if a != b:
+            self.parent[a] = b
