@@ -1,4 +1,4 @@
-"""Registers that firmware reads back, and misuse that the board names, on both buses."""
+"""Registers that firmware reads back, DMA, and misuse that the board names, on both buses."""
 
 from __future__ import annotations
 
@@ -6,46 +6,17 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from board_programs import build
-from test_board_peripherals import CAPTURE, FINISH, I2C, words
+from test_board_peripherals import FINISH, words
 
-from edgebed.data.preprocess import cut_bits
 from edgebed.errors import EdgebedError
 from edgebed.targets._shared.elf import Firmware
 from edgebed.targets.max78000.board import bus as bus_module
 from edgebed.targets.max78000.board.board import Board
 from edgebed.targets.max78000.board.bus_python import PythonBus
-from edgebed.targets.max78000.board.lcd import Lcd
 from edgebed.targets.max78000.board.state import Shared
 
 Boot = Callable[[str], Board]
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Firmware]:
-    """Compile each program once for both buses."""
-    done: dict[str, Firmware] = {}
-
-    def get(source: str) -> Firmware:
-        if source not in done:
-            done[source] = build(tmp_path_factory.mktemp("registers"), source)
-        return done[source]
-
-    return get
-
-
-@pytest.fixture(params=["compiled bus", "python bus"])
-def boot(request: pytest.FixtureRequest, compiled: Callable[[str], Firmware]) -> Boot:
-    def make(source: str) -> Board:
-        firmware = compiled(source)
-        if request.param == "compiled bus":
-            return Board(firmware)
-        shared = Shared()
-        return Board(firmware, shared=shared, bus=PythonBus(shared))
-
-    return make
 
 
 def main(body: str) -> str:
@@ -231,142 +202,6 @@ def test_dma_reloads_once_and_requests_its_interrupt(boot: Boot) -> None:
     """)
     )
     assert numbers(board) == [1, 0, 5, 6, 0, 1, 1, 1, 0]
-
-
-# ---- camera ----
-
-
-def quarters() -> np.ndarray:
-    picture = np.zeros((48, 64, 3), np.uint8)
-    picture[:24, :32], picture[:24, 32:] = (255, 0, 0), (0, 255, 0)
-    picture[24:, :32], picture[24:, 32:] = (0, 0, 255), (255, 255, 255)
-    return picture
-
-
-@pytest.mark.parametrize(
-    ("setting", "corners"),
-    [
-        (0x40, [0x07E0, 0xF800, 0xFFFF, 0x001F]),  # left and right
-        (0x80, [0x001F, 0xFFFF, 0xF800, 0x07E0]),  # top and bottom
-        (0x04, [0x001F, 0x07E0, 0xF800, 0xFFFF]),  # red and blue
-    ],
-)
-def test_sensor_settings_turn_the_picture(boot: Boot, setting: int, corners: list[int]) -> None:
-    source = I2C + CAPTURE + r"""
-        int main(void) {
-            small(); sensor_write(0x3C, 0x0C, SETTING); capture();
-            pixel(0, 0); pixel(63, 0); pixel(0, 47); pixel(63, 47);
-            """.replace("SETTING", str(setting)) + FINISH + "}"  # fmt: skip
-    board = boot(source)
-    board.chip.camera.put(quarters())
-    assert numbers(board) == corners
-
-
-def test_a_picture_is_read_from_the_fifo_without_dma(boot: Boot) -> None:
-    board = boot(I2C + CAPTURE + r"""
-        int main(void) {
-            small(); REG(0x4000E008) = 1 | 4 << 5 | 1u << 31;
-            uint32_t first = 0, last = 0, count = 0;
-            while (!(REG(0x4000E010) & 8)) ;
-            while (REG(0x4000E010) & 8) { last = REG(0x4000E030); if (!count++) first = last; }
-            number(first); number(last); number(count);
-            """ + FINISH + "}")  # fmt: skip
-    board.chip.camera.put(quarters())
-    # two pixels a word, high byte first
-    assert numbers(board) == [0x00F800F8, 0xFFFFFFFF, 64 * 48 // 2]
-
-
-def test_a_dma_buffer_that_is_too_small_sets_the_overflow_flag(boot: Boot) -> None:
-    board = boot(I2C + CAPTURE + r"""
-        int main(void) {
-            small();
-            REG(0x4002810C) = (uint32_t)(uintptr_t)frame; REG(0x40028110) = sizeof frame - 4;
-            REG(0x40028100) = 1 | 0x0D << 4 | 2 << 16 | 2 << 20 | 1 << 22;
-            REG(0x4000E008) = 1 | 4 << 5 | 1 << 16 | 4 << 17 | 1u << 31;
-            while (!(REG(0x4000E010) & 1)) ;
-            number(REG(0x4000E010) & 3);
-            """ + FINISH + "}")  # fmt: skip
-    assert numbers(board) == [3]
-
-
-def test_continuous_capture_goes_on_until_it_is_switched_off(boot: Boot) -> None:
-    board = boot(I2C + CAPTURE + r"""
-        int main(void) {
-            small(); REG(0x4000E008) = 2 | 4 << 5 | 1u << 31;
-            for (int i = 0; i < 3; i++) {
-                while (!(REG(0x4000E010) & 1)) ;
-                REG(0x4000E010) = 1;
-            }
-            REG(0x4000E008) = 0;
-            for (volatile int i = 0; i < 300000; i++) ;
-            number(REG(0x4000E010) & 1);
-            """ + FINISH + "}")  # fmt: skip
-    assert numbers(board) == [0]
-    assert board.chip.camera.frames == 3
-
-
-# ---- display ----
-
-
-def lcd(*parts: tuple[int, bytes]) -> Lcd:
-    """A display that is awake and shows landscape, after commands with their data."""
-    display = Lcd()
-    for command, data in [(0x11, b""), (0x29, b""), (0x36, b"\x28"), (0x3A, b"\x55"), *parts]:
-        entries = [command, *(256 | byte for byte in data)]
-        display.receive(np.array(entries, np.uint16))
-    return display
-
-
-RED = (0x2C, b"\xf8\x00")
-
-
-@pytest.mark.parametrize("off", [(0x28, b""), (0x10, b""), (0x01, b"")])
-def test_a_display_that_sleeps_or_is_off_shows_black(off: tuple[int, bytes]) -> None:
-    assert lcd(RED).picture()[0, 0].tolist() == [255, 0, 0]
-    dark = lcd(RED, off)
-    assert not dark.on
-    assert not dark.picture().any()
-
-
-def test_inversion_turns_every_colour_round() -> None:
-    assert lcd(RED, (0x21, b"")).picture()[0, 0].tolist() == [0, 255, 255]
-    assert lcd(RED, (0x21, b""), (0x20, b"")).picture()[0, 0].tolist() == [255, 0, 0]
-
-
-def test_three_bytes_a_pixel_carry_six_bits_each() -> None:
-    shown = lcd((0x3A, b"\x66"), (0x2C, b"\xfc\x80\x03" + b"\x00\x04")).picture()
-    assert shown[0, 0].tolist() == [255, 130, 0]
-    assert not shown[0, 1].any()  # its third byte has not come yet
-
-
-def test_a_pixel_may_come_in_two_transfers() -> None:
-    assert lcd((0x2C, b"\xf8"), (0x3C, b"\x00")).picture()[0, 0].tolist() == [255, 0, 0]
-
-
-def test_an_empty_window_takes_nothing() -> None:
-    assert not lcd((0x2A, b"\x00\x05\x00\x02"), RED).picture().any()
-
-
-def test_a_window_goes_round() -> None:
-    window = (0x2A, b"\x00\x02\x00\x03"), (0x2B, b"\x00\x07\x00\x07")
-    shown = lcd(*window, (0x2C, b"\xf8\x00\x07\xe0\x00\x1f")).picture()
-    assert shown[7, 2].tolist() == [0, 0, 255]
-    assert shown[7, 3].tolist() == [0, 255, 0]
-    assert np.count_nonzero(shown.any(-1)) == 2
-
-
-def test_addresses_can_run_from_the_bottom() -> None:
-    shown = lcd((0x36, b"\xa8"), RED).picture()
-    assert sorted(map(tuple, np.argwhere(shown.any(-1)).tolist())) == [(0, 319)]
-
-
-def test_colours_are_those_of_the_camera() -> None:
-    colours = np.random.default_rng(0).integers(0, 256, (1, 320, 3)).astype(np.uint8)
-    red, green, blue = (colours[0, :, i].astype(int) for i in range(3))
-    coded = (red >> 3 << 11 | green >> 2 << 5 | blue >> 3).astype(">u2").tobytes()
-    assert np.array_equal(
-        lcd((0x2A, b"\x00\x00\x01\x3f"), (0x2C, coded)).picture()[:1], cut_bits(colours)
-    )
 
 
 # ---- misuse ----
