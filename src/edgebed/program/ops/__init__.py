@@ -39,6 +39,7 @@ from edgebed.program.ops.resize import Resize
 from edgebed.program.ops.slice import Slice
 from edgebed.program.ops.softmax import Softmax
 from edgebed.program.ops.space_to_depth import SpaceToDepth
+from edgebed.program.ops.squared_difference import SquaredDifference
 from edgebed.program.ops.strided_slice import StridedSlice
 from edgebed.program.ops.subtract import Subtract
 from edgebed.program.ops.transpose import Transpose
@@ -84,6 +85,7 @@ KINDS: dict[str, type[Op]] = {
         Slice,
         Softmax,
         SpaceToDepth,
+        SquaredDifference,
         StridedSlice,
         Subtract,
         Transpose,
