@@ -16,7 +16,7 @@ from edgebed.targets._shared.toolchain import host_compilers
 from edgebed.targets.host.kernels import isa as isas
 
 KERNELS = Path(isas.__file__).parent
-FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{KERNELS}")
+FLAGS = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{KERNELS}")
 
 
 @functools.cache

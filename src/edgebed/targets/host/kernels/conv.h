@@ -1,0 +1,343 @@
+/* Convolution, pointwise and dense as one blocked implicit GEMM over stored bytes.
+ *
+ * What it computes, for each output pixel and channel, with x the stored input bytes:
+ *     accumulator = bias[o] + sum over the kernel of x * (w - weight_zero)
+ * and stores eb_requantization of it. The input's zero point is folded into the bias (conv.py).
+ *
+ * Where the work goes. A tile of output pixels x 16-channel vectors stays in registers while the
+ * loop walks the kernel in steps of four input bytes:
+ *
+ *                weights of 16 channels x 4 inputs        one load, used by every pixel
+ *     4 inputs of a pixel, copied to all 16 lanes         one load, used by every vector
+ *       -> one dot-product instruction: 64 multiply-accumulates
+ *
+ * Input bytes that lie side by side form a run; channels last and without dilation that is a
+ * whole kernel row, so even one or three input channels fill the four-byte steps. Bytes at the
+ * end of a run that belong to nobody meet weights equal to weight_zero and count nothing.
+ */
+#ifndef EB_CONV_H
+#define EB_CONV_H
+
+#include <stddef.h>
+
+#include "isa.h"
+#include "requantize.h"
+
+/* All fields are literals where a layer is called; pitches, steps and strides are bytes. */
+typedef struct {
+  int height, width, channels;              /* of the output */
+  int out_row, out_pixel;                   /* output pitches */
+  int stride_y, stride_x;                   /* from one output pixel's inputs to the next one's */
+  int runs_y, runs_x, quads, step_y, step_x; /* runs_y x runs_x runs of 4 * quads input bytes */
+  int weight_zero;                          /* zero point of the weights */
+} eb_conv_shape;
+
+/* Registers: rows x columns pixels x vectors of 16 channels; splits > 1 sums the steps of a run
+ * in several accumulators, for tiles too small to hide the latency of a dot product. */
+typedef struct {
+  int rows, columns, vectors, splits;
+} eb_conv_tile;
+
+enum { EB_TILE_LIMIT = 32 };
+
+/* ---- Dot products of four inputs for sixteen channels --------------------------------------
+ * eb_dots: sixteen sums; eb_quad: four inputs of one pixel; eb_filter: 16 x 4 weights. */
+
+#if EB_ISA >= 5
+typedef __m512i eb_dots, eb_quad, eb_filter;
+
+EB_INLINE eb_dots eb_dots_from(const int32_t *bias) { return _mm512_loadu_si512(bias); }
+EB_INLINE eb_dots eb_dots_zero(void) { return _mm512_setzero_si512(); }
+EB_INLINE eb_quad eb_quad_at(const uint8_t *x) {
+  int32_t four;
+  memcpy(&four, x, 4);
+  return _mm512_set1_epi32(four);
+}
+EB_INLINE eb_filter eb_filter_at(const int8_t *w) { return _mm512_loadu_si512(w); }
+EB_INLINE eb_filter eb_filter_ones(void) { return _mm512_set1_epi8(1); }
+EB_INLINE eb_dots eb_dots_add(eb_dots sum, eb_quad x, eb_filter w) {
+  return _mm512_dpbusd_epi32(sum, x, w);
+}
+EB_INLINE eb_dots eb_dots_join(eb_dots a, eb_dots b) { return _mm512_add_epi32(a, b); }
+EB_INLINE eb_i32x16 eb_dots_total(eb_dots a) { return a; }
+
+#elif EB_ISA == 3
+typedef eb_i32x16 eb_dots, eb_filter;
+typedef __m256i eb_quad;
+
+EB_INLINE __m256i eb_dot_256(__m256i sum, __m256i x, __m256i w) {
+#ifdef EB_EMULATE_VNNI
+  /* Even and odd bytes apart: products of 8 x 8 bits, two to a 32-bit sum, fit 16-bit lanes. */
+  const __m256i low = _mm256_set1_epi16(0xFF);
+  const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8);
+  sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_and_si256(x, low), even));
+  return _mm256_add_epi32(
+      sum, _mm256_madd_epi16(_mm256_srli_epi16(x, 8), _mm256_srai_epi16(w, 8)));
+#else
+  return _mm256_dpbusd_avx_epi32(sum, x, w);
+#endif
+}
+EB_INLINE eb_dots eb_dots_from(const int32_t *bias) { return eb_load_i32x16(bias); }
+EB_INLINE eb_dots eb_dots_zero(void) { return eb_set1_i32x16(0); }
+EB_INLINE eb_quad eb_quad_at(const uint8_t *x) {
+  int32_t four;
+  memcpy(&four, x, 4);
+  return _mm256_set1_epi32(four);
+}
+EB_INLINE eb_filter eb_filter_at(const int8_t *w) { return eb_load_i32x16((const int32_t *)w); }
+EB_INLINE eb_filter eb_filter_ones(void) { return eb_set1_i32x16(0x01010101); }
+EB_INLINE eb_dots eb_dots_add(eb_dots sum, eb_quad x, eb_filter w) {
+  return (eb_dots){eb_dot_256(sum.low, x, w.low), eb_dot_256(sum.high, x, w.high)};
+}
+EB_INLINE eb_dots eb_dots_join(eb_dots a, eb_dots b) { return eb_add_i32x16(a, b); }
+EB_INLINE eb_i32x16 eb_dots_total(eb_dots a) { return a; }
+
+#elif EB_ISA == 2
+/* The byte product of AVX2 saturates at 16 bits, so bytes are widened first. Part i holds
+ * channels 4i .. 4i+3, each as two sums: of the first and of the last two inputs. */
+typedef struct {
+  __m256i part[4];
+} eb_dots, eb_filter;
+typedef __m256i eb_quad;
+
+EB_INLINE eb_dots eb_dots_from(const int32_t *bias) {
+  eb_dots a;
+  EB_UNROLL
+  for (int i = 0; i < 4; i++)
+    a.part[i] = _mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)(bias + 4 * i)));
+  return a;
+}
+EB_INLINE eb_dots eb_dots_zero(void) {
+  const __m256i zero = _mm256_setzero_si256();
+  return (eb_dots){{zero, zero, zero, zero}};
+}
+EB_INLINE eb_quad eb_quad_at(const uint8_t *x) {
+  int32_t four;
+  memcpy(&four, x, 4);
+  return _mm256_cvtepu8_epi16(_mm_set1_epi32(four));
+}
+EB_INLINE eb_filter eb_filter_at(const int8_t *w) {
+  eb_filter a;
+  EB_UNROLL
+  for (int i = 0; i < 4; i++)
+    a.part[i] = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(w + 16 * i)));
+  return a;
+}
+EB_INLINE eb_filter eb_filter_ones(void) {
+  const __m256i one = _mm256_set1_epi16(1);
+  return (eb_filter){{one, one, one, one}};
+}
+EB_INLINE eb_dots eb_dots_add(eb_dots sum, eb_quad x, eb_filter w) {
+  EB_UNROLL
+  for (int i = 0; i < 4; i++)
+    sum.part[i] = _mm256_add_epi32(sum.part[i], _mm256_madd_epi16(x, w.part[i]));
+  return sum;
+}
+EB_INLINE eb_dots eb_dots_join(eb_dots a, eb_dots b) {
+  EB_UNROLL
+  for (int i = 0; i < 4; i++) a.part[i] = _mm256_add_epi32(a.part[i], b.part[i]);
+  return a;
+}
+EB_INLINE eb_i32x16 eb_dots_total(eb_dots a) {
+  const __m256i low = _mm256_hadd_epi32(a.part[0], a.part[1]);
+  const __m256i high = _mm256_hadd_epi32(a.part[2], a.part[3]);
+  return (eb_i32x16){_mm256_permute4x64_epi64(low, 0xD8), _mm256_permute4x64_epi64(high, 0xD8)};
+}
+
+#else
+typedef eb_i32x16 eb_dots;
+typedef const uint8_t *eb_quad;
+typedef const int8_t *eb_filter;
+
+EB_INLINE eb_dots eb_dots_from(const int32_t *bias) { return eb_load_i32x16(bias); }
+EB_INLINE eb_dots eb_dots_zero(void) { return eb_set1_i32x16(0); }
+EB_INLINE eb_quad eb_quad_at(const uint8_t *x) { return x; }
+EB_INLINE eb_filter eb_filter_at(const int8_t *w) { return w; }
+EB_INLINE eb_filter eb_filter_ones(void) {
+#define EB_ONES 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
+  static const int8_t ones[64] = {EB_ONES, EB_ONES, EB_ONES, EB_ONES};
+#undef EB_ONES
+  return ones;
+}
+EB_INLINE eb_dots eb_dots_add(eb_dots sum, eb_quad x, eb_filter w) {
+  for (int i = 0; i < 16; i++)
+    for (int j = 0; j < 4; j++) sum.lane[i] += x[j] * w[4 * i + j];
+  return sum;
+}
+EB_INLINE eb_dots eb_dots_join(eb_dots a, eb_dots b) { return eb_add_i32x16(a, b); }
+EB_INLINE eb_i32x16 eb_dots_total(eb_dots a) { return a; }
+#endif
+
+/* ---- One tile ------------------------------------------------------------------------------ */
+
+/* What a layer reads and writes, seen from the tile at hand. */
+typedef struct {
+  const uint8_t *x;     /* first input byte of the first pixel */
+  const int8_t *w;      /* packed weights of the first vector */
+  const int32_t *bias;  /* of the first vector */
+  const int32_t *table; /* requantisation of the first vector */
+  uint8_t *y;           /* first channel of the first pixel */
+} eb_conv_place;
+
+/* Pixel p of a tile that is `columns` wide, with the given pitches. */
+EB_INLINE int eb_conv_pixel(int p, int columns, int row, int column) {
+  return p / columns * row + p % columns * column;
+}
+
+EB_INLINE int eb_conv_block(eb_conv_shape s) { return s.runs_y * s.runs_x * s.quads * 64; }
+
+/* sums[p * V + v] += four inputs of every pixel times four weights of every vector. */
+EB_INLINE void eb_conv_step(eb_conv_shape s, eb_conv_tile t, const uint8_t *x, const int8_t *w,
+                            eb_dots *sums, eb_dots *inputs) {
+  eb_filter filter[EB_TILE_LIMIT];
+  EB_UNROLL
+  for (int v = 0; v < t.vectors; v++) filter[v] = eb_filter_at(w + v * eb_conv_block(s));
+  EB_UNROLL
+  for (int p = 0; p < t.rows * t.columns; p++) {
+    const eb_quad quad = eb_quad_at(x + eb_conv_pixel(p, t.columns, s.stride_y, s.stride_x));
+    EB_UNROLL
+    for (int v = 0; v < t.vectors; v++)
+      sums[p * t.vectors + v] = eb_dots_add(sums[p * t.vectors + v], quad, filter[v]);
+    if (s.weight_zero) inputs[p] = eb_dots_add(inputs[p], quad, eb_filter_ones());
+  }
+}
+
+/* Byte offset of vector i of a tile from its first channel; size is that of a stored number. */
+EB_INLINE int eb_conv_offset(eb_conv_shape s, eb_conv_tile t, int i, int size) {
+  return eb_conv_pixel(i / t.vectors, t.columns, s.out_row, s.out_pixel) +
+         16 * size * (i % t.vectors);
+}
+
+/* Channels of vector i that exist. */
+EB_INLINE int eb_conv_lanes(eb_conv_tile t, int i, int last) {
+  return (i + 1) % t.vectors ? 16 : last;
+}
+
+/* Store vectors i .. i+3 of a tile (those that exist), in as few pieces as lie side by side. */
+EB_INLINE void eb_conv_store_four(eb_conv_shape s, eb_conv_tile t, uint8_t *y, eb_u8x64 bytes,
+                                  int i, int last) {
+  const int count = t.rows * t.columns * t.vectors;
+  const int start = eb_conv_offset(s, t, i, 1);
+  int side_by_side = i + 4 <= count;
+  EB_UNROLL
+  for (int j = 1; j < 4; j++)
+    side_by_side = side_by_side && eb_conv_lanes(t, i + j - 1, last) == 16 &&
+                   eb_conv_offset(s, t, i + j, 1) == start + 16 * j;
+  if (side_by_side) {
+    eb_store_first_u8x64(y + start, bytes, 48 + eb_conv_lanes(t, i + 3, last));
+    return;
+  }
+  EB_UNROLL
+  for (int j = 0; j < 4; j++)
+    if (i + j < count)
+      eb_store_first_u8x16(y + eb_conv_offset(s, t, i + j, 1), eb_part_u8x64(bytes, j),
+                           eb_conv_lanes(t, i + j, last));
+}
+
+/* Requantise and store a finished tile; `last` channels of its last vector exist. */
+EB_INLINE void eb_conv_finish(eb_conv_shape s, eb_conv_tile t, eb_requantization r,
+                              const int32_t *table, uint8_t *y, eb_i32x16 *total, int last) {
+  const int count = t.rows * t.columns * t.vectors;
+  EB_UNROLL
+  for (int i = 0; i < count; i++) {
+    total[i] = eb_scale16(total[i], table + i % t.vectors * EB_TABLE_WORDS(r.rule), r);
+    if (r.rule == EB_NONE) {
+      int32_t *to = (int32_t *)(void *)(y + eb_conv_offset(s, t, i, 4));
+      eb_store_first_i32x16(to, total[i], eb_conv_lanes(t, i, last));
+    }
+  }
+  if (r.rule == EB_NONE) return;
+  EB_UNROLL
+  for (int i = 0; i < count; i += 4) { /* behind the end the last vector is repeated */
+    const eb_i32x16 second = total[i + 1 < count ? i + 1 : i];
+    const eb_i32x16 third = total[i + 2 < count ? i + 2 : i];
+    const eb_i32x16 fourth = total[i + 3 < count ? i + 3 : i];
+    eb_conv_store_four(s, t, y, eb_bytes64(total[i], second, third, fourth, r), i, last);
+  }
+}
+
+EB_INLINE void eb_conv_tile_at(eb_conv_shape s, eb_conv_tile t, eb_requantization r,
+                               eb_conv_place at, int last) {
+  const int count = t.rows * t.columns * t.vectors;
+  eb_dots sums[EB_TILE_LIMIT], inputs[EB_TILE_LIMIT];
+  EB_UNROLL
+  for (int i = 0; i < t.splits * count; i++)
+    sums[i] = i < count ? eb_dots_from(at.bias + i % t.vectors * 16) : eb_dots_zero();
+  EB_UNROLL
+  for (int p = 0; p < t.rows * t.columns; p++) inputs[p] = eb_dots_zero();
+
+  const int8_t *w = at.w;
+  for (int run = 0; run < s.runs_y * s.runs_x; run++) {
+    const uint8_t *x = at.x + run / s.runs_x * s.step_y + run % s.runs_x * s.step_x;
+    int quad = 0;
+    for (; quad + t.splits <= s.quads; quad += t.splits) {
+      EB_UNROLL
+      for (int i = 0; i < t.splits; i++)
+        eb_conv_step(s, t, x + 4 * i, w + 64 * i, sums + i * count, inputs);
+      x += 4 * t.splits, w += 64 * t.splits;
+    }
+    for (; quad < s.quads; quad++, x += 4, w += 64) eb_conv_step(s, t, x, w, sums, inputs);
+  }
+
+  eb_i32x16 total[EB_TILE_LIMIT];
+  EB_UNROLL
+  for (int i = 0; i < count; i++) {
+    EB_UNROLL
+    for (int k = 1; k < t.splits; k++) sums[i] = eb_dots_join(sums[i], sums[k * count + i]);
+    total[i] = eb_dots_total(sums[i]);
+    if (s.weight_zero)
+      total[i] = eb_sub_i32x16(total[i], eb_mul_i32x16(eb_dots_total(inputs[i / t.vectors]),
+                                                       eb_set1_i32x16(s.weight_zero)));
+  }
+  eb_conv_finish(s, t, r, at.table, at.y, total, last);
+}
+
+/* ---- The layer ----------------------------------------------------------------------------- */
+
+/* One strip of `rows` output rows: tiles from left to right, the last one narrower. */
+EB_INLINE void eb_conv_strip(eb_conv_shape s, eb_conv_tile t, eb_requantization r,
+                             eb_conv_place at, int last) {
+  for (int tile = 0; tile < s.width / t.columns; tile++) {
+    eb_conv_tile_at(s, t, r, at, last);
+    at.x += t.columns * s.stride_x, at.y += t.columns * s.out_pixel;
+  }
+  t.columns = s.width % t.columns;
+  if (t.columns) eb_conv_tile_at(s, t, r, at, last);
+}
+
+/* Strips first .. end-1 for the vectors of one tile; the last strip of the map may be lower. */
+EB_INLINE void eb_conv_strips(eb_conv_shape s, eb_conv_tile t, eb_requantization r,
+                              eb_conv_place at, int last, int first, int end) {
+  const int whole = s.height / t.rows;
+  at.x += (ptrdiff_t)first * t.rows * s.stride_y, at.y += (ptrdiff_t)first * t.rows * s.out_row;
+  for (int strip = first; strip < end && strip < whole; strip++) {
+    eb_conv_strip(s, t, r, at, last);
+    at.x += t.rows * s.stride_y, at.y += t.rows * s.out_row;
+  }
+  t.rows = s.height % t.rows;
+  if (t.rows && end > whole) eb_conv_strip(s, t, r, at, last);
+}
+
+/* A layer, or the part of it with strips first_strip .. end_strip-1 of tile.rows output rows and
+ * with groups first_group .. end_group-1 of 16 * tile.vectors channels: threads may share both. */
+EB_INLINE void eb_conv(eb_conv_shape s, eb_conv_tile t, eb_requantization r, const uint8_t *x,
+                       const int8_t *w, const int32_t *bias, const int32_t *table, uint8_t *y,
+                       int first_strip, int end_strip, int first_group, int end_group) {
+  const int blocks = (s.channels + 15) / 16, last = s.channels - 16 * (blocks - 1);
+  const int whole = (last == 16 ? blocks : blocks - 1) / t.vectors;
+  const int size = r.rule == EB_NONE ? 4 : 1;
+  for (int group = first_group; group < end_group; group++) {
+    const int block = group * t.vectors;
+    const eb_conv_place at = {x, w + (ptrdiff_t)block * eb_conv_block(s), bias + 16 * block,
+                              table + block * EB_TABLE_WORDS(r.rule), y + 16 * size * block};
+    if (group < whole) {
+      eb_conv_strips(s, t, r, at, 16, first_strip, end_strip);
+    } else {
+      eb_conv_tile narrow = t;
+      narrow.vectors = blocks - whole * t.vectors;
+      if (narrow.vectors) eb_conv_strips(s, narrow, r, at, last, first_strip, end_strip);
+    }
+  }
+}
+
+#endif

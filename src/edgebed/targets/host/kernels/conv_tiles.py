@@ -1,0 +1,90 @@
+"""Which register tile a convolution should use, by a small model of the processor's cycles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgebed.targets.host.kernels.conv import ConvShape, Tile
+from edgebed.targets.host.kernels.isa import AVX2, AVX512, AVXVNNI, PORTABLE, Isa
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Cycles of the parts of a tile, fitted to measurements; only their ratios matter.
+
+    Attributes:
+        accumulators: sums of sixteen channels that fit the registers beside everything else.
+        dot: one dot-product step of one pixel and one vector.
+        load: one load of inputs or weights; loads run beside the dot products.
+        latency: from one dot product to the next one of the same sum.
+        finish: requantising and storing one pixel's vector.
+        enter: what a tile costs whatever its size.
+    """
+
+    accumulators: int
+    dot: float
+    load: float
+    latency: float
+    finish: float
+    enter: float
+
+
+MACHINES = {
+    AVX512.name: Machine(28, 1.0, 0.6, 4.0, 6.0, 12.0),
+    AVXVNNI.name: Machine(6, 1.0, 0.5, 5.0, 8.0, 12.0),
+    AVX2.name: Machine(3, 4.0, 1.0, 5.0, 10.0, 12.0),
+    PORTABLE.name: Machine(4, 16.0, 1.0, 5.0, 40.0, 12.0),
+}
+
+_SPLITS = (1, 2, 4)
+
+
+def tiles(shape: ConvShape, isa: Isa = AVX512) -> list[Tile]:
+    """Return the tiles that fit the registers, the one with the fewest modelled cycles first."""
+    machine = MACHINES[isa.name]
+    return sorted(_candidates(shape, machine), key=lambda tile: modelled(shape, tile, machine))
+
+
+def modelled(shape: ConvShape, tile: Tile, machine: Machine) -> float:
+    """Return the cycles of a layer in the model, the last narrower tiles included."""
+    total = 0.0
+    for rows, row_count in _cuts(shape.scan.height, tile.rows):
+        for columns, column_count in _cuts(shape.scan.width, tile.columns):
+            for vectors, vector_count in _cuts(shape.blocks, tile.vectors):
+                count = row_count * column_count * vector_count
+                part = Tile(rows, columns, vectors, tile.splits)
+                total += count * _tile_cycles(shape, part, machine)
+    return total * shape.groups
+
+
+def _tile_cycles(shape: ConvShape, tile: Tile, machine: Machine) -> float:
+    pixels = tile.rows * tile.columns
+    sums = pixels * tile.vectors
+    dots = sums + (pixels if shape.weight_zero_point else 0)
+    step = max(
+        dots * machine.dot,
+        (pixels + tile.vectors) * machine.load,
+        machine.latency * machine.dot / tile.splits,
+    )
+    joins = sums * (tile.splits - 1) * 0.5
+    return shape.runs.steps * step + sums * machine.finish + joins + machine.enter
+
+
+def _candidates(shape: ConvShape, machine: Machine) -> list[Tile]:
+    found = []
+    room = machine.accumulators
+    for vectors in range(1, min(shape.blocks, room) + 1):
+        for columns in range(1, min(shape.scan.width, room // vectors) + 1):
+            for rows in range(1, min(shape.scan.height, room // (vectors * columns)) + 1):
+                extra = rows * columns if shape.weight_zero_point else 0
+                for splits in _SPLITS:
+                    sums = rows * columns * vectors * splits + extra
+                    if sums <= room and splits <= shape.runs.quads:
+                        found.append(Tile(rows, columns, vectors, splits))
+    return found or [Tile(1, 1, 1)]
+
+
+def _cuts(length: int, step: int) -> list[tuple[int, int]]:
+    """Return the sizes of the pieces of a length and how often each occurs."""
+    whole, rest = divmod(length, step)
+    return [(size, count) for size, count in ((step, whole), (rest, 1)) if size and count]
