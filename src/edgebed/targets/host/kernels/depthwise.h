@@ -1,0 +1,346 @@
+/* Depthwise convolution of biased uint8 maps (stored byte = int8 + 128), channels last.
+ *
+ *     out[y][x][o] = requantise(bias[o] + sum over ky, kx of
+ *                    in[y * stride_h + ky * dilation_h][x * stride_w + kx * dilation_w][o / m] *
+ *                    weight[ky][kx][o])                         with m output channels an input one
+ *
+ * The input points to the top left of the padded map: no border is checked here, and up to 63
+ * bytes behind the last pixel may be read. The bias holds the input's zero point already.
+ *
+ * The vector form works on blocks of 64 output bytes: 64 channels of one pixel, or as many whole
+ * neighbouring pixels as fit where a map has fewer channels and no gaps. The same column of four
+ * input rows is interleaved byte by byte, so that one dot-product instruction adds four taps of a
+ * filter's column; two output rows share an interleaved vector (weights w0 w1 w2 0 and
+ * 0 w0 w1 w2). Interleaving within 128-bit quarters leaves byte 16 q + 4 j + i of the block in
+ * lane 4 q + i of vector j, and packing the results puts it back: no permutation is needed.
+ */
+#ifndef EB_DEPTHWISE_H
+#define EB_DEPTHWISE_H
+
+#include "requantize.h"
+
+/* All fields are literals where a layer is called; depthwise.py computes them. */
+typedef struct {
+  int out_width, channels, multiplier;
+  int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
+  int in_row, in_pixel, out_row, out_pixel; /* bytes from one to the next */
+  int blocks;                               /* of 64 bytes; 0: no vector form was packed */
+  int pixels;                               /* in a block */
+  int planes;                               /* int8 weights a tap, added up */
+  int line;                                 /* see EB_DEPTHWISE_LINE; 0: use the exact table */
+  int bias_at, table_at, blocks_at;         /* bytes from the start of the packed constants */
+} eb_depthwise_shape;
+
+/* Bits of `line`: round(fma(acc, a, b)) was proved exact for this layer (affine.py); with KINK, b
+ * differs for negative accumulators; with AMEND, one accumulator a channel is off by `by`.
+ * Words for each vector: a[16], b[16], b of the negative ones[16], accumulator[16], by[16]. */
+enum { EB_DEPTHWISE_LINE = 1, EB_DEPTHWISE_KINK = 2, EB_DEPTHWISE_AMEND = 4 };
+
+/* ---- Any shape, sixteen output channels at a time ------------------------------------------ */
+
+EB_INLINE void eb_depthwise_pixel(const uint8_t *in, const uint8_t *packed, uint8_t *out,
+                                  eb_depthwise_shape s, eb_requantization r) {
+  const int outputs = s.channels * s.multiplier, padded = (outputs + 15) / 16 * 16;
+  const int16_t *weights = (const int16_t *)(const void *)packed;
+  const int32_t *bias = (const int32_t *)(const void *)(packed + s.bias_at);
+  const int32_t *table = (const int32_t *)(const void *)(packed + s.table_at);
+  for (int first = 0; first < outputs; first += 16) {
+    const int n = outputs - first < 16 ? outputs - first : 16;
+    int32_t acc[16];
+    memcpy(acc, bias + first, sizeof acc);
+    for (int ky = 0; ky < s.kernel_h; ky++)
+      for (int kx = 0; kx < s.kernel_w; kx++) {
+        const uint8_t *pixel = in + ky * s.dilation_h * s.in_row + kx * s.dilation_w * s.in_pixel;
+        const int16_t *w = weights + (ky * s.kernel_w + kx) * padded + first;
+        if (s.multiplier == 1)
+          for (int i = 0; i < 16; i++) acc[i] += pixel[first + i] * w[i];
+        else
+          for (int i = 0; i < n; i++) acc[i] += pixel[(first + i) / s.multiplier] * w[i];
+      }
+    const int32_t *t = table + first / 16 * EB_TABLE_WORDS(r.rule);
+    if (r.rule == EB_NONE)
+      memcpy((int32_t *)(void *)out + first, acc, (size_t)n * sizeof acc[0]);
+    else
+      eb_requantize16(out + first, eb_load_i32x16(acc), t, r, n);
+  }
+}
+
+EB_INLINE void eb_depthwise_plain(const uint8_t *in, const uint8_t *packed, uint8_t *out,
+                                  eb_depthwise_shape s, eb_requantization r, int y0, int y1) {
+  for (int y = y0; y < y1; y++)
+    for (int x = 0; x < s.out_width; x++)
+      eb_depthwise_pixel(in + y * s.stride_h * s.in_row + x * s.stride_w * s.in_pixel, packed,
+                         out + y * s.out_row + x * s.out_pixel, s, r);
+}
+
+#if EB_ISA >= 2
+/* ---- Vectors of EB_W bytes: a block of 64 is one of them or two halves ---------------------- */
+
+#if EB_ISA >= 5
+#define EB_W 64
+typedef __m512i eb_bytes;
+#define EB_W_(name) _mm512_##name
+EB_INLINE eb_bytes eb_load_bytes(const void *from) { return _mm512_loadu_si512(from); }
+#else
+#define EB_W 32
+typedef __m256i eb_bytes;
+#define EB_W_(name) _mm256_##name
+EB_INLINE eb_bytes eb_load_bytes(const void *from) {
+  return _mm256_loadu_si256((const __m256i *)from);
+}
+#endif
+
+/* Bytes ready for four-tap dot products with int8 weights. */
+#if EB_ISA >= 5
+typedef eb_bytes eb_taps;
+EB_INLINE eb_taps eb_as_taps(eb_bytes a) { return a; }
+EB_INLINE eb_bytes eb_dot_taps(eb_bytes acc, eb_taps a, const int8_t *w) {
+  return _mm512_dpbusd_epi32(acc, a, eb_load_bytes(w));
+}
+#elif EB_ISA >= 3 && !defined(EB_EMULATE_VNNI)
+typedef eb_bytes eb_taps;
+EB_INLINE eb_taps eb_as_taps(eb_bytes a) { return a; }
+EB_INLINE eb_bytes eb_dot_taps(eb_bytes acc, eb_taps a, const int8_t *w) {
+  return _mm256_dpbusd_avx_epi32(acc, a, eb_load_bytes(w));
+}
+#else
+/* Without the instruction: taps 0, 2 and taps 1, 3 as 16-bit numbers; exact for every input. */
+typedef struct {
+  __m256i even, odd;
+} eb_taps;
+EB_INLINE eb_taps eb_as_taps(eb_bytes a) {
+  return (eb_taps){_mm256_and_si256(a, _mm256_set1_epi16(255)), _mm256_srli_epi16(a, 8)};
+}
+EB_INLINE eb_bytes eb_dot_taps(eb_bytes acc, eb_taps a, const int8_t *from) {
+  const __m256i w = eb_load_bytes(from);
+  const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8);
+  const __m256i odd = _mm256_srai_epi16(w, 8);
+  return _mm256_add_epi32(acc, _mm256_add_epi32(_mm256_madd_epi16(a.even, even),
+                                                _mm256_madd_epi16(a.odd, odd)));
+}
+#endif
+
+/* Four rows of EB_W bytes, interleaved to four vectors of four-tap columns. */
+EB_INLINE void eb_interleave(const eb_bytes row[4], eb_taps column[4]) {
+  const eb_bytes low01 = EB_W_(unpacklo_epi8)(row[0], row[1]);
+  const eb_bytes high01 = EB_W_(unpackhi_epi8)(row[0], row[1]);
+  const eb_bytes low23 = EB_W_(unpacklo_epi8)(row[2], row[3]);
+  const eb_bytes high23 = EB_W_(unpackhi_epi8)(row[2], row[3]);
+  column[0] = eb_as_taps(EB_W_(unpacklo_epi16)(low01, low23));
+  column[1] = eb_as_taps(EB_W_(unpackhi_epi16)(low01, low23));
+  column[2] = eb_as_taps(EB_W_(unpacklo_epi16)(high01, high23));
+  column[3] = eb_as_taps(EB_W_(unpackhi_epi16)(high01, high23));
+}
+
+/* ---- Requantisation of four accumulator vectors to one vector of bytes ---------------------- */
+
+EB_INLINE eb_bytes eb_line_lanes(eb_bytes acc, const uint8_t *words, int line) {
+  const float *t = (const float *)(const void *)words;
+  const eb_bytes by = eb_load_bytes(words + 256);
+#if EB_ISA >= 5
+  __m512 b = _mm512_loadu_ps(t + 16);
+  if (line & EB_DEPTHWISE_KINK) b = _mm512_mask_loadu_ps(b, _mm512_movepi32_mask(acc), t + 32);
+  const __m512 level = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(t), b);
+  const eb_bytes y = _mm512_cvtps_epi32(level);
+  if (!(line & EB_DEPTHWISE_AMEND)) return y;
+  return _mm512_mask_add_epi32(y, _mm512_cmpeq_epi32_mask(acc, eb_load_bytes(words + 192)), y, by);
+#else
+  __m256 b = _mm256_loadu_ps(t + 16);
+  if (line & EB_DEPTHWISE_KINK)
+    b = _mm256_blendv_ps(b, _mm256_loadu_ps(t + 32), _mm256_castsi256_ps(acc));
+  const __m256 level = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(t), b);
+  const eb_bytes y = _mm256_cvtps_epi32(level);
+  if (!(line & EB_DEPTHWISE_AMEND)) return y;
+  const eb_bytes here = _mm256_cmpeq_epi32(acc, eb_load_bytes(words + 192));
+  return _mm256_add_epi32(y, _mm256_and_si256(here, by));
+#endif
+}
+
+/* The exact table; of two halves the other one is thrown away. */
+EB_INLINE eb_bytes eb_scale_bytes(eb_bytes acc, const int32_t *table, eb_requantization r,
+                                  int half) {
+#if EB_ISA >= 5
+  (void)half;
+  return eb_scale16(acc, table, r);
+#else
+  const eb_i32x16 both = eb_scale16((eb_i32x16){acc, acc}, table, r);
+  return half ? both.high : both.low;
+#endif
+}
+
+EB_INLINE eb_bytes eb_narrow(const eb_bytes scaled[4], eb_requantization r, int fraction) {
+  eb_bytes a[4];
+  EB_UNROLL
+  for (int j = 0; j < 4; j++)
+    a[j] = fraction ? EB_W_(srai_epi32)(scaled[j], fraction) : scaled[j];
+  eb_bytes bytes = EB_W_(packus_epi16)(EB_W_(packs_epi32)(a[0], a[1]),
+                                       EB_W_(packs_epi32)(a[2], a[3]));
+  if (r.low > 0) bytes = EB_W_(max_epu8)(bytes, EB_W_(set1_epi8)((char)r.low));
+  if (r.high < 255) bytes = EB_W_(min_epu8)(bytes, EB_W_(set1_epi8)((char)r.high));
+  return bytes;
+}
+
+EB_INLINE void eb_store_block(uint8_t *to, eb_bytes a, int n) {
+#if EB_ISA >= 5
+  eb_store_first_u8x64(to, a, n);
+#else
+  if (n >= 32) {
+    _mm256_storeu_si256((__m256i *)to, a);
+  } else {
+    uint8_t lane[32];
+    _mm256_storeu_si256((__m256i *)lane, a);
+    memcpy(to, lane, (size_t)n);
+  }
+#endif
+}
+
+/* ---- One block ------------------------------------------------------------------------------ */
+
+/* Output rows that share interleaved columns. */
+EB_INLINE int eb_depthwise_rows(eb_depthwise_shape s) {
+  return s.stride_h == 1 && s.dilation_h == 1 ? 2 : 1;
+}
+
+EB_INLINE int eb_depthwise_quads(eb_depthwise_shape s) {
+  return (s.kernel_h + eb_depthwise_rows(s) - 1 + 3) / 4;
+}
+
+/* Offsets within the packed constants of one block. */
+EB_INLINE int eb_depthwise_weight_bytes(eb_depthwise_shape s) {
+  return s.planes * s.kernel_w * eb_depthwise_quads(s) * eb_depthwise_rows(s) * 256;
+}
+
+EB_INLINE int eb_depthwise_block_bytes(eb_depthwise_shape s, eb_requantization r) {
+  return eb_depthwise_weight_bytes(s) + 256 + 1280 + 4 * 4 * EB_TABLE_WORDS(r.rule);
+}
+
+/* What a tile needs to know, all literal. */
+typedef struct {
+  int half;       /* 0, or 32 for the second half of a block */
+  int rows, tile; /* output rows x block positions side by side */
+} eb_depthwise_tile;
+
+/* The columns of one quad of input rows at one column of the filter. */
+EB_INLINE void eb_depthwise_columns(const uint8_t *in, eb_depthwise_shape s, eb_depthwise_tile t,
+                                    int quad, eb_taps column[4]) {
+  eb_bytes row[4];
+  EB_UNROLL
+  for (int e = 0; e < 4; e++) {
+    const int m = 4 * quad + e < s.kernel_h + t.rows - 1 ? 4 * quad + e : 0;
+    const uint8_t *from = in + m * s.dilation_h * s.in_row;
+    if (s.pixels == 1 || s.stride_w == 1) {
+      row[e] = eb_load_bytes(from + t.half);
+    } else {
+      uint8_t piece[64];
+      for (int p = 0; p < s.pixels; p++)
+        memcpy(piece + p * s.channels, from + p * s.stride_w * s.channels, (size_t)s.channels);
+      row[e] = eb_load_bytes(piece + t.half);
+    }
+  }
+  eb_interleave(row, column);
+}
+
+/* Add column c of the tile's input to the accumulators [row][position][vector]. */
+EB_INLINE void eb_depthwise_add(const uint8_t *in, const uint8_t *block, eb_depthwise_shape s,
+                                eb_depthwise_tile t, int c, eb_bytes acc[2][2][4]) {
+  const int packed_rows = eb_depthwise_rows(s), quads = eb_depthwise_quads(s);
+  const int8_t *weights = (const int8_t *)block + t.half;
+  EB_UNROLL
+  for (int q = 0; q < quads; q++) {
+    eb_taps column[4];
+    eb_depthwise_columns(in + c * s.in_pixel, s, t, q, column);
+    EB_UNROLL
+    for (int i = 0; i < t.tile * s.planes * t.rows; i++) {
+      const int y = i % t.rows, plane = i / t.rows % s.planes, x = i / (t.rows * s.planes);
+      const int right = c - x * s.stride_w, kx = right / s.dilation_w;
+      const int outside = right < 0 || right % s.dilation_w || kx >= s.kernel_w;
+      if (outside || 4 * q > y + s.kernel_h - 1) continue;
+      const int tap = ((plane * s.kernel_w + kx) * quads + q) * packed_rows + y;
+      EB_UNROLL
+      for (int j = 0; j < 4; j++)
+        acc[y][x][j] = eb_dot_taps(acc[y][x][j], column[j], weights + tap * 256 + 64 * j);
+    }
+  }
+}
+
+EB_INLINE void eb_depthwise_store(uint8_t *out, const uint8_t *tables, eb_depthwise_shape s,
+                                  eb_requantization r, int half, int bytes, eb_bytes acc[4]) {
+  EB_UNROLL
+  for (int j = 0; j < 4; j++) {
+    const uint8_t *line = tables + 256 + 320 * j + half, *exact = tables + 1536;
+    acc[j] = s.line ? eb_line_lanes(acc[j], line, s.line)
+                    : eb_scale_bytes(acc[j], (const int32_t *)(const void *)exact +
+                                                 j * EB_TABLE_WORDS(r.rule), r, half);
+  }
+  eb_store_block(out, eb_narrow(acc, r, s.line ? 0 : r.fraction), bytes);
+}
+
+/* t.rows output rows x t.tile block positions; the first `bytes` of each are stored. */
+EB_INLINE void eb_depthwise_run(const uint8_t *in, const uint8_t *block, uint8_t *out,
+                                eb_depthwise_shape s, eb_requantization r, eb_depthwise_tile t,
+                                int bytes) {
+  const uint8_t *tables = block + eb_depthwise_weight_bytes(s);
+  eb_bytes acc[2][2][4];
+  EB_UNROLL
+  for (int i = 0; i < 16; i++)
+    acc[i / 8][i / 4 % 2][i % 4] = eb_load_bytes(tables + 64 * (i % 4) + t.half);
+  if (t.tile == 1) {
+    for (int kx = 0; kx < s.kernel_w; kx++) eb_depthwise_add(in, block, s, t, kx * s.dilation_w, acc);
+  } else {
+    EB_UNROLL
+    for (int c = 0; c < s.stride_w + s.kernel_w; c++) eb_depthwise_add(in, block, s, t, c, acc);
+  }
+  EB_UNROLL
+  for (int i = 0; i < t.rows * t.tile; i++)
+    eb_depthwise_store(out + i / t.tile * s.out_row + i % t.tile * s.out_pixel, tables, s, r,
+                       t.half, bytes, acc[i / t.tile][i % t.tile]);
+}
+
+/* `rows` output rows of one half block, from left to right. */
+EB_INLINE void eb_depthwise_strip(const uint8_t *in, const uint8_t *block, uint8_t *out,
+                                  eb_depthwise_shape s, eb_requantization r, int half, int rows) {
+  const eb_depthwise_tile one = {half, rows, 1}, two = {half, rows, 2};
+  const int used = s.pixels * s.channels - half < EB_W ? s.pixels * s.channels - half : EB_W;
+  const int in_step = s.pixels * s.stride_w * s.in_pixel, out_step = s.pixels * s.out_pixel;
+  int x = 0;
+  if (EB_ISA >= 5 && s.pixels == 1 && s.dilation_w == 1 && s.kernel_w <= 5)
+    for (; x + 2 <= s.out_width; x += 2, in += 2 * in_step, out += 2 * out_step)
+      eb_depthwise_run(in, block, out, s, r, two, used);
+  for (; x + s.pixels <= s.out_width; x += s.pixels, in += in_step, out += out_step)
+    eb_depthwise_run(in, block, out, s, r, one, used);
+  const int left = (s.out_width - x) * s.channels - half;
+  if (left > 0) eb_depthwise_run(in, block, out, s, r, one, left < EB_W ? left : EB_W);
+}
+#endif
+
+/* Rows y0 <= y < y1 of a layer; out points to the top left of the (unpadded) output. */
+EB_INLINE void eb_depthwise(const uint8_t *in, const uint8_t *packed, uint8_t *out,
+                            eb_depthwise_shape s, eb_requantization r, int y0, int y1) {
+#if EB_ISA >= 2
+  if (s.blocks) {
+    const int rows = eb_depthwise_rows(s);
+    for (int b = 0; b < s.blocks; b++) {
+      const uint8_t *block = packed + s.blocks_at + b * eb_depthwise_block_bytes(s, r);
+      /* The last of several blocks overlaps the one before. */
+      const int channel = b && 64 * b + 64 > s.channels ? s.channels - 64 : 64 * b;
+      EB_UNROLL
+      for (int half = 0; half < 64; half += EB_W) {
+        if (half >= s.pixels * s.channels) break;
+        const uint8_t *from = in + channel;
+        uint8_t *to = out + channel + half;
+        int y = y0;
+        for (; y + rows <= y1; y += rows)
+          eb_depthwise_strip(from + y * s.stride_h * s.in_row, block, to + y * s.out_row, s, r,
+                             half, rows);
+        if (y < y1)
+          eb_depthwise_strip(from + y * s.stride_h * s.in_row, block, to + y * s.out_row, s, r,
+                             half, 1);
+      }
+    }
+    return;
+  }
+#endif
+  eb_depthwise_plain(in, packed, out, s, r, y0, y1);
+}
+
+#endif

@@ -1,0 +1,284 @@
+"""Depthwise convolution on the host: the layer's shape, its packed constants, its C call.
+
+See depthwise.h for what is computed and how the vector form lays out its operands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebed.targets.host.kernels.affine import NOWHERE, Affine, find_affine
+from edgebed.targets.host.kernels.requantize import Bounds, Requantization
+from edgebed.targets.host.kernels.rules import Rescale
+
+HEADER = "depthwise.h"
+ALIGNMENT = 64
+"""Bytes; the packed constants must start at a multiple."""
+
+_BLOCK = 64  # output bytes of a block
+_VECTORS = 4  # accumulator vectors of sixteen lanes in a block
+_LINE, _KINK, _AMEND = 1, 2, 4
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """A depthwise convolution over a padded map, all literals of the generated call.
+
+    Attributes:
+        out_height, out_width: output pixels.
+        channels: input channels.
+        multiplier: output channels an input channel; output channel = channel * multiplier + m.
+        kernel, stride, dilation: (vertical, horizontal).
+        in_row, in_pixel: bytes from one input row or pixel to the next.
+        out_row, out_pixel: likewise of the output; int32 output (rule `none`) counts bytes too.
+    """
+
+    out_height: int
+    out_width: int
+    channels: int
+    in_row: int
+    in_pixel: int
+    out_row: int
+    out_pixel: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    multiplier: int = 1
+
+    @property
+    def outputs(self) -> int:
+        """Output channels."""
+        return self.channels * self.multiplier
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the layer."""
+        return self.out_height * self.out_width * self.outputs * self.kernel[0] * self.kernel[1]
+
+    @property
+    def pixels(self) -> int:
+        """Neighbouring pixels that the vector form computes in one block of 64 bytes."""
+        dense = self.in_pixel == self.channels == self.out_pixel
+        return _BLOCK // self.channels if dense and self.channels < _BLOCK else 1
+
+    @property
+    def shared_rows(self) -> int:
+        """Output rows that share interleaved columns, as eb_depthwise_rows."""
+        return 2 if self.stride[0] == 1 and self.dilation[0] == 1 else 1
+
+    @property
+    def quads(self) -> int:
+        """Groups of four input rows under the window of the shared rows."""
+        return -(-(self.kernel[0] + self.shared_rows - 1) // 4)
+
+    def block_channels(self) -> Ints:
+        """Return the channel of each output byte, int64 [blocks, 64]; -1 where there is none."""
+        byte = np.arange(_BLOCK)
+        if self.pixels > 1:
+            used = byte < self.pixels * self.channels
+            return np.where(used, byte % self.channels, -1)[None, :]
+        starts = [*range(0, max(self.channels - _BLOCK, 0), _BLOCK), max(self.channels - _BLOCK, 0)]
+        channel = np.array(starts)[:, None] + byte
+        return np.where(channel < self.channels, channel, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedDepthwise:
+    """A layer ready for code: constants, their layout and the rule's literals.
+
+    Attributes:
+        data: the constants; to be placed at a multiple of ALIGNMENT bytes.
+        requantization: literals of the rule.
+        shape: the C literal of type eb_depthwise_shape.
+        line: whether the fast requantisation was proved exact (bits of EB_DEPTHWISE_LINE).
+    """
+
+    layer: Depthwise
+    data: bytes
+    requantization: Requantization
+    shape: str
+    line: int
+
+    def call(self, source: str, target: str, packed: str, y0: str = "0", y1: str = "") -> str:
+        """Return the C statement that computes output rows y0 <= y < y1 (all rows by default).
+
+        Args:
+            source: C expression of type const uint8_t *, top left of the padded input.
+            target: C expression of type uint8_t *, top left of the output.
+            packed: C expression of type const uint8_t *, the constants.
+            y0: C expression, the first row.
+            y1: C expression, the row behind the last.
+        """
+        last = y1 or str(self.layer.out_height)
+        return (
+            f"eb_depthwise({source}, {packed}, {target}, {self.shape}, "
+            f"{self.requantization.literal()}, {y0}, {last});"
+        )
+
+
+def scratch_bytes(layer: Depthwise) -> int:
+    """Return the scratch memory a call needs: none."""
+    del layer
+    return 0
+
+
+def pack(
+    layer: Depthwise,
+    weights: npt.NDArray[Any],
+    bias: npt.NDArray[Any],
+    input_zero_point: int,
+    rescale: Rescale,
+) -> PackedDepthwise:
+    """Return the packed constants of a layer.
+
+    Args:
+        layer: its shape.
+        weights: int [kernel height, kernel width, output channels], zero point taken off,
+            -255..255.
+        bias: int [output channels], in units of the accumulator.
+        input_zero_point: int8 value.
+        rescale: the rule of every output channel.
+    """
+    w = np.asarray(weights).astype(np.int64).reshape(-1, layer.outputs)
+    folded = np.asarray(bias).astype(np.int64) - (input_zero_point + 128) * w.sum(axis=0)
+    bounds = Bounds(
+        folded + 255 * np.minimum(w, 0).sum(axis=0), folded + 255 * np.maximum(w, 0).sum(axis=0)
+    )
+    exact = rescale.requantization(bounds)
+    plain = [_plain_weights(w), _padded(folded), exact.table.tobytes()]
+    parts, starts = _aligned(plain)
+    blocks, line, planes = b"", 0, 1
+    vector = layer.multiplier == 1 and rescale.rule != "none"
+    if vector:
+        planes = len(_planes(w))
+        blocks, line = _blocks(layer, w, folded, bounds, rescale, exact)
+    return PackedDepthwise(
+        layer,
+        parts + blocks,
+        exact,
+        _literal(
+            layer, len(layer.block_channels()) if vector else 0, planes, line, starts, len(parts)
+        ),
+        line,
+    )
+
+
+def _literal(
+    layer: Depthwise, blocks: int, planes: int, line: int, starts: list[int], blocks_at: int
+) -> str:
+    fields: tuple[int, ...] = (
+        *(layer.out_width, layer.channels, layer.multiplier),
+        *(*layer.kernel, *layer.stride, *layer.dilation),
+        *(layer.in_row, layer.in_pixel, layer.out_row, layer.out_pixel),
+        *(blocks, layer.pixels, planes, line),
+        *(starts[1], starts[2], blocks_at),
+    )
+    return f"(eb_depthwise_shape){{{', '.join(map(str, fields))}}}"
+
+
+def _aligned(parts: list[bytes]) -> tuple[bytes, list[int]]:
+    """Return the parts one behind the other, each at a multiple of ALIGNMENT, and the starts."""
+    data, starts = b"", list[int]()
+    for part in parts:
+        starts.append(len(data))
+        data += part + bytes(-len(part) % ALIGNMENT)
+    return data, starts
+
+
+def _plain_weights(w: Ints) -> bytes:
+    """Return int16 [taps, output channels padded to 16]."""
+    return np.pad(w, ((0, 0), (0, -w.shape[1] % 16))).astype("<i2").tobytes()
+
+
+def _padded(values: Ints) -> bytes:
+    """Return int32 [channels padded to 16]."""
+    return np.pad(values, (0, -len(values) % 16)).astype("<i4").tobytes()
+
+
+def _planes(w: Ints) -> list[Ints]:
+    """Split weights of -255..255 into as few int8 terms as add up to them: one, two or three."""
+    terms, rest = list[Ints](), w
+    while not terms or rest.any():
+        terms.append(np.clip(rest, -128, 127))
+        rest = rest - terms[-1]
+    return terms
+
+
+def _blocks(
+    layer: Depthwise, w: Ints, bias: Ints, bounds: Bounds, rescale: Rescale, exact: Requantization
+) -> tuple[bytes, int]:
+    """Return the constants of the vector form, block by block, and the bits of its line."""
+    # Vector j, lane 4 q + i of a block computes its byte 16 q + 4 j + i.
+    lanes = layer.block_channels().reshape(-1, 4, _VECTORS, 4).transpose(0, 2, 1, 3)
+    lanes = lanes.reshape(-1, _VECTORS, 16)
+    used, channel = lanes >= 0, np.maximum(lanes, 0)
+    affine = find_affine(rescale, bounds)
+    flat = channel.ravel()
+    table = _table_of(rescale, exact, bounds, flat).reshape(*lanes.shape[:2], -1)
+    parts = [
+        _quad_weights(layer, w, channel, used),
+        np.where(used, bias[channel], 0).astype("<i4"),
+        _line_words(affine, channel),
+        table.astype("<i4"),
+    ]
+    per_block = [part.reshape(len(lanes), -1).view(np.uint8) for part in parts]
+    return np.concatenate(per_block, axis=1).tobytes(), _line_bits(affine)
+
+
+def _table_of(
+    rescale: Rescale, exact: Requantization, bounds: Bounds, channels: Ints
+) -> npt.NDArray[np.int32]:
+    """Return the exact table with its lanes in the order of `channels`."""
+    there = rescale.at(channels)
+    table = there.requantization(Bounds(bounds.low[channels], bounds.high[channels]))
+    assert replace(table, table=exact.table) == exact or table.literal() == exact.literal()
+    return table.table
+
+
+def _quad_weights(
+    layer: Depthwise, w: Ints, channel: Ints, used: npt.NDArray[np.bool_]
+) -> npt.NDArray[Any]:
+    """Return int8 [blocks, planes, columns, quads, rows, vectors, lanes, taps]."""
+    height, width = layer.kernel
+    planes: Ints = np.stack(_planes(w)).reshape(-1, height, width, w.shape[1])
+    rows, quads = layer.shared_rows, layer.quads
+    shifted: Ints = np.zeros((rows, len(planes), 4 * quads, width, w.shape[1]), np.int64)
+    for y in range(rows):
+        shifted[y, :, y : y + height] = planes
+    taps: npt.NDArray[Any] = shifted.reshape(rows, len(planes), quads, 4, width, w.shape[1])[
+        ..., channel
+    ]
+    taps = np.where(used, taps, 0)  # rows planes quads taps columns blocks vectors lanes
+    ordered = taps.transpose(5, 1, 4, 2, 0, 6, 7, 3)
+    return np.ascontiguousarray(ordered.astype(np.int8))
+
+
+def _line_words(affine: Affine | None, channel: Ints) -> npt.NDArray[Any]:
+    """Return int32 [blocks, vectors, 5, 16]: a, b, b for negative ones, amended, by."""
+    words = np.zeros((*channel.shape[:2], 5, 16), "<i4")
+    if affine is None:
+        return words
+    nowhere = np.full(len(affine.a), NOWHERE)
+    fields = (
+        affine.a.view(np.int32),
+        affine.b.view(np.int32),
+        (affine.b if affine.b_negative is None else affine.b_negative).view(np.int32),
+        nowhere if affine.amended is None else affine.amended,
+        0 * nowhere if affine.by is None else affine.by,
+    )
+    for i, values in enumerate(fields):
+        words[:, :, i] = values.astype(np.int32)[channel]
+    return words
+
+
+def _line_bits(affine: Affine | None) -> int:
+    if affine is None:
+        return 0
+    kink = _KINK if affine.b_negative is not None else 0
+    return _LINE | kink | (_AMEND if affine.amended is not None else 0)
