@@ -18,7 +18,9 @@ _MAX_VALUES: Final = 4096
 
 
 def _quotient(a: Array, b: Array) -> Array:
-    return np.sign(a) * np.sign(b) * (np.abs(a) // np.maximum(np.abs(b), 1))
+    size: Array = np.abs(a) // np.maximum(np.abs(b), 1)
+    result: Array = np.sign(a) * np.sign(b) * size
+    return result
 
 
 _ARITHMETIC: Final[dict[str, Callable[[Array, Array], Array]]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from edgebed.errors import EdgebedError
 from edgebed.program.arithmetic import Affine
@@ -150,8 +151,6 @@ def _add_output(network: Network, index: int) -> str:
 
 def _renamed(network: Network, index: int, new: str) -> Value:
     """Give a tensor that has an output's name another one, wherever it is read."""
-    from dataclasses import replace
-
     old = network.values[index].tensor
     while new in network.types:
         new += "_"

@@ -343,7 +343,7 @@ class Layer:
         low, high = clamp_range(declared, activation)
         rule = Affine(
             scale=declared.scale, zero_point=declared.zero_point, low=low, high=high,
-            dtype=declared.dtype,  # type: ignore[arg-type]  # one of three, checked above
+            dtype=declared.dtype,
         )  # fmt: skip
         return replace(rule, **changes)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from edgebed.program.ops._functions import Function
+from edgebed.program.ops._functions import Function, apply
 from edgebed.program.ops.tables import Scales, Table, real_table, table
 from edgebed.program.tflite.layer import Layer
 from edgebed.program.tflite.network import Value
@@ -61,7 +63,7 @@ def unary(layer: Layer) -> None:
     layer.give(_wide(layer, x, function, fields), x.shape)
 
 
-def _fields(layer: Layer) -> dict[str, float]:
+def _fields(layer: Layer) -> dict[str, Any]:
     kind = layer.operator.kind
     if kind == "LEAKY_RELU":
         return {"alpha": layer.number("Alpha")}
@@ -72,13 +74,11 @@ def _fields(layer: Layer) -> dict[str, float]:
     return {}
 
 
-def _table(layer: Layer, x: Value, function: Function, fields: dict[str, float]) -> Table:
+def _table(layer: Layer, x: Value, function: Function, fields: dict[str, Any]) -> Table:
     scales = scales_of(layer, x)
     if not _has_kernel(layer, function, scales):
         # What the integer kernels do not take is computed in real numbers for each of the values.
         def real(values: np.ndarray) -> np.ndarray:
-            from edgebed.program.ops._functions import apply
-
             return apply(function, values, **{"alpha": 0.0, "beta": 0.0, **fields})
 
         return real_table(real, scales, rounding="fixed_point")
@@ -93,13 +93,13 @@ def _has_kernel(layer: Layer, function: Function, scales: Scales) -> bool:
     if fixed is not None:
         return (scales.scale_out, scales.zero_out) == fixed
     if function == "relu6":
-        return np.float32(scales.scale_in) == np.float32(scales.scale_out)
+        return bool(np.float32(scales.scale_in) == np.float32(scales.scale_out))
     if function == "hard_swish":
         return scales.ratio / 128 < 1
     return True
 
 
-def _wide(layer: Layer, x: Value, function: Function, fields: dict[str, float]) -> str:
+def _wide(layer: Layer, x: Value, function: Function, fields: dict[str, Any]) -> str:
     """Append a function of int16: a clamp exactly, others through real numbers."""
     rule = layer.rule()
     if function in ("relu", "relu6") or (function == "clip" and fields["low"] == -1.0):

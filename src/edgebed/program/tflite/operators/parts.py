@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,8 @@ def rescaling_table(source: TensorType, target: TensorType) -> np.ndarray:
     bias = np.float32(-source.zero_point) * ratio
     real = (np.arange(-128, 128).astype(np.float32) * ratio + bias).astype(np.float64)
     whole = np.sign(real) * np.floor(np.abs(real) + 0.5)
-    return np.clip(whole + target.zero_point, -128, 127).astype(np.int8)
+    limited: np.ndarray = np.clip(whole + target.zero_point, -128, 127)
+    return limited.astype(np.int8)
 
 
 def pack(layer: Layer) -> None:
@@ -155,7 +157,7 @@ def pad(layer: Layer) -> None:
     pads = layer.constant(1, "padding")
     if pads.shape != (len(x.shape), 2) or pads.dtype.kind != "i" or (pads < 0).any():
         raise layer.fail(f"its padding is {pads.tolist() if pads.size < 32 else pads.shape}")
-    fields: dict[str, object] = {}
+    fields: dict[str, Any] = {}
     if layer.operator.kind == "MIRROR_PAD":
         fields["mode"] = "symmetric" if layer.integer("Mode", default=0) else "reflect"
     elif layer.has(2):

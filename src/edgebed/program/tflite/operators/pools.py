@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgebed.program.tflite.layer import Layer, clamp_range
@@ -13,7 +15,7 @@ _FUNCTIONS = {
 }  # fmt: skip
 
 
-def _window(layer: Layer, x: Value) -> dict[str, tuple[int, ...]]:
+def _window(layer: Layer, x: Value) -> dict[str, Any]:
     if len(x.shape) != 4:
         raise layer.fail(f"its input has shape {list(x.shape)}", why="4 axes are needed")
     kernel = layer.integer("FilterHeight", least=1), layer.integer("FilterWidth", least=1)

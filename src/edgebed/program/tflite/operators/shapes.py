@@ -9,6 +9,7 @@ import numpy as np
 from edgebed.program.tflite.layer import Layer
 from edgebed.program.tflite.network import Value, stripped
 from edgebed.program.tflite.operators.pools import normal_axes
+from edgebed.program.types import Constant
 
 
 def reshape(layer: Layer) -> None:
@@ -100,8 +101,6 @@ def gather(layer: Layer) -> None:
     (axis,) = normal_axes(layer, (layer.integer("Axis", default=0),), len(x.shape))
     indices = layer.constant(1, "indices")
     tensor, inner = placed(layer, x, axis)
-    from edgebed.program.types import Constant
-
     bits = 64 if indices.dtype == np.int64 else 32
     name = layer.store("indices", Constant(np.array(indices), bits))
     result = layer.emit("gather", [tensor], axis=inner, indices=name)
