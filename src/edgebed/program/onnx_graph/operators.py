@@ -1,0 +1,114 @@
+"""Which operator is imported by what, and what to put in the place of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+from edgebed.errors import did_you_mean
+from edgebed.program.onnx_graph import (
+    elementwise,
+    functions,
+    joining,
+    logic,
+    movement,
+    normalising,
+    reducing,
+    resizing,
+)
+from edgebed.program.onnx_graph.convolution import conv, conv_transpose
+from edgebed.program.onnx_graph.draft import Draft
+from edgebed.program.onnx_graph.graph import DOMAINS
+from edgebed.program.onnx_graph.linear import dequantize_linear, quantize_linear
+from edgebed.program.onnx_graph.matrix import gemm, matmul
+from edgebed.program.onnx_graph.node import Node
+from edgebed.program.onnx_graph.pooling import (
+    average_pool,
+    global_average_pool,
+    global_max_pool,
+    max_pool,
+)
+
+Handler = Callable[[Draft, Node], None]
+
+ONNX: Mapping[str, Handler] = {
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "Gemm": gemm,
+    "MatMul": matmul,
+    "MaxPool": max_pool,
+    "AveragePool": average_pool,
+    "GlobalAveragePool": global_average_pool,
+    "GlobalMaxPool": global_max_pool,
+    "QuantizeLinear": quantize_linear,
+    "DequantizeLinear": dequantize_linear,
+    **elementwise.OPERATORS,
+    **functions.OPERATORS,
+    **movement.OPERATORS,
+    **joining.OPERATORS,
+    **reducing.OPERATORS,
+    **normalising.OPERATORS,
+    **resizing.OPERATORS,
+    **logic.OPERATORS,
+}
+MICROSOFT: Mapping[str, Handler] = {
+    "QuantizeLinear": quantize_linear,
+    "DequantizeLinear": dequantize_linear,
+    **functions.MICROSOFT,
+}
+
+_POST = "export the network without its post-processing; the contract decodes and suppresses boxes"
+_SEQUENCE = "convolutions over time, or the network's single step with its state as an input"
+REPLACEMENTS: Mapping[str, str] = {
+    "NonMaxSuppression": _POST,
+    "TopK": _POST,
+    "RoiAlign": _POST,
+    "NonZero": _POST,
+    "Compress": _POST,
+    "EfficientNMS_TRT": _POST,
+    "LSTM": _SEQUENCE,
+    "GRU": _SEQUENCE,
+    "RNN": _SEQUENCE,
+    "Loop": "unroll the loop before export",
+    "Scan": "unroll the loop before export",
+    "If": "export one branch (torch.onnx.export of the traced network)",
+    "Einsum": "MatMul with Transpose and Reshape",
+    "GridSample": "Resize, or a transposed convolution",
+    "ScatterND": "Concat or Where",
+    "ScatterElements": "Concat or Where",
+    "GatherND": "Gather or Slice with constant indices",
+    "GatherElements": "Gather or Slice with constant indices",
+    "MaxUnpool": "Resize or ConvTranspose",
+    "MaxRoiPool": _POST,
+    "LpPool": "AveragePool of the squares",
+    "DynamicQuantizeLinear": "static quantisation (QDQ with constant scales)",
+    "RandomNormal": "a constant",
+    "RandomUniform": "a constant",
+    "Attention": "MatMul and Softmax (an older operator set writes it so)",
+}
+
+
+def handler(node: Node) -> Handler:
+    """Return the importer of a node's operator.
+
+    Raises:
+        EdgebedError: there is none; the message says what to put in its place.
+    """
+    table = MICROSOFT if node.domain == "com.microsoft" else ONNX
+    if node.domain in DOMAINS and node.kind in table:
+        return table[node.kind]
+    refuse(node, table)
+
+
+def refuse(node: Node, table: Mapping[str, Handler]) -> NoReturn:
+    """Raise the error for an operator that is not supported."""
+    if node.domain not in DOMAINS:
+        raise node.fail(
+            f"operator {node.kind!r} of domain {node.domain!r} is not supported",
+            why="operators of ONNX and com.microsoft are looked up",
+            try_="export with ONNX's own operators",
+        )
+    raise node.fail(
+        f"operator {node.kind!r} is not supported",
+        try_=REPLACEMENTS.get(node.kind) or did_you_mean(node.kind, table),
+    )
