@@ -15,7 +15,7 @@ from edgebed.program.arithmetic import (
     quantize_multiplier,
 )
 from edgebed.program.ops._axes import aligned, broadcast_shape
-from edgebed.program.ops._float import ruled_type, through_floats
+from edgebed.program.ops._float import ruled_type
 from edgebed.program.types import Array, Constant, Op, TensorType
 
 
@@ -25,7 +25,8 @@ class BatchMatmul(Op):
 
     float32: sums in float32, within 1e-6 of the sum of the magnitudes. Fixed point: the exact sum
     of (a - za) * (b - zb) times (sa * sb) / scale, where sa * sb is rounded to float32;
-    int16 operands have 64-bit sums and a 16-bit multiplier.
+    int16 operands have 64-bit sums and a 16-bit multiplier. The `float` rule multiplies the exact
+    sum, as float32, by sa * sb / scale.
 
     Attributes:
         transpose_a: the first operand is K x M.
@@ -60,18 +61,11 @@ class BatchMatmul(Op):
     ) -> Array:
         """Multiply."""
         operands, rule = aligned(inputs), self.requantize
-        if rule is None or rule.rounding == "float":
-            return through_floats(rule, self.product, operands, types)
+        if rule is None:
+            return self.product(*operands)
         pairs = zip(operands, types, strict=True)
         a, b = (x.astype(np.float64) - kind.zero_point for x, kind in pairs)
-        sums = self.product(a, b).astype(np.int64)
-        step = float(np.float32(types[0].scale) * np.float32(types[1].scale))
-        factor = quantize_multiplier(step / float(np.float32(rule.scale)))
-        multiplier, shift = (np.array(n) for n in factor)
-        if types[0].dtype == "int16":
-            return rule.clamp(multiply_wide(sums, multiplier, shift))
-        single = rule.rounding == "fixed_point_single"
-        return rule.clamp(multiply_by_quantized(sums, multiplier, shift, single=single))
+        return _requantized(self.product(a, b).astype(np.int64), types, rule)
 
     def product(self, a: Array, b: Array) -> Array:
         """Return the matrix product in the operands' type."""
@@ -82,3 +76,15 @@ class BatchMatmul(Op):
     def macs(self, out: TensorType, constants: Mapping[str, Constant]) -> int:
         """Return 0: the inner size is not in the output's type."""
         return 0
+
+
+def _requantized(sums: Array, types: Sequence[TensorType], rule: Affine) -> Array:
+    step = np.float32(types[0].scale) * np.float32(types[1].scale)
+    if rule.rounding == "float":
+        return rule.apply(sums, np.array([step / np.float32(rule.scale)]))
+    factor = quantize_multiplier(float(step) / float(np.float32(rule.scale)))
+    multiplier, shift = (np.array(n) for n in factor)
+    if types[0].dtype == "int16":
+        return rule.clamp(multiply_wide(sums, multiplier, shift))
+    single = rule.rounding == "fixed_point_single"
+    return rule.clamp(multiply_by_quantized(sums, multiplier, shift, single=single))
