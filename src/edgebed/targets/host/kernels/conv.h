@@ -236,23 +236,24 @@ EB_INLINE void eb_conv_store_four(eb_conv_shape s, eb_conv_tile t, uint8_t *y, e
 
 /* Requantise and store a finished tile; `last` channels of its last vector exist. */
 EB_INLINE void eb_conv_finish(eb_conv_shape s, eb_conv_tile t, eb_requantization r,
-                              const int32_t *table, uint8_t *y, eb_i32x16 *total, int last) {
+                              const int32_t *table, uint8_t *y, const eb_i32x16 *total, int last) {
   const int count = t.rows * t.columns * t.vectors;
-  EB_UNROLL
-  for (int i = 0; i < count; i++) {
-    total[i] = eb_scale16(total[i], table + i % t.vectors * EB_TABLE_WORDS(r.rule), r);
-    if (r.rule == EB_NONE) {
-      int32_t *to = (int32_t *)(void *)(y + eb_conv_offset(s, t, i, 4));
-      eb_store_first_i32x16(to, total[i], eb_conv_lanes(t, i, last));
-    }
+  if (r.rule == EB_NONE) {
+    EB_UNROLL
+    for (int i = 0; i < count; i++)
+      eb_store_first_i32x16((int32_t *)(void *)(y + eb_conv_offset(s, t, i, 4)), total[i],
+                            eb_conv_lanes(t, i, last));
+    return;
   }
-  if (r.rule == EB_NONE) return;
   EB_UNROLL
-  for (int i = 0; i < count; i += 4) { /* behind the end the last vector is repeated */
-    const eb_i32x16 second = total[i + 1 < count ? i + 1 : i];
-    const eb_i32x16 third = total[i + 2 < count ? i + 2 : i];
-    const eb_i32x16 fourth = total[i + 3 < count ? i + 3 : i];
-    eb_conv_store_four(s, t, y, eb_bytes64(total[i], second, third, fourth, r), i, last);
+  for (int i = 0; i < count; i += 4) {
+    eb_i32x16 four[4];
+    EB_UNROLL
+    for (int j = 0; j < 4; j++) /* behind the end the last vector is repeated */
+      four[j] = i + j < count ? eb_scale16(total[i + j],
+                                           table + (i + j) % t.vectors * EB_TABLE_WORDS(r.rule), r)
+                              : four[j - 1];
+    eb_conv_store_four(s, t, y, eb_bytes64(four[0], four[1], four[2], four[3], r), i, last);
   }
 }
 
