@@ -14,7 +14,7 @@ from edgebed.errors import EdgebedError
 from edgebed.program.arithmetic import Affine
 from edgebed.program.tflite.file import Operator, Tensor
 from edgebed.program.tflite.network import Network, Value, stripped
-from edgebed.program.tflite.quantisation import real_values
+from edgebed.program.tflite.quantisation import clamp_range, real_values
 from edgebed.program.types import QUANTISED, Constant, TensorType
 
 Array = npt.NDArray[Any]
@@ -331,14 +331,24 @@ class Layer:
             return False
         if kind.dtype not in QUANTISED:
             raise self.fail(f"it computes on {kind.dtype}", why="int8, uint8, int16 or float32 can")
+        for index in self.operator.inputs:
+            if self.network.values.get(index) is value and not self._has_scale(index):
+                dtype = self.network.file.tensors[index].dtype
+                raise self.fail(
+                    f"its input {index} is {dtype} without a scale",
+                    try_="quantise the network again",
+                )
         return True
+
+    def _has_scale(self, index: int) -> bool:
+        return self.network.file.tensors[index].quantisation is not None
 
     def rule(self, output: int = 0, *, activation: str = "NONE", **changes: Any) -> Affine:
         """Return the rule to the declared output, clamped by a fused activation."""
         declared = self.result(output)
         if declared.dtype not in ("int8", "int16", "int32"):
             raise self.fail(f"its output is {declared.dtype}", why="its input is quantised")
-        if self.network.file.tensors[self.output_index(output)].quantisation is None:
+        if not self._has_scale(self.output_index(output)):
             raise self.fail("its output has no scale", try_="quantise the network again")
         low, high = clamp_range(declared, activation)
         rule = Affine(
@@ -355,26 +365,3 @@ class Layer:
             return self.emit("unary", [tensor], suffix="clip", function="clip", low=-1.0, high=1.0)
         function: Literal["relu", "relu6"] = "relu" if activation == "RELU" else "relu6"
         return self.emit("unary", [tensor], suffix=function, function=function)
-
-
-def clamp_range(kind: TensorType, activation: str) -> tuple[int, int]:
-    """Return the integers a fused activation lets through.
-
-    TensorFlow Lite's `CalculateActivationRangeQuantized`: quotients in float32, rounded half away
-    from zero.
-    """
-    info = np.iinfo(kind.dtype)
-    low, high = int(info.min), int(info.max)
-
-    def step(real: float) -> int:
-        quotient = np.float32(real) / np.float32(kind.scale)
-        limited = float(np.clip(quotient, -(2.0**31), 2.0**31))
-        return kind.zero_point + int(np.sign(limited) * np.floor(abs(limited) + 0.5))
-
-    bounds: dict[str, tuple[float | None, float | None]] = {
-        "RELU": (0.0, None), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0),
-    }  # fmt: skip
-    least, most = bounds.get(activation, (None, None))
-    low = low if least is None else max(low, step(least))
-    high = high if most is None else min(high, step(most))
-    return min(low, int(info.max)), max(high, int(info.min))

@@ -154,3 +154,26 @@ def real_values(tensor: Tensor, values: npt.NDArray[Any]) -> npt.NDArray[np.floa
     scales = np.array(found.scales, np.float32)
     centred = values.astype(np.int64) - zeros.reshape(shape)
     return centred.astype(np.float32) * scales.reshape(shape)
+
+
+def clamp_range(kind: TensorType, activation: str) -> tuple[int, int]:
+    """Return the integers a fused activation lets through.
+
+    TensorFlow Lite's `CalculateActivationRangeQuantized`: quotients in float32, rounded half away
+    from zero.
+    """
+    info = np.iinfo(kind.dtype)
+    low, high = int(info.min), int(info.max)
+
+    def step(real: float) -> int:
+        quotient = np.float32(real) / np.float32(kind.scale)
+        limited = float(np.clip(quotient, -(2.0**31), 2.0**31))
+        return kind.zero_point + int(np.sign(limited) * np.floor(abs(limited) + 0.5))
+
+    bounds: dict[str, tuple[float | None, float | None]] = {
+        "RELU": (0.0, None), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0),
+    }  # fmt: skip
+    least, most = bounds.get(activation, (None, None))
+    low = low if least is None else max(low, step(least))
+    high = high if most is None else min(high, step(most))
+    return min(low, int(info.max)), max(high, int(info.min))

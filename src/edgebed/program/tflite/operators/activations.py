@@ -92,8 +92,10 @@ def _has_kernel(layer: Layer, function: Function, scales: Scales) -> bool:
     fixed = {"sigmoid": (1 / 256, -128), "tanh": (1 / 128, 0)}.get(function)
     if fixed is not None:
         return (scales.scale_out, scales.zero_out) == fixed
-    if function == "relu6":
-        return bool(np.float32(scales.scale_in) == np.float32(scales.scale_out))
+    if function == "relu6" and np.float32(scales.scale_in) != np.float32(scales.scale_out):
+        layer.network.notes[layer.name] = (
+            "TensorFlow Lite Micro clamps the input's integers and reads them by the output's scale"
+        )
     if function == "hard_swish":
         return scales.ratio / 128 < 1
     return True

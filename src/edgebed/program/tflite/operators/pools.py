@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from edgebed.program.tflite.layer import Layer, clamp_range
+from edgebed.program.tflite.layer import Layer
 from edgebed.program.tflite.network import Value, stripped
 from edgebed.program.tflite.operators.convolutions import strides, window_padding
+from edgebed.program.tflite.quantisation import clamp_range
 
 _FUNCTIONS = {
     "MEAN": "mean", "SUM": "sum", "REDUCE_MAX": "max", "REDUCE_MIN": "min", "REDUCE_PROD": "prod",
