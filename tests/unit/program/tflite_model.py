@@ -250,3 +250,17 @@ def micro(model: bytes, *inputs: np.ndarray, arena: int = 1 << 20) -> list[np.nd
     interpreter.invoke()
     count = tflite.Model.GetRootAs(model, 0).Subgraphs(0).OutputsLength()
     return [interpreter.get_output(i).copy() for i in range(count)]
+
+
+def lite(model: bytes, *inputs: np.ndarray) -> list[np.ndarray]:
+    """Return a model's outputs as TensorFlow Lite's reference kernels compute them."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+    )
+    interpreter.allocate_tensors()
+    for detail, values in zip(interpreter.get_input_details(), inputs, strict=True):
+        interpreter.set_tensor(detail["index"], values)
+    interpreter.invoke()
+    return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
