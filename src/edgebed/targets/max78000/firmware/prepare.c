@@ -42,7 +42,8 @@ struct pair {
 /* The missing low bits repeat the high ones, as the reference refills them. */
 static inline struct pair expand(const uint8_t *pixels, const struct masks *m)
 {
-    uint32_t sent = *(const uint32_t *)(const void *)pixels; /* high bytes first */
+    uint32_t sent; /* high bytes first */
+    __builtin_memcpy(&sent, pixels, sizeof sent); /* one load: bytes may be read as words so */
     uint32_t words = (sent & 0x00FF00FF) << 8 | (sent >> 8 & 0x00FF00FF);
     uint32_t red = (words >> 8 & m->high5) | (words >> 13 & m->low3);
     uint32_t green = (words >> 3 & m->high6) | (words >> 9 & m->low2);
