@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,7 +51,7 @@ def compile(
     from edgebed.targets import load as load_target
 
     folder = _folder(out)
-    name = target or only_target()
+    name = target or only_target((str(model), *options))
     model, options = model_first(model, options, name)
     with listening(quiet=quiet, json=json) as listener:
         device = load_target(name)
@@ -69,16 +70,21 @@ def compile(
     print(json_format.dumps(_plain(built), indent=2) if json else "\n".join(_lines(built)))
 
 
-def only_target() -> str:
+def only_target(words: Sequence[str] = ()) -> str:
     """Return the device's name where there is just one.
+
+    Args:
+        words: of the command line; a mistyped option among them may be why no device is named.
 
     Raises:
         EdgebedError: there are several.
     """
+    from edgebed.cli.model import check_own_options
     from edgebed.targets import names
 
     known = list(names())
     if len(known) != 1:
+        check_own_options(words)
         raise EdgebedError("--target is missing", try_=f"one of {', '.join(known)}")
     return known[0]
 

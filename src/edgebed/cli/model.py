@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ OPTIONS: Final = (
     *("--debug", "--help"),
 )
 """Options of the verbs that take a model, for the help on a mistyped one."""
+_NEAR: Final = 0.8  # so alike are a name and its mistyped form
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,17 @@ def model_first(
     if place is None:
         raise EdgebedError("the model is missing", try_="a run folder, .onnx or .yaml file")
     return Path(words[place]), (*words[:place], *words[place + 1 :])
+
+
+def check_own_options(words: Sequence[str]) -> None:
+    """Refuse a word that is nearly one of our options.
+
+    Raises:
+        EdgebedError: there is one; its message has the right name.
+    """
+    for word in words:
+        if word.startswith("--") and difflib.get_close_matches(word, OPTIONS, 1, _NEAR):
+            raise _unknown(word)
 
 
 def _program_file(path: Path) -> Path:

@@ -11,6 +11,8 @@ from edgebed.cli import execute
 from edgebed.cli.extras import EXTRAS
 from edgebed.errors import BudgetMissedError, EdgebedError
 
+TARGET = ("--out", "o", "--target", "max78000")
+
 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
@@ -24,12 +26,13 @@ from edgebed.errors import BudgetMissedError, EdgebedError
         (["run", ""], ["neither a recipe nor a folder"]),
         (["run", "bed", "--seed", "-1"], ["--seed is -1"]),
         (["run", "bed", "--qat-epochs", "-5"], ["--qat-epochs is -5"]),
-        (["compile", "--fiffo", "net.yaml", "--out", "o"], ["--fiffo", "did you mean '--fifo'"]),
-        (["compile", "--fifo", "--out", "o"], ["the model is missing"]),
+        (["compile", "--fiffo", "net.yaml", *TARGET], ["--fiffo", "did you mean '--fifo'"]),
+        (["compile", "--fifo", *TARGET], ["the model is missing"]),
         (["compile", "--targt", "x", "a.yaml", "--out", "o"], ["did you mean '--target'"]),
         (["compile", "--jsn", "net.yaml", "--out", "o"], ["--jsn", "did you mean '--json'"]),
+        (["compile", "--jsn", "net.yaml", *TARGET], ["--jsn", "did you mean '--json'"]),
         (["run", "bed", "--uart-port", "99"], ["--uart-port is for a compiled folder"]),
-        (["compile", "--fifo", "net.yaml", "--out", "o"], ["net.yaml: no such file"]),
+        (["compile", "--fifo", "net.yaml", *TARGET], ["net.yaml: no such file"]),
     ],
 )
 def test_a_typo_is_exit_1_with_the_nearest_word(
@@ -157,3 +160,16 @@ def test_a_file_instead_of_a_data_folder_is_refused_before_anything_is_written(
     assert execute(["run", "bed-fast", "--data", str(annotations), "--out", str(out)]) == 1
     assert f"--data {annotations}: is a file, not a folder" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_where_there_are_several_targets_a_mistyped_option_comes_before_the_missing_target(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgebed.targets.names", lambda: ("max78000", "other"))
+    for words, part in (
+        (["--targt", "max78000", "net.yaml"], "did you mean '--target'"),
+        (["net.yaml", "--onlygenerate"], "did you mean '--only-generate'"),
+        (["net.yaml", "--fifo"], "--target is missing; try: one of max78000, other"),
+    ):
+        assert execute(["compile", *words, "--out", "o"]) == 1
+        assert part in capsys.readouterr().err
