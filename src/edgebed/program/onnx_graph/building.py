@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 from edgebed.errors import EdgebedError
 from edgebed.program.arithmetic import Affine
@@ -16,21 +17,7 @@ from edgebed.program.onnx_graph.values import Value, as_dtype, stripped
 from edgebed.program.ops.cast import Cast
 from edgebed.program.ops.identity import Identity
 from edgebed.program.ops.requantize import Requantize
-from edgebed.program.types import Program, TensorType
-
-_INPUTS: dict[str, tuple[int, int, int]] = {
-    "DequantizeLinear": (0, 1, 2),
-    "QLinearConv": (0, 1, 2),
-    "QLinearMatMul": (0, 1, 2),
-    "QLinearAdd": (0, 1, 2),
-    "QLinearMul": (0, 1, 2),
-    "QGemm": (0, 1, 2),
-    "QLinearGlobalAveragePool": (0, 1, 2),
-    "QLinearAveragePool": (0, 1, 2),
-    "QLinearLeakyRelu": (0, 1, 2),
-    "QLinearSigmoid": (0, 1, 2),
-}
-"""Where operators that read integers have them, their scale and their zero point."""
+from edgebed.program.types import DType, Program, TensorType
 
 
 def build(graph: Graph) -> Program:
@@ -100,10 +87,8 @@ def _input(net: Draft, name: str, declared: Declared) -> tuple[TensorType, str]:
 def _meaning(net: Draft, name: str, dtype: str) -> Meaning:
     """Return what an input's integers mean to the first node that reads them."""
     for node in net.graph.readers.get(name, ()):
-        places = _INPUTS.get(node.kind)
-        if places is not None and node.inputs[places[0]] == name:
-            meaning = meaning_of(net, node, places[1], places[2], dtype)
-            return replace(meaning, dtype=dtype)
+        if node.kind == "DequantizeLinear" and node.inputs[0] == name:
+            return replace(meaning_of(net, node, 1, 2, dtype), dtype=dtype)
     return Meaning(dtype, 1.0, 0)
 
 
@@ -131,9 +116,9 @@ def _result(net: Draft, value: Value) -> str:
         rule = Affine(kind.scale, zero, "float", 0, 255, "uint8")
         output = net.unused(f"{value.name}/uint8", net.types)
         return net.append(Requantize, output, [tensor], output, {"requantize": rule})
-    if value.dtype == "bool" and kind.is_float:
-        output = net.unused(f"{value.name}/bool", net.types)
-        return net.append(Cast, output, [tensor], output, {"dtype": "bool"})
+    if kind.is_float and value.dtype in get_args(DType):
+        output = net.unused(f"{value.name}/{value.dtype}", net.types)
+        return net.append(Cast, output, [tensor], output, {"dtype": value.dtype})
     if kind.dtype != value.dtype or kind.dtype != as_dtype(value.dtype):
         raise EdgebedError(f"holds {value.dtype}", where=place, try_="float32, uint8 or int8")
     return tensor

@@ -174,7 +174,8 @@ def _range(node: Node, arrays: list[Any]) -> Array:
         raise node.fail(f"from {start} to {limit} by {delta}")
     count = max(0, math.ceil((float(limit) - float(start)) / float(delta)))
     _checked(node, [count])
-    return (start + np.arange(count) * delta).astype(np.asarray(start).dtype)
+    result: Array = (start + np.arange(count) * delta).astype(np.asarray(start).dtype)
+    return result
 
 
 def _cast(node: Node, arrays: list[Any]) -> Array:

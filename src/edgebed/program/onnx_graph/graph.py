@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebed.errors import EdgebedError, did_you_mean
+from edgebed.program.onnx_graph.expansion import expanded
 from edgebed.program.onnx_graph.load import attribute, dtype_name, tensor_array
 from edgebed.program.onnx_graph.node import BROKEN, Node
 from edgebed.program.types import Array
@@ -92,7 +93,7 @@ def read_graph(
         raise EdgebedError("the graph has no output", where=where)
     if len(set(outputs)) != len(outputs):
         raise EdgebedError("an output is listed twice", where=where)
-    nodes = _used(_nodes(graph, where, _versions(model, where)), outputs)
+    nodes = _used(expanded(_nodes(graph, where, _versions(model, where))), outputs)
     ordered = _in_order(nodes, inputs, constants, outputs, where)
     return Graph(graph.name or "network", where, inputs, outputs, constants, ordered)
 

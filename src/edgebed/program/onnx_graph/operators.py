@@ -9,6 +9,7 @@ from edgebed.errors import did_you_mean
 from edgebed.program.onnx_graph import (
     elementwise,
     functions,
+    integers,
     joining,
     logic,
     movement,
@@ -50,6 +51,7 @@ ONNX: Mapping[str, Handler] = {
     **normalising.OPERATORS,
     **resizing.OPERATORS,
     **logic.OPERATORS,
+    **integers.OPERATORS,
 }
 MICROSOFT: Mapping[str, Handler] = {
     "QuantizeLinear": quantize_linear,
@@ -81,7 +83,6 @@ REPLACEMENTS: Mapping[str, str] = {
     "MaxUnpool": "Resize or ConvTranspose",
     "MaxRoiPool": _POST,
     "LpPool": "AveragePool of the squares",
-    "DynamicQuantizeLinear": "static quantisation (QDQ with constant scales)",
     "RandomNormal": "a constant",
     "RandomUniform": "a constant",
     "Attention": "MatMul and Softmax (an older operator set writes it so)",

@@ -1,0 +1,89 @@
+"""Read a network of any known format; the content decides which, not the name."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgebed.errors import EdgebedError
+from edgebed.program.types import Program
+
+TFLITE_MARK = b"TFL3"
+ZIP_MARK = b"PK\x03\x04"
+KNOWN = "an .onnx, a .tflite, or a .pt2 that torch.export.save wrote"
+
+
+def read_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Program:
+    """Read a network.
+
+    Args:
+        path: an ONNX file (edgebed's own, float or QDQ), a TensorFlow Lite file, or a program
+            that `torch.export.save` wrote.
+        input_shapes: shape by input name, batch axis included, where an ONNX file leaves sizes
+            open.
+
+    Raises:
+        EdgebedError: the file is missing, of another kind, damaged, or holds what is not
+            supported.
+    """
+    head = _head(path)
+    if head[4:8] == TFLITE_MARK:
+        from edgebed.program import tflite
+
+        return tflite.read(path)
+    if head.startswith(ZIP_MARK):
+        return _read_archive(path)
+    return _read_onnx(path, head, input_shapes)
+
+
+def _head(path: Path) -> bytes:
+    if path.is_dir():
+        raise EdgebedError("is a folder", where=str(path), try_=KNOWN)
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise EdgebedError(f"cannot read: {error.strerror}", where=str(path), try_=KNOWN) from error
+
+
+def _read_archive(path: Path) -> Program:
+    """Read a zip archive; a pickled module is refused, since reading it would run its code."""
+    try:
+        names = zipfile.ZipFile(path).namelist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise EdgebedError("a damaged archive", where=str(path), why=str(error)) from error
+    if not any(
+        name.endswith(("archive_format", "serialized_exported_program.json")) for name in names
+    ):
+        raise EdgebedError(
+            "an archive that torch.export did not write",
+            where=str(path),
+            why="a pickled module or checkpoint holds code or weights, not a network",
+            try_="torch.export.save(torch.export.export(module, inputs), 'model.pt2')",
+        )
+    from edgebed.program.from_torch import read_torch
+
+    return read_torch(path)
+
+
+def _read_onnx(
+    path: Path, head: bytes, input_shapes: Mapping[str, tuple[int, ...]] | None
+) -> Program:
+    from edgebed.program.onnx_graph import read
+    from edgebed.program.onnx_graph.load import load
+
+    if not head or head.lstrip()[:1] in (b"{", b"<"):
+        raise EdgebedError("is no network", where=str(path), why="not a known format", try_=KNOWN)
+    try:
+        model = load(path)
+    except EdgebedError as error:
+        if path.suffix.lower() == ".onnx":
+            raise
+        raise EdgebedError("is no network", where=str(path), why=error.what, try_=KNOWN) from error
+    from edgebed.program.from_onnx import load as load_own
+    from edgebed.program.to_onnx import METADATA_KEY
+
+    if any(prop.key == METADATA_KEY for prop in model.metadata_props):
+        return load_own(path)
+    return read(path, input_shapes)
