@@ -123,8 +123,10 @@ def test_fully_connected(
 ) -> None:
     x, y = Tensor("x", shape, **Q), Tensor("y", out, **OUT)
     w = weights((4, 12), 0, channels=channels)
-    model = single("FULLY_CONNECTED", [x, w, bias(4)], [y],
-                   "FullyConnectedOptions", KeepNumDims=keep, FusedActivationFunction=1)  # fmt: skip
+    model = single(
+        "FULLY_CONNECTED", [x, w, bias(4)], [y], "FullyConnectedOptions",
+        KeepNumDims=keep, FusedActivationFunction=1,
+    )  # fmt: skip
     equal(model, tmp_path)
 
 

@@ -52,7 +52,8 @@ class Reader:
 
     def entries(self, table: Any, field: str) -> Iterator[Any]:
         """Yield the tables of a vector of tables."""
-        count: int = getattr(table, f"{field}Length")()
+        with self.reading(field):
+            count: int = getattr(table, f"{field}Length")()
         if count > min(MAX_ENTRIES, self.size // 4):
             raise self.damaged(f"{field} has {count} entries", f"{MAX_ENTRIES} are possible")
         get: Callable[[int], Any] = getattr(table, field)
@@ -61,27 +62,28 @@ class Reader:
                 entry = get(index)
             yield entry
 
-    def vector(self, table: Any, field: str) -> npt.NDArray[Any]:
-        """Return a vector of numbers, without a copy."""
-        with self.reading(field):
+    def vector(self, table: Any, field: str, owner: str) -> npt.NDArray[Any]:
+        """Return a vector of numbers, without a copy; `owner` is what messages name."""
+        what = f"{field} of {owner}"
+        with self.reading(what):
             count: int = getattr(table, f"{field}Length")()
             if count > self.size:
-                raise self.damaged(f"{field} has {count} values", f"the file has {self.size} bytes")
+                raise self.damaged(f"{what} has {count} values", f"the file has {self.size} bytes")
             values = getattr(table, f"{field}AsNumpy")()
         return values if count else np.zeros(0, np.uint8)
 
-    def numbers(self, table: Any, field: str) -> list[Any]:
+    def numbers(self, table: Any, field: str, owner: str) -> list[Any]:
         """Return a short vector as Python numbers."""
-        values = self.vector(table, field)
-        self._spend(values.nbytes, field)
+        values = self.vector(table, field, owner)
+        self._spend(values.nbytes, f"{field} of {owner}")
         result: list[Any] = values.tolist()
         return result
 
-    def text(self, table: Any, field: str) -> str:
+    def text(self, table: Any, field: str, owner: str) -> str:
         """Return a string; what is not UTF-8 is replaced."""
-        with self.reading(field):
+        with self.reading(f"{field} of {owner}"):
             raw: bytes = getattr(table, field)() or b""
-        self._spend(len(raw), field)
+        self._spend(len(raw), f"{field} of {owner}")
         return raw.decode("utf-8", errors="replace")
 
     def _spend(self, count: int, field: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from edgebed.errors import EdgebedError
 from edgebed.program.arithmetic import Affine
 from edgebed.program.tflite.advice import advice
@@ -19,6 +21,8 @@ from edgebed.program.types import Op, Program, TensorType
 
 def program_of(file: File) -> Program:
     """Return the program that computes what the file says."""
+    if not file.outputs:
+        raise EdgebedError("the network has no output", where=file.path.name)
     network = Network(file)
     inputs = {network.names[index]: _add_input(network, index) for index in file.inputs}
     for operator in _needed(file, with_dilations(file)):
@@ -70,14 +74,22 @@ def _alive(ops: Sequence[Op], outputs: Sequence[str]) -> list[Op]:
 def _convert(layer: Layer) -> None:
     kind = layer.operator.kind
     convert = CONVERSIONS.get(kind)
-    if fold(layer, convert):
-        return
+    try:
+        # Scales at the ends of float32 overflow on the way to results that are then clamped.
+        with np.errstate(all="ignore"):
+            if fold(layer, convert):
+                return
+            if convert is not None:
+                convert(layer)
+    except EdgebedError as error:
+        if (error.where or "").startswith(f"{layer.network.file.path.name}: "):
+            raise
+        raise layer.fail(error.what, why=error.why, try_=error.try_) from error
     if convert is None:
         raise layer.fail(
             f"the operator {kind} is not supported",
             try_=advice(kind, custom=layer.operator.is_custom, known=CONVERSIONS),
         )
-    convert(layer)
 
 
 def _add_input(network: Network, index: int) -> TensorType:
@@ -92,7 +104,7 @@ def _add_input(network: Network, index: int) -> TensorType:
     if tensor.dtype == "UINT8":
         outer = TensorType(inner.shape, "uint8", inner.scale, inner.zero_point + 128)
         network.types[name] = outer
-        signed = _shifted(network, name, f"{name}.int8", inner)
+        signed = _shifted(network, name, network.free_name(f"{name}.int8"), inner)
         network.values[index] = Value(signed, tensor.shape)
         return outer
     network.types[name] = inner
@@ -152,8 +164,7 @@ def _add_output(network: Network, index: int) -> str:
 def _renamed(network: Network, index: int, new: str) -> Value:
     """Give a tensor that has an output's name another one, wherever it is read."""
     old = network.values[index].tensor
-    while new in network.types:
-        new += "_"
+    new = network.free_name(new)
     network.types[new] = network.types.pop(old)
     for place, op in enumerate(network.ops):
         inputs = tuple(new if tensor == old else tensor for tensor in op.inputs)

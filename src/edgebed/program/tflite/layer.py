@@ -44,7 +44,7 @@ class Layer:
     def where(self) -> str:
         """File, layer, and the file's name of the output."""
         outputs = [self.network.file.tensors[i].name for i in self.operator.outputs[:1]]
-        named = f", output {outputs[0]!r}" if outputs else ""
+        named = f", output {outputs[0][:120]!r}" if outputs else ""
         return f"{self.network.file.path.name}: layer {self.name} ({self.operator.kind}{named})"
 
     def fail(self, what: str, *, why: str | None = None, try_: str | None = None) -> EdgebedError:
@@ -80,7 +80,7 @@ class Layer:
             values = network.constant_of(index)
             if values is None:
                 raise self.fail(
-                    f"reads tensor {index} {network.file.tensors[index].name!r}",
+                    f"reads tensor {index} {network.file.tensors[index].name[:80]!r}",
                     why="no operator before it writes that tensor, and it holds no values",
                 )
             network.values[index] = self._constant_value(index, values)
@@ -219,6 +219,7 @@ class Layer:
             EdgebedError: the file declares another shape or type.
         """
         index = self.output_index(output)
+        self._check_unwritten(index)
         self._check_shape(index, shape)
         inner = stripped(shape)
         if self.network.types[tensor].shape != inner:
@@ -230,27 +231,28 @@ class Layer:
             name = self.network.names[index]
             self.network.rename(tensor, name)
             tensor = name
-        self._set(index, Value(tensor, shape))
+        self.network.values[index] = Value(tensor, shape)
 
     def give_known(self, values: Array, output: int = 0) -> None:
         """Make values that do not depend on the input the operator's output."""
         index = self.output_index(output)
+        self._check_unwritten(index)
         self._check_shape(index, values.shape)
         self.network.charge(values.nbytes, self.where)
         self.network.known[index] = values
 
-    def _set(self, index: int, value: Value) -> None:
-        if index in self.network.values:
+    def _check_unwritten(self, index: int) -> None:
+        declared = self.network.file.tensors[index]
+        if declared.data is not None:
+            raise self.fail(f"writes tensor {index} {declared.name[:80]!r}", why="it is a constant")
+        if index in self.network.values or index in self.network.known:
             raise self.fail(
-                f"writes tensor {index} {self.network.file.tensors[index].name!r}",
+                f"writes tensor {index} {declared.name[:80]!r}",
                 why="another operator or the network's input has written it before",
             )
-        self.network.values[index] = value
 
     def _check_shape(self, index: int, shape: tuple[int, ...]) -> None:
         declared = self.network.file.tensors[index]
-        if declared.data is not None:
-            raise self.fail(f"writes tensor {index} {declared.name!r}", why="it is a constant")
         if not declared.shape:  # some converters leave the shapes between the layers out
             return
         same = len(declared.shape) == len(shape) and all(

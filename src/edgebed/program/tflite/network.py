@@ -60,7 +60,7 @@ class Network:
 
     def label(self, index: int) -> str:
         """Return a tensor as messages name it."""
-        return f"{self.file.path.name}: tensor {index} {self.file.tensors[index].name!r}"
+        return f"{self.file.path.name}: tensor {index} {self.file.tensors[index].name[:120]!r}"
 
     def type_of(self, index: int) -> TensorType:
         """Return type and meaning of a tensor of the file, with its declared shape."""
@@ -85,13 +85,17 @@ class Network:
         self._op_names.add(name)
         return name
 
+    def free_name(self, wanted: str) -> str:
+        """Return a tensor name that neither the program nor the file has."""
+        while wanted in self.types or wanted in self._file_names:
+            wanted += "_"
+        return wanted
+
     def emit(
         self, kind: str, name: str, inputs: Sequence[str], output: str = "", **attributes: Any
     ) -> str:
         """Append an op and return the name of its output, which is its own if none is given."""
-        output = output or name
-        while output in self.types or (output == name and output in self._file_names):
-            output += "_"
+        output = output or self.free_name(name)
         op = KINDS[kind](name=name, inputs=tuple(inputs), output=output, **attributes)
         result = op.infer([self.types[tensor] for tensor in inputs], self.constants)
         if result.nbytes > MAX_ACTIVATION_BYTES:

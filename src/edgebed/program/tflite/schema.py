@@ -117,7 +117,7 @@ class _Model:
         )
         return File(
             path=path,
-            description=self.reader.text(self.model, "Description"),
+            description=self.reader.text(self.model, "Description", "the model"),
             tensors=tensors,
             operators=operators,
             inputs=self.indices(graph, "Inputs", "the network", len(tensors), least=0),
@@ -131,13 +131,14 @@ class _Model:
             number = max(table.DeprecatedBuiltinCode(), table.BuiltinCode())
         kind = self.kinds.get(number, f"operator {number}")
         if kind == "CUSTOM":
-            return self.reader.text(table, "CustomCode") or "CUSTOM", True
+            name = self.reader.text(table, "CustomCode", "an operator code")[:80]
+            return "".join(c for c in name if c.isprintable()) or "CUSTOM", True
         return kind, False
 
     def indices(
         self, table: Any, field: str, owner: str, count: int, least: int
     ) -> tuple[int, ...]:
-        found = tuple(int(index) for index in self.reader.numbers(table, field))
+        found = tuple(int(index) for index in self.reader.numbers(table, field, owner))
         for index in found:
             if not least <= index < count:
                 raise self.reader.damaged(
@@ -146,8 +147,8 @@ class _Model:
         return found
 
     def tensor(self, index: int, table: Any, buffers: Sequence[Any]) -> Tensor:
-        name = self.reader.text(table, "Name")
-        label = f"tensor {index} {name!r}"
+        name = self.reader.text(table, "Name", f"tensor {index}")
+        label = f"tensor {index} {name[:80]!r}"
         with self.reader.reading(label):
             type_code, buffer, variable = table.Type(), table.Buffer(), table.IsVariable()
             sparse = table.Sparsity() is not None
@@ -175,8 +176,8 @@ class _Model:
         )
 
     def shape(self, table: Any, label: str) -> tuple[tuple[int, ...], frozenset[int]]:
-        raw = tuple(int(size) for size in self.reader.numbers(table, "Shape"))
-        signature = tuple(int(size) for size in self.reader.numbers(table, "ShapeSignature"))
+        raw = tuple(int(size) for size in self.reader.numbers(table, "Shape", label))
+        signature = tuple(int(size) for size in self.reader.numbers(table, "ShapeSignature", label))
         # Some exporters write the open batch axis into the shape itself.
         sizes = (1, *raw[1:]) if raw and raw[0] == -1 else raw
         if len(sizes) > MAX_RANK or any(size < 0 for size in sizes):
@@ -211,7 +212,7 @@ class _Model:
         with self.reader.reading(label):
             offset, size = table.Offset(), table.Size()
         if offset <= 1:  # 0 and 1 mean: inside the flatbuffer
-            return self.reader.vector(table, "Data")
+            return self.reader.vector(table, "Data", label)
         if offset + size > len(self.content):
             raise self.reader.damaged(
                 f"{label} lies at byte {offset} with {size} bytes",
@@ -224,8 +225,8 @@ class _Model:
             return None
         with self.reader.reading(f"the quantisation of {label}"):
             details, axis = table.DetailsType(), int(table.QuantizedDimension())
-        scales = tuple(float(scale) for scale in self.reader.numbers(table, "Scale"))
-        zeros = tuple(int(zero) for zero in self.reader.numbers(table, "ZeroPoint"))
+        scales = tuple(float(scale) for scale in self.reader.numbers(table, "Scale", label))
+        zeros = tuple(int(zero) for zero in self.reader.numbers(table, "ZeroPoint", label))
         if details:
             raise EdgebedError(
                 "custom quantisation is not supported", where=f"{self.reader.where}: {label}"
@@ -249,7 +250,7 @@ class _Model:
                 f"control flow ({kind}) is not supported", where=f"{self.reader.where}: {label}",
                 try_="export a network without loops and branches",
             )  # fmt: skip
-        custom = self.reader.numbers(table, "CustomOptions") if is_custom else []
+        custom = self.reader.numbers(table, "CustomOptions", label) if is_custom else []
         return Operator(
             index=index,
             kind=kind,
@@ -270,15 +271,15 @@ class _Model:
                 return None
             options = cls()
             options.Init(union.Bytes, union.Pos)
-            return self.fields(cls, options)
+            return self.fields(cls, options, label)
 
-    def fields(self, cls: type, options: Any) -> dict[str, Option]:
+    def fields(self, cls: type, options: Any, label: str) -> dict[str, Option]:
         members = {
             name for name in vars(cls) if name[0].isupper() and not name.startswith("GetRoot")
         }
         vectors = {name.removesuffix("AsNumpy") for name in members if name.endswith("AsNumpy")}
         values: dict[str, Option] = {
-            name: tuple(int(value) for value in self.reader.numbers(options, name))
+            name: tuple(int(value) for value in self.reader.numbers(options, name, label))
             for name in vectors
         }
         derived = {f"{v}{end}" for v in vectors for end in ("", "AsNumpy", "Length", "IsNone")}
