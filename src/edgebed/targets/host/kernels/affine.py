@@ -66,10 +66,13 @@ class Affine:
         return levels
 
 
-def fma32(x: Floats, a: Floats, b: Floats) -> Floats:
-    """Return float32 x * a + b rounded once, as the processor's fused multiply-add does."""
-    product = x.astype(np.float64) * a.astype(np.float64)  # exact: 24 + 24 bits
-    addend = np.broadcast_to(b.astype(np.float64), product.shape)
+def fma32(x: Floats, a: Any, b: Any) -> Floats:
+    """Return float32 x * a + b rounded once, as the processor's fused multiply-add does.
+
+    All three are float32 and broadcast against each other.
+    """
+    product = np.asarray(x, np.float64) * np.asarray(a, np.float64)  # exact: 24 + 24 bits
+    product, addend = np.broadcast_arrays(product, np.asarray(b, np.float64))
     total = product + addend
     back = total - product
     rest = (product - (total - back)) + (addend - back)

@@ -215,8 +215,8 @@ def _blocks(
 ) -> tuple[bytes, int]:
     """Return the constants of the vector form, block by block, and the bits of its line."""
     # Vector j, lane 4 q + i of a block computes its byte 16 q + 4 j + i.
-    lanes = layer.block_channels().reshape(-1, 4, _VECTORS, 4).transpose(0, 2, 1, 3)
-    lanes = lanes.reshape(-1, _VECTORS, 16)
+    quarters = layer.block_channels().reshape(-1, 4, _VECTORS, 4).transpose(0, 2, 1, 3)
+    lanes = quarters.reshape(-1, _VECTORS, 16)
     used, channel = lanes >= 0, np.maximum(lanes, 0)
     affine = find_affine(rescale, bounds)
     flat = channel.ravel()
@@ -246,10 +246,13 @@ def _quad_weights(
 ) -> npt.NDArray[Any]:
     """Return int8 [blocks, planes, columns, quads, rows, vectors, lanes, taps]."""
     height, width = layer.kernel
-    planes: Ints = np.stack(_planes(w)).reshape(-1, height, width, w.shape[1])
+    planes: npt.NDArray[Any] = np.stack(_planes(w))
+    planes = planes.reshape(-1, height, width, w.shape[1])
     rows, quads = layer.shared_rows, layer.quads
-    shifted: Ints = np.zeros((rows, len(planes), 4 * quads, width, w.shape[1]), np.int64)
-    for y in range(rows):
+    shifted: npt.NDArray[Any] = np.zeros(
+        (rows, len(planes), 4 * quads, width, w.shape[1]), np.int64
+    )
+    for y in range(rows):  # row y of the window lies y rows further down
         shifted[y, :, y : y + height] = planes
     taps: npt.NDArray[Any] = shifted.reshape(rows, len(planes), quads, 4, width, w.shape[1])[
         ..., channel

@@ -79,12 +79,12 @@ class Rescale:
         if self.rule == "float":
             scaled = acc.astype(np.float32) * self.scales.astype(np.float32).reshape(column)
             return _rounded(scaled) + self.zero
-        shift: Ints = self.shifts.astype(np.int64).reshape(column)
+        shift = _int64(self.shifts).reshape(column)
         if self.rule == "shift":
-            half = (np.int64(1) << np.maximum(shift, 0)) >> 1
+            half: Ints = (np.int64(1) << np.maximum(shift, 0)) >> 1
             level: Ints = ((acc << np.maximum(-shift, 0)) + half) >> np.maximum(shift, 0)
             return level + self.zero
-        product: Ints = self.multipliers.astype(np.int64).reshape(column)
+        product = _int64(self.multipliers).reshape(column)
         if self.rule == "fixed_single":
             once: Ints = (acc * product + (np.int64(1) << (30 - shift))) >> (31 - shift)
             return once + self.zero
@@ -102,6 +102,10 @@ class Rescale:
         return requantize.fixed(
             self.multipliers, self.shifts, self.clamp, bounds, single_rounding=single
         )
+
+
+def _int64(values: npt.NDArray[Any]) -> Ints:
+    return values.astype(np.int64)
 
 
 def _rounded(values: npt.NDArray[Any]) -> Ints:

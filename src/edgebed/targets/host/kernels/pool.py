@@ -1,0 +1,190 @@
+"""Pools on the host: the layer's shape and its C call. See pool.h for what is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from edgebed.targets.host.kernels import requantize
+from edgebed.targets.host.kernels.requantize import Clamp, Requantization
+
+HEADER = "pool.h"
+
+_BIAS = 128
+_KINDS = {
+    "away": "EB_AVERAGE_AWAY",
+    "cut": "EB_AVERAGE_CUT",
+    "float": "EB_AVERAGE_FLOAT",
+    "rule": "EB_AVERAGE_RULE",
+}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool over a map; all literals of the generated call.
+
+    The source pointer of a call is the map's first pixel: windows are clipped, no border is read.
+
+    Attributes:
+        in_height, in_width: input pixels without padding.
+        out_height, out_width: output pixels.
+        channels: of both maps.
+        kernel, stride, dilation: (vertical, horizontal).
+        padding: (top, left); bottom and right follow from the output's size.
+        in_row, in_pixel, out_row, out_pixel: bytes from one row or pixel to the next.
+        clamp: ends of the output, int8 values (a fused activation).
+    """
+
+    in_height: int
+    in_width: int
+    out_height: int
+    out_width: int
+    channels: int
+    in_row: int
+    in_pixel: int
+    out_row: int
+    out_pixel: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    clamp: Clamp = field(default_factory=Clamp)
+
+    def literal(self) -> str:
+        """Return the C literal of type eb_pool_shape."""
+        fields = (
+            *(self.in_height, self.in_width, self.out_width, self.channels),
+            *(*self.kernel, *self.stride, *self.dilation, *self.padding),
+            *(self.in_row, self.in_pixel, self.out_row, self.out_pixel),
+            *(self.clamp.low + _BIAS, self.clamp.high + _BIAS),
+        )
+        return f"(eb_pool_shape){{{', '.join(map(str, fields))}}}"
+
+
+@dataclass(frozen=True, eq=False)
+class Average:
+    """How the sum of a window becomes a level.
+
+    Attributes:
+        kind: `away` (TensorFlow Lite's average pool), `cut` (its mean of equal scales), `float`
+            (ONNX Runtime's average pool), `rule` (its global average; TensorFlow Lite's mean).
+        padding_counts: padded pixels count in the divisor.
+        in_zero, out_zero: int8 zero points; `float`, and in_zero for `rule`.
+        in_scale, out_scale: `float`.
+        rule: the requantisation of sum - count * in_zero; one block of its table is used.
+    """
+
+    kind: Literal["away", "cut", "float", "rule"]
+    padding_counts: bool = False
+    in_zero: int = 0
+    out_zero: int = 0
+    in_scale: float = 1.0
+    out_scale: float = 1.0
+    rule: Requantization = field(default_factory=lambda: requantize.raw(16))
+
+    def literal(self) -> str:
+        """Return the C literal of type eb_average."""
+        fields = (
+            _KINDS[self.kind],
+            int(self.padding_counts),
+            self.in_zero,
+            self.out_zero,
+            float_literal(self.in_scale),
+            float_literal(self.out_scale),
+            self.rule.literal(),
+        )
+        return f"(eb_average){{{', '.join(map(str, fields))}}}"
+
+
+def float_literal(value: float) -> str:
+    """Return the C literal of exactly this float32, in hexadecimal."""
+    return f"{float(np.float32(value)).hex()}f"
+
+
+def scratch_bytes(layer: Pool) -> int:
+    """Return the scratch memory a call needs: none."""
+    del layer
+    return 0
+
+
+def max_pool_call(layer: Pool, source: str, target: str, y0: str = "0", y1: str = "") -> str:
+    """Return the C statement of a maximum over rows y0 <= y < y1 (all rows by default).
+
+    Args:
+        layer: the shape.
+        source: C expression of type const uint8_t *, the input's first pixel.
+        target: C expression of type uint8_t *, the output's first pixel.
+        y0: C expression, the first output row.
+        y1: C expression, the row behind the last.
+    """
+    return f"eb_max_pool({source}, {target}, {layer.literal()}, {y0}, {y1 or layer.out_height});"
+
+
+def average_pool_call(
+    layer: Pool,
+    average: Average,
+    source: str,
+    target: str,
+    table: str = "0",
+    y0: str = "0",
+    y1: str = "",
+) -> str:
+    """Return the C statement of an average; arguments as `max_pool_call`.
+
+    Args:
+        layer: the shape.
+        average: how sums become levels.
+        source: C expression, the input's first pixel.
+        target: C expression, the output's first pixel.
+        table: C expression of type const int32_t *, `average.rule.table` (kind `rule` only).
+        y0: C expression, the first output row.
+        y1: C expression, the row behind the last.
+    """
+    return (
+        f"eb_average_pool({source}, {target}, {table}, {layer.literal()}, {average.literal()}, "
+        f"{y0}, {y1 or layer.out_height});"
+    )
+
+
+def mean(
+    count: int, multiplier: int, shift: int, in_zero: int, clamp: Clamp, *, same: bool
+) -> Average:
+    """Return TensorFlow Lite Micro's MEAN of int8 over `count` pixels.
+
+    Where scale and zero point of input and output are the same, its reference adds the raw values
+    and cuts the quotient towards zero; otherwise 1 / count is folded into the multiplier.
+
+    Args:
+        count: pixels that are averaged.
+        multiplier: int32, 31-bit fraction of input scale / output scale.
+        shift: its power of two, positive = left.
+        in_zero: int8 zero point of the input.
+        clamp: zero point and ends of the output.
+        same: scale and zero point of both sides are the same.
+    """
+    if same:
+        return Average("cut")
+    # QuantizedMeanOrSum: as many bits as the multiplier gains without leaving its range.
+    gained = min(count.bit_length() - 1, 32, 31 + shift)
+    folded = (multiplier << gained) // count
+    rule = requantize.fixed(np.array([folded] * 16), np.array([shift - gained] * 16), clamp)
+    return Average("rule", in_zero=in_zero, rule=rule)
+
+
+def global_average(
+    count: int, in_scale: float, in_zero: int, out_scale: float, clamp: Clamp
+) -> Average:
+    """Return ONNX Runtime's quantised global average over `count` pixels.
+
+    Args:
+        count: pixels that are averaged.
+        in_scale: float32 scale of the input.
+        in_zero: int8 zero point of the input.
+        out_scale: float32 scale of the output.
+        clamp: zero point and ends of the output.
+    """
+    scale = np.float32(in_scale) / (np.float32(out_scale) * np.float32(count))
+    rule = requantize.by_float(np.full(16, scale, np.float32), clamp)
+    return Average("rule", in_zero=in_zero, rule=rule)
