@@ -21,7 +21,7 @@ class Divide(Binary):
     """left / right, broadcast.
 
     float32 operands need no rule. With fixed point the reciprocal of the divisor is taken by
-    Newton steps, times the dividend, times s0 / (s1 * scale) in float32. Source: TensorFlow Lite
+    Newton steps, times the dividend, times s0 / (s1 * scale). Source: TensorFlow Lite
     Micro's kernel; where it divides by zero the result is unspecified, here that of 1.
     """
 
@@ -61,8 +61,8 @@ def _fixed_point(operands: Sequence[Array], types: Sequence[TensorType], rule: A
     room = np.where(top < 0, room, room - 1)
     quotient = high_multiply(top << room, inverse)
     scales = [np.float32(kind.scale) for kind in types]
-    real = scales[0] / (scales[1] * np.float32(rule.scale))
-    multiplier, shift = quantize_multiplier(float(real))
+    real = float(scales[0]) / (float(scales[1]) * float(np.float32(rule.scale)))
+    multiplier, shift = quantize_multiplier(real)
     right = room + 31 - headroom - shift
     wide = high_multiply(quotient, np.array(multiplier))
     # Beyond 31 bits nothing is left; TensorFlow Lite leaves that undefined.

@@ -20,8 +20,8 @@ class Multiply(Binary):
     """The product, broadcast.
 
     float32, int32 and int64 operands need no rule. Quantised ones need one: with fixed point
-    (q0 - z0) * (q1 - z1) times the factor s0 * s1 / scale, whose first product and quotient are
-    rounded to float32 as TensorFlow Lite Micro does, is clamped with the zero point added.
+    (q0 - z0) * (q1 - z1) times the factor s0 * s1 / scale (in double precision) is clamped with the
+    zero point added. Source: TensorFlow Lite Micro's kernel.
     """
 
     kind: ClassVar[str] = "multiply"
@@ -47,7 +47,7 @@ class Multiply(Binary):
             return through_floats(rule, np.multiply, [left, right], types)
         a, b = types
         product = (left.astype(np.int64) - a.zero_point) * (right.astype(np.int64) - b.zero_point)
-        real = np.float32(a.scale) * np.float32(b.scale) / np.float32(rule.scale)
+        first, second, out = (float(np.float32(s)) for s in (a.scale, b.scale, rule.scale))
         single = rule.rounding == "fixed_point_single"
-        factor = [np.array(n) for n in quantize_multiplier(float(real))]
+        factor = [np.array(n) for n in quantize_multiplier(first * second / out)]
         return rule.clamp(multiply_by_quantized(product, *factor, single=single))

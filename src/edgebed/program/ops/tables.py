@@ -54,11 +54,6 @@ class Scales:
 
     @property
     def ratio(self) -> float:
-        """scale_in / scale_out as a float32 quotient."""
-        return float(np.float32(self.scale_in) / np.float32(self.scale_out))
-
-    @property
-    def exact_ratio(self) -> float:
         """scale_in / scale_out in double precision."""
         return float(np.float32(self.scale_in)) / float(np.float32(self.scale_out))
 
@@ -129,18 +124,17 @@ def prelu_table(scales: Scales, slope: int, slope_scale: float) -> Table:
         slope: the channel's stored slope less its zero point.
         slope_scale: real value of one step of it.
     """
-    positive = _scaled(scales.centred, scales.exact_ratio)
-    step = np.float32(scales.scale_in) * np.float32(slope_scale)
-    factor = float(step) / float(np.float32(scales.scale_out))
-    negative = _scaled(scales.centred * slope, factor)
+    positive = _scaled(scales.centred, scales.ratio)
+    step = float(np.float32(scales.scale_in)) * float(np.float32(slope_scale))
+    negative = _scaled(scales.centred * slope, step / float(np.float32(scales.scale_out)))
     return _clamped(np.where(scales.centred >= 0, positive, negative), scales)
 
 
 def _scaled(values: Fixed, factor: float) -> Fixed:
+    """Return values * factor in fixed point; the sign is applied behind the rounding."""
     multiplier, shift = (np.array(n) for n in quantize_multiplier(abs(factor)))
-    if factor < 0:
-        multiplier = -multiplier
-    return multiply_by_quantized(values, multiplier, shift)
+    result = multiply_by_quantized(values, multiplier, shift)
+    return -result if factor < 0 else result
 
 
 def _stored(values: npt.NDArray[Any], low: int = -128, high: int = 127) -> Table:
@@ -175,8 +169,9 @@ def _relu6(scales: Scales, _: float) -> Table:
 
 
 def _leaky_relu(scales: Scales, alpha: float) -> Table:
-    slope = np.float32(scales.scale_in) * np.float32(alpha) / np.float32(scales.scale_out)
-    positive, negative = (_scaled(scales.centred, f) for f in (scales.ratio, float(slope)))
+    step = float(np.float32(scales.scale_in)) * float(np.float32(alpha))
+    slope = step / float(np.float32(scales.scale_out))
+    positive, negative = (_scaled(scales.centred, f) for f in (scales.ratio, slope))
     return _clamped(np.where(scales.centred >= 0, positive, negative), scales)
 
 
@@ -242,7 +237,7 @@ def _hard_swish(scales: Scales, _: float) -> Table:
 def _abs(scales: Scales, _: float) -> Table:
     size = np.abs(scales.centred)
     if np.float32(scales.scale_in) != np.float32(scales.scale_out):
-        size = _scaled(size, scales.exact_ratio)
+        size = _scaled(size, scales.ratio)
     return _clamped(size, scales)
 
 
