@@ -24,8 +24,7 @@ class BatchMatmul(Op):
     """The product of the last two axes, M x K times K x N; axes before them broadcast.
 
     float32: sums in float32, within 1e-6 of the sum of the magnitudes. Fixed point: the exact sum
-    of (a - za) * (b - zb) times (sa * sb) / scale, where sa * sb is rounded to float32;
-    int16 operands have 64-bit sums and a 16-bit multiplier. The `float` rule multiplies the exact
+    of (a - za) * (b - zb) times sa * sb / scale (in double precision); int16 operands have 64-bit sums and a 16-bit multiplier. The `float` rule multiplies the exact
     sum, as float32, by sa * sb / scale.
 
     Attributes:
@@ -79,10 +78,10 @@ class BatchMatmul(Op):
 
 
 def _requantized(sums: Array, types: Sequence[TensorType], rule: Affine) -> Array:
-    step = np.float32(types[0].scale) * np.float32(types[1].scale)
+    first, second, out = (np.float32(s) for s in (types[0].scale, types[1].scale, rule.scale))
     if rule.rounding == "float":
-        return rule.apply(sums, np.array([step / np.float32(rule.scale)]))
-    factor = quantize_multiplier(float(step) / float(np.float32(rule.scale)))
+        return rule.apply(sums, np.array([first * second / out]))
+    factor = quantize_multiplier(float(first) * float(second) / float(out))
     multiplier, shift = (np.array(n) for n in factor)
     if types[0].dtype == "int16":
         return rule.clamp(multiply_wide(sums, multiplier, shift))
