@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("tflite")
 pytest.importorskip("ai_edge_litert")
 
+import tflite
+import tflite_model
 from flatbuffers import flexbuffers
 from tflite_model import Operator, Tensor, build, constant, single
 from tflite_oracles import OUT, REAL, Q, answer, bias, draw, equal, equal_to_lite, lite, weights
@@ -234,6 +236,57 @@ def test_a_constant_operand_is_computed_once(tmp_path: Path) -> None:
     program = read(tmp_path / "network.tflite")
     assert [op.kind for op in program.ops] == ["reshape"]
     assert program.file_shape("y") == (8, 3)
+
+
+def test_a_constant_that_a_layer_reads_may_be_folded_too(tmp_path: Path) -> None:
+    c = Tensor("c", (1, 4), values=np.array([[1, 2, 3, 4]], np.int8), **Q)
+    tensors = [Tensor("x", (1, 4), **Q), c, Tensor("a", (1, 4), **Q), constant("s", [4]),
+               Tensor("d", (4,), **Q), Tensor("y", (1, 4), **Q)]  # fmt: skip
+    steps = [
+        Operator("ADD", ["x", "c"], ["a"], "AddOptions"),
+        Operator("RESHAPE", ["c", "s"], ["d"]),
+        Operator("ADD", ["a", "d"], ["y"], "AddOptions"),
+    ]
+    program = equal(build(tensors, steps, ["x"], ["y"]), tmp_path)
+    assert [op.kind for op in program.ops] == ["constant", "add", "constant", "add"]
+
+
+def test_weights_of_four_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tflite_model.TYPES, "int4", tflite.TensorType.INT4)
+    packed = np.random.default_rng(0).integers(0, 256, 30).astype(np.uint8)
+    w = Tensor("w", (6, 10), "int4", 0.02, 0, values=packed)
+    x, y = Tensor("x", (1, 10), **Q), Tensor("y", (1, 6), **OUT)
+    model = single("FULLY_CONNECTED", [x, w, bias(6)], [y], "FullyConnectedOptions")
+    program = equal(model, tmp_path)
+    assert program.constants["fully_connected_0.weight"].bits == 4
+
+
+@pytest.mark.parametrize("corners", [(False, False), (False, True), (True, False)])
+def test_unsigned_pictures_are_resized(corners: tuple[bool, bool], tmp_path: Path) -> None:
+    tensors = [Tensor("x", (1, 5, 4, 3), **U), constant("s", [9, 7])]
+    model = single(
+        "RESIZE_BILINEAR", tensors, [Tensor("y", (1, 9, 7, 3), **U)], "ResizeBilinearOptions",
+        AlignCorners=corners[0], HalfPixelCenters=corners[1],
+    )  # fmt: skip
+    equal_to_lite(model, tmp_path, quanta=1)
+
+
+def test_unsigned_to_signed_bytes_costs_one_step(tmp_path: Path) -> None:
+    same = {"dtype": "int8", "scale": 0.05, "zero_point": -7}
+    model = single("QUANTIZE", [Tensor("x", (1, 9), **U)], [Tensor("y", (1, 9), **same)])
+    program = equal_to_lite(model, tmp_path)
+    assert [op.kind for op in program.ops] == ["requantize"]
+
+
+def test_one_tensor_may_be_two_outputs(tmp_path: Path) -> None:
+    """A reshape that only drops the batch axis is no work; both names still exist."""
+    tensors = [Tensor("x", (1, 4), **Q), Tensor("a", (1, 4), **OUT), constant("s", [4]),
+               Tensor("b", (4,), **OUT)]  # fmt: skip
+    steps = [Operator("RELU", ["x"], ["a"]), Operator("RESHAPE", ["a", "s"], ["b"])]
+    program = equal(build(tensors, steps, ["x"], ["a", "b"]), tmp_path)
+    assert program.outputs == ("a", "b")
+    single_output = equal(build(tensors, steps, ["x"], ["b"]), tmp_path)
+    assert [op.kind for op in single_output.ops] == ["lookup"]
 
 
 def test_an_output_that_another_layer_reads_keeps_its_name(tmp_path: Path) -> None:

@@ -61,7 +61,9 @@ def _dilated(file: File, triple: Sequence[Operator]) -> Operator | None:
     if tables[0] is None or tables[1] is None or plain != [1, 1, 1, 1, 1]:
         return None
     (block, pads), (block_after, crops) = tables[0], tables[1]
-    same_scale = _scale(file, convolution.outputs[0]) == _scale(file, after.outputs[0])
+    same_scale = all(
+        _meaning(file, op.inputs[0]) == _meaning(file, op.outputs[0]) for op in (before, after)
+    )
     if (block != block_after).any() or (crops > pads).any() or not same_scale:
         return None
     (top, bottom), (left, right) = (pads - crops).tolist()
@@ -88,6 +90,6 @@ def _constants(file: File, op: Operator) -> tuple[np.ndarray, np.ndarray] | None
     return (block, table) if (block > 0).all() and (table >= 0).all() else None
 
 
-def _scale(file: File, index: int) -> object:
+def _meaning(file: File, index: int) -> object:
     tensor = file.tensors[index]
     return tensor.dtype, tensor.quantisation

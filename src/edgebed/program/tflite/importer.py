@@ -27,7 +27,7 @@ def program_of(file: File) -> Program:
     inputs = {network.names[index]: _add_input(network, index) for index in file.inputs}
     for operator in _needed(file, with_dilations(file)):
         _convert(Layer(network, operator))
-    outputs = [_add_output(network, index) for index in file.outputs]
+    outputs = [_add_output(network, index) for index in dict.fromkeys(file.outputs)]
     ops = _alive(network.ops, outputs)
     used = {name for op in ops for name in op.constants}
     shapes = {network.names[i]: file.tensors[i].shape for i in file.inputs}
@@ -36,7 +36,7 @@ def program_of(file: File) -> Program:
         name=file.path.stem,
         inputs=inputs,
         ops=tuple(ops),
-        outputs=tuple(dict.fromkeys(outputs)),
+        outputs=tuple(outputs),
         constants={name: value for name, value in network.constants.items() if name in used},
         notes=_notes(file, network),
         file_shapes={
@@ -152,19 +152,24 @@ def _add_output(network: Network, index: int) -> str:
         return name
     if unsigned and kind.dtype == "int8":
         if value.tensor == name:
-            value = _renamed(network, index, f"{name}.int8")
+            value = _renamed(network, index, network.free_name(f"{name}.int8"))
         outer = TensorType(kind.shape, "uint8", kind.scale, kind.zero_point + 128)
         return _shifted(network, value.tensor, name, outer)
-    if name in network.types:
-        return name
+    shared = [i for i in network.file.outputs if _tensor(network, i) == value.tensor]
+    if shared == [index] and any(op.output == value.tensor for op in network.ops):
+        return _renamed(network, index, name).tensor
     op_name = network.op_name(f"output_{index}")
     return network.emit("identity", op_name, [value.tensor], output=name)
+
+
+def _tensor(network: Network, index: int) -> str | None:
+    value = network.values.get(index)
+    return None if value is None else value.tensor
 
 
 def _renamed(network: Network, index: int, new: str) -> Value:
     """Give a tensor that has an output's name another one, wherever it is read."""
     old = network.values[index].tensor
-    new = network.free_name(new)
     network.types[new] = network.types.pop(old)
     for place, op in enumerate(network.ops):
         inputs = tuple(new if tensor == old else tensor for tensor in op.inputs)

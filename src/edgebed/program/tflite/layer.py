@@ -222,9 +222,7 @@ class Layer:
         self._check_unwritten(index)
         self._check_shape(index, shape)
         inner = stripped(shape)
-        if self.network.types[tensor].shape != inner:
-            tensor = self.emit("reshape", [tensor], suffix="reshape", shape=inner)
-        tensor = self._as_declared(tensor, index)
+        tensor = self._as_declared(self.reshaped(tensor, inner), index)
         last = self.network.ops[-1] if len(self.network.ops) > self.first else None
         taken = any(value.tensor == tensor for value in self.network.values.values())
         if last is not None and last.output == tensor and not taken:
@@ -296,9 +294,13 @@ class Layer:
 
     def full(self, value: Value) -> str:
         """Return a tensor with all axes of the file, the leading one of size 1 too."""
-        if self.network.types[value.tensor].shape == value.shape:
-            return value.tensor
-        return self.emit("reshape", [value.tensor], suffix="all_axes", shape=value.shape)
+        return self.reshaped(value.tensor, value.shape)
+
+    def reshaped(self, tensor: str, shape: tuple[int, ...]) -> str:
+        """Return a tensor in another shape."""
+        if self.network.types[tensor].shape == shape:
+            return tensor
+        return self.emit("reshape", [tensor], suffix="reshape", shape=shape)
 
     def planes(self, value: Value) -> str:
         """Return a picture as channels, rows, columns.

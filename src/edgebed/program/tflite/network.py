@@ -132,7 +132,10 @@ class Network:
 
     def evaluate(self, first: int, outputs: Sequence[str]) -> Mapping[str, Array]:
         """Compute tensors that depend on constants only and remove the ops from `first` on."""
-        ops, known = self.ops[first:], dict[str, Array]()
+        ops = self.ops[first:]
+        known = {
+            op.output: op.run([], self.constants, []) for op in self._constants_read(ops, outputs)
+        }
         for op in ops:
             types = [self.types[name] for name in op.inputs]
             known[op.output] = op.run([known[name] for name in op.inputs], self.constants, types)
@@ -140,6 +143,12 @@ class Network:
         for op in ops:
             del self.types[op.output]
         return {name: np.ascontiguousarray(known[name][0]) for name in outputs}
+
+    def _constants_read(self, ops: Sequence[Op], outputs: Sequence[str]) -> list[Op]:
+        """Return the `constant` ops before `ops` whose values they or the outputs need."""
+        read = {name for op in ops for name in op.inputs} | set(outputs)
+        written = {op.output for op in ops}
+        return [op for op in self.ops if op.output in read - written]
 
 
 def _unique_names(tensors: Sequence[Tensor]) -> tuple[str, ...]:

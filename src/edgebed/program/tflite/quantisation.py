@@ -137,7 +137,7 @@ def program_values(tensor: Tensor, where: str) -> npt.NDArray[Any]:
         )  # fmt: skip
     if tensor.dtype == "UINT8":
         return (values ^ _UNSIGNED_OFFSET).view(np.int8)
-    return values.astype(DTYPES[tensor.dtype])
+    return values.astype(DTYPES[tensor.dtype], copy=False)
 
 
 def real_values(tensor: Tensor, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

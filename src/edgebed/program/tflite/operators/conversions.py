@@ -19,6 +19,8 @@ def quantize(layer: Layer) -> None:
             "quantize", [x.tensor], scale=rule.scale, zero_point=rule.zero_point,
             dtype=rule.dtype, rounding="half_away",
         )  # fmt: skip
+    elif layer.type(x) == layer.result().with_shape(layer.type(x).shape):
+        result = x.tensor  # as from unsigned bytes to signed ones
     else:
         result = layer.emit("requantize", [x.tensor], requantize=rule)
     layer.give(result, x.shape)

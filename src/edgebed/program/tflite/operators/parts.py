@@ -227,3 +227,46 @@ def cut(layer: Layer, x: Value, spans: Sequence[Span]) -> str:
         end=tuple(None if span.end < 0 else span.end for span in spans),
         step=tuple(span.step for span in spans),
     )  # fmt: skip
+
+
+def reverse(layer: Layer) -> None:
+    """Convert REVERSE_V2."""
+    x = layer.value(0)
+    axes = normal_axes(layer, layer.integers(1, "axes"), len(x.shape))
+    spans = [
+        Span(n - 1, -1, -1) if axis in axes and n > 1 else Span(0, n, 1)
+        for axis, n in enumerate(x.shape)
+    ]
+    layer.give(cut(layer, x, spans), x.shape)
+
+
+def tile(layer: Layer) -> None:
+    """Convert TILE: the tensor several times behind itself along each axis."""
+    x = layer.value(0)
+    times = layer.integers(1, "multiples", least=1)
+    if len(times) != len(x.shape):
+        raise layer.fail(f"multiples {list(times)} on {list(x.shape)}")
+    _repeat(layer, x, times)
+
+
+def broadcast_to(layer: Layer) -> None:
+    """Convert BROADCAST_TO: axes of size 1 become longer."""
+    x = layer.value(0)
+    wanted = layer.integers(1, "shape", least=1)
+    shape = (1,) * (len(wanted) - len(x.shape)) + x.shape
+    if len(shape) != len(wanted) or any(
+        n not in (1, w) for n, w in zip(shape, wanted, strict=True)
+    ):
+        raise layer.fail(f"a shape {list(x.shape)} cannot become {list(wanted)}")
+    times = tuple(w // n for n, w in zip(shape, wanted, strict=True))
+    _repeat(layer, Value(x.tensor, shape), times)
+
+
+def _repeat(layer: Layer, x: Value, times: Sequence[int]) -> None:
+    if max(times, default=1) > _MAX_PARTS:
+        raise layer.fail(f"it repeats {max(times)} times", why=f"{_MAX_PARTS} are the limit")
+    tensor = layer.reshaped(x.tensor, x.shape)
+    for axis, count in enumerate(times):
+        if count > 1:
+            tensor = layer.emit("concat", [tensor] * count, axis=axis)
+    layer.give(tensor, tuple(n * t for n, t in zip(x.shape, times, strict=True)))
