@@ -10,7 +10,7 @@ from networks_by_hand import Row, chain
 from test_check import CONV, only_of, weights
 
 from edgebed.errors import EdgebedError
-from edgebed.program.arithmetic import Affine
+from edgebed.program.arithmetic import Affine, multiplier_table
 from edgebed.program.ops.add import Add
 from edgebed.program.ops.concat import Concat
 from edgebed.program.ops.conv2d import Conv2d
@@ -51,6 +51,10 @@ def network(kind: TensorType, *ops: Op, **constants: Constant) -> Program:
         (network(TensorType((3, 4, 4)),
                  Add(name="sum", inputs=("input",) * 2, output="y", requantize=Affine(0.01))),
          "sum", "rescales its operands"),
+        (network(TensorType((3, 8, 8)),
+                 Conv2d(**CONV | {"requantize": Affine(0.01), "multiplier": "m"}),
+                 m=Constant(multiplier_table([0.01] * 4), 32), **weights(4, 3, 3, 3)),
+         "the_layer", "requantises to scale 0.01"),
     ],
 )  # fmt: skip
 def test_what_no_layer_does_is_named_with_its_op(net: Program, layer: str, what: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgebed.program.arithmetic import PowerOfTwo
+from edgebed.program.arithmetic import Affine
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.concat import Concat
 from edgebed.program.ops.conv2d import Conv2d
@@ -221,15 +221,17 @@ def _weights(program: Program, op: Weighted) -> Iterator[Finding]:
             yield f"{count} {side} channels", f"{CHANNELS} channels", f"{CHANNELS} channels"
     if weight.bits > 8:
         yield f"weights of {weight.bits} bits", "1, 2, 4 or 8 bits", "8 bits"
-    if op.requantize is not None:
-        yield from _shift(op)
+    yield from _shift(op)
     if op.bias is not None:
         yield from _bias(program, op.bias)
 
 
 def _shift(op: Weighted) -> Iterator[Finding]:
-    if not isinstance(op.requantize, PowerOfTwo):
-        yield f"requantises by {op.requantize}", "powers of two", "a power-of-two scale"
+    if isinstance(op.requantize, Affine):
+        what = f"requantises to scale {op.requantize.scale:g} by a multiplier"
+        yield what, "shifts only, by powers of two", "a power-of-two scale"
+        return
+    if op.requantize is None:
         return
     shift = 7 - op.requantize.right_shift
     low, high = SHIFTS
