@@ -24,8 +24,9 @@ class BatchMatmul(Op):
     """The product of the last two axes, M x K times K x N; axes before them broadcast.
 
     float32: sums in float32, within 1e-6 of the sum of the magnitudes. Fixed point: the exact sum
-    of (a - za) * (b - zb) times sa * sb / scale (in double precision); int16 operands have 64-bit sums and a 16-bit multiplier. The `float` rule multiplies the exact
-    sum, as float32, by sa * sb / scale.
+    of (a - za) * (b - zb) times sa * sb / scale (in double precision); int16 operands have 64-bit
+    sums and a 16-bit multiplier. The `float` rule multiplies the exact sum, as float32, by
+    sa * sb / scale.
 
     Attributes:
         transpose_a: the first operand is K x M.
