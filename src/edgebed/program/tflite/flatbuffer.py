@@ -20,7 +20,7 @@ from edgebed.errors import EdgebedError
 DAMAGE: Final = (struct.error, ValueError, TypeError, IndexError, OverflowError, AssertionError)
 """What the schema package raises on bytes that are no flatbuffer."""
 
-MAX_ENTRIES: Final = 30_000
+MAX_ENTRIES: Final = 20_000
 """So many tensors, operators or buffers a file may have; large networks have some thousands."""
 
 _OVERLAP: Final = 8

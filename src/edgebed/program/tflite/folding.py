@@ -17,6 +17,19 @@ _MAX_VALUES: Final = 4096
 """So many values the integer arithmetic on shapes may have; it is done without the interpreter."""
 
 
+_MAX_FOLDED: Final = 1 << 23
+"""So many values a tensor may have that is computed through the program's ops."""
+
+_CHEAP: Final = frozenset((
+    "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "CONCATENATION", "PACK", "UNPACK", "SPLIT",
+    "SPLIT_V", "SLICE", "STRIDED_SLICE", "REVERSE_V2", "TILE", "BROADCAST_TO", "PAD", "PADV2",
+    "GATHER", "CAST", "QUANTIZE", "ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "NEG", "ABS",
+    "SQRT", "RSQRT", "EXP", "SQUARE", "RELU", "RELU6", "LOGISTIC", "TANH", "MEAN", "SUM",
+    "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "POW",
+))  # fmt: skip
+"""Operators whose work grows with the number of values, so that it stays short."""
+
+
 def _quotient(a: Array, b: Array) -> Array:
     size: Array = np.abs(a) // np.maximum(np.abs(b), 1)
     result: Array = np.sign(a) * np.sign(b) * size
@@ -44,7 +57,7 @@ def fold(layer: Layer, convert: Conversion | None) -> bool:
         return False  # gives a constant by itself
     if _on_shapes(layer, [layer.network.constant_of(i) for i in operands]):
         return True
-    if convert is None:
+    if convert is None or layer.operator.kind not in _CHEAP:
         return False
     _through_ops(layer, convert)
     return True
@@ -88,10 +101,16 @@ def _fill(layer: Layer, values: list[Array]) -> bool:
 def _through_ops(layer: Layer, convert: Conversion) -> None:
     """Convert the operator, run its ops on the constants and keep the results instead."""
     network = layer.network
-    before = set(network.values)
+    new = {
+        index
+        for index in (*layer.operator.inputs, *layer.operator.outputs)
+        if index not in network.values
+    }
     convert(layer)
-    added = {index: value for index, value in network.values.items() if index not in before}
+    added = {index: network.values[index] for index in new if index in network.values}
     outputs = {i: added[i] for i in layer.operator.outputs if i in added}
+    if any(network.types[op.output].size > _MAX_FOLDED for op in network.ops[layer.first :]):
+        return
     results = network.evaluate(layer.first, [value.tensor for value in outputs.values()])
     for index in added:
         del network.values[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,7 +28,7 @@ def program_of(file: File) -> Program:
     inputs = {network.names[index]: _add_input(network, index) for index in file.inputs}
     for operator in _needed(file, with_dilations(file)):
         _convert(Layer(network, operator))
-    outputs = [_add_output(network, index) for index in dict.fromkeys(file.outputs)]
+    outputs = _add_outputs(network)
     ops = _alive(network.ops, outputs)
     used = {name for op in ops for name in op.constants}
     shapes = {network.names[i]: file.tensors[i].shape for i in file.inputs}
@@ -105,10 +106,10 @@ def _add_input(network: Network, index: int) -> TensorType:
         outer = TensorType(inner.shape, "uint8", inner.scale, inner.zero_point + 128)
         network.types[name] = outer
         signed = _shifted(network, name, network.free_name(f"{name}.int8"), inner)
-        network.values[index] = Value(signed, tensor.shape)
+        network.bind(index, Value(signed, tensor.shape))
         return outer
     network.types[name] = inner
-    network.values[index] = Value(name, tensor.shape)
+    network.bind(index, Value(name, tensor.shape))
     return inner
 
 
@@ -142,40 +143,62 @@ def _shifted(network: Network, tensor: str, output: str, kind: TensorType) -> st
     return network.emit("requantize", name, [tensor], output=output, requantize=rule)
 
 
+def _add_outputs(network: Network) -> list[str]:
+    """Return the program's outputs, one of the file's name and type for each of the file's."""
+    last = len(network.file.operators)
+    indices = list(dict.fromkeys(network.file.outputs))
+    for index in indices:
+        Layer(network, Operator(last, "OUTPUT", (index,), (index,))).value(0)
+    _rename(network, _output_names(network, indices))
+    return [_add_output(network, index) for index in indices]
+
+
+def _output_names(network: Network, indices: Sequence[int]) -> dict[str, str]:
+    """Return new names for tensors, so that each output's name is free or already its own."""
+    counts = Counter(network.values[index].tensor for index in indices)
+    written = {op.output for op in network.ops}
+    names: dict[str, str] = {}
+    for index in indices:
+        tensor, name = network.values[index].tensor, network.names[index]
+        if tensor not in written:
+            continue
+        if _is_unsigned(network, index):
+            if tensor == name:
+                names[tensor] = network.free_name(f"{name}.int8")
+        elif counts[tensor] == 1 and tensor != name:
+            names[tensor] = name
+    return names
+
+
+def _rename(network: Network, names: dict[str, str]) -> None:
+    if not names:
+        return
+    network.types = {names.get(name, name): kind for name, kind in network.types.items()}
+    network.ops = [
+        replace(
+            op,
+            inputs=tuple(names.get(name, name) for name in op.inputs),
+            output=names.get(op.output, op.output),
+        )
+        for op in network.ops
+    ]
+    for index, value in list(network.values.items()):
+        network.bind(index, Value(names.get(value.tensor, value.tensor), value.shape))
+
+
+def _is_unsigned(network: Network, index: int) -> bool:
+    return network.file.tensors[index].dtype == "UINT8"
+
+
 def _add_output(network: Network, index: int) -> str:
-    """Return the program's output of the file's name and type for a tensor of the file."""
-    layer = Layer(network, Operator(len(network.file.operators), "OUTPUT", (index,), (index,)))
-    value = layer.value(0)
-    name, kind = network.names[index], network.types[value.tensor]
-    unsigned = network.file.tensors[index].dtype == "UINT8"
-    if not unsigned and value.tensor == name:
+    """Append what brings an output to its own name and type, and return the name."""
+    tensor, name = network.values[index].tensor, network.names[index]
+    kind = network.types[tensor]
+    if tensor == name:
         return name
-    if unsigned and kind.dtype == "int8":
-        if value.tensor == name:
-            value = _renamed(network, index, network.free_name(f"{name}.int8"))
+    if _is_unsigned(network, index) and name not in network.types:
         outer = TensorType(kind.shape, "uint8", kind.scale, kind.zero_point + 128)
-        return _shifted(network, value.tensor, name, outer)
-    shared = [i for i in network.file.outputs if _tensor(network, i) == value.tensor]
-    if shared == [index] and any(op.output == value.tensor for op in network.ops):
-        return _renamed(network, index, name).tensor
-    op_name = network.op_name(f"output_{index}")
-    return network.emit("identity", op_name, [value.tensor], output=name)
-
-
-def _tensor(network: Network, index: int) -> str | None:
-    value = network.values.get(index)
-    return None if value is None else value.tensor
-
-
-def _renamed(network: Network, index: int, new: str) -> Value:
-    """Give a tensor that has an output's name another one, wherever it is read."""
-    old = network.values[index].tensor
-    network.types[new] = network.types.pop(old)
-    for place, op in enumerate(network.ops):
-        inputs = tuple(new if tensor == old else tensor for tensor in op.inputs)
-        output = new if op.output == old else op.output
-        network.ops[place] = replace(op, inputs=inputs, output=output)
-    for other, value in network.values.items():
-        if value.tensor == old:
-            network.values[other] = Value(new, value.shape)
-    return network.values[index]
+        return _shifted(network, tensor, name, outer)
+    if name in network.types:  # an unsigned input that is an output too
+        return name
+    return network.emit("identity", network.op_name(f"output_{index}"), [tensor], output=name)

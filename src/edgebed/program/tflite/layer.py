@@ -83,7 +83,7 @@ class Layer:
                     f"reads tensor {index} {network.file.tensors[index].name[:80]!r}",
                     why="no operator before it writes that tensor, and it holds no values",
                 )
-            network.values[index] = self._constant_value(index, values)
+            network.bind(index, self._constant_value(index, values))
         return network.values[index]
 
     def _constant_value(self, index: int, values: Array) -> Value:
@@ -224,12 +224,11 @@ class Layer:
         inner = stripped(shape)
         tensor = self._as_declared(self.reshaped(tensor, inner), index)
         last = self.network.ops[-1] if len(self.network.ops) > self.first else None
-        taken = any(value.tensor == tensor for value in self.network.values.values())
-        if last is not None and last.output == tensor and not taken:
+        if last is not None and last.output == tensor and tensor not in self.network.bound:
             name = self.network.names[index]
             self.network.rename(tensor, name)
             tensor = name
-        self.network.values[index] = Value(tensor, shape)
+        self.network.bind(index, Value(tensor, shape))
 
     def give_known(self, values: Array, output: int = 0) -> None:
         """Make values that do not depend on the input the operator's output."""

@@ -53,6 +53,8 @@ class Network:
         self.values: dict[int, Value] = {}
         self.known: dict[int, Array] = {}
         self.notes: dict[str, str] = {}
+        self.bound: set[str] = set()
+        self.constant_ops: dict[str, Op] = {}
         self.names = _unique_names(file.tensors)
         self._file_names = frozenset(self.names)
         self._op_names: set[str] = set()
@@ -106,7 +108,15 @@ class Network:
             )
         self.types[op.output] = result
         self.ops.append(op)
+        if kind == "constant":
+            self.constant_ops[op.output] = op
         return op.output
+
+    def bind(self, index: int, value: Value) -> Value:
+        """Record where a tensor of the file is in the program."""
+        self.values[index] = value
+        self.bound.add(value.tensor)
+        return value
 
     def rename(self, old: str, new: str) -> None:
         """Give the output of the op that was appended last another name."""
@@ -142,13 +152,15 @@ class Network:
         del self.ops[first:]
         for op in ops:
             del self.types[op.output]
+            self.bound.discard(op.output)
+            self.constant_ops.pop(op.output, None)
         return {name: np.ascontiguousarray(known[name][0]) for name in outputs}
 
     def _constants_read(self, ops: Sequence[Op], outputs: Sequence[str]) -> list[Op]:
         """Return the `constant` ops before `ops` whose values they or the outputs need."""
         read = {name for op in ops for name in op.inputs} | set(outputs)
         written = {op.output for op in ops}
-        return [op for op in self.ops if op.output in read - written]
+        return [self.constant_ops[name] for name in read - written]
 
 
 def _unique_names(tensors: Sequence[Tensor]) -> tuple[str, ...]:

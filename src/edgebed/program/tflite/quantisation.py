@@ -152,8 +152,13 @@ def real_values(tensor: Tensor, values: npt.NDArray[Any]) -> npt.NDArray[np.floa
     if len(zeros) < len(found.scales):
         zeros = np.repeat(zeros, len(found.scales))
     scales = np.array(found.scales, np.float32)
-    centred = values.astype(np.int64) - zeros.reshape(shape)
-    return centred.astype(np.float32) * scales.reshape(shape)
+    if values.dtype.itemsize > 2:
+        values = values.astype(np.int64)
+        return (values - zeros.reshape(shape)).astype(np.float32) * scales.reshape(shape)
+    # Differences of 16-bit numbers are exact in float32.
+    real = values.astype(np.float32) - zeros.reshape(shape).astype(np.float32)
+    real *= scales.reshape(shape)
+    return real
 
 
 def clamp_range(kind: TensorType, activation: str) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from edgebed.program.tflite.file import (
 )
 from edgebed.program.tflite.flatbuffer import Reader
 
-MAX_FILE_BYTES: Final = 1 << 30
+MAX_FILE_BYTES: Final = 1 << 29
 MAX_RANK: Final = 8
 MAX_VALUES: Final = 1 << 28
 """So many values one tensor may have: 1 GB of float32."""
@@ -62,7 +62,9 @@ def _content(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise EdgebedError(f"the file has {size} bytes", where=path.name, why="1 GiB is read")
+            raise EdgebedError(
+                f"the file has {size} bytes", where=path.name, why=f"{MAX_FILE_BYTES} are the limit"
+            )
         content = path.read_bytes()
     except OSError as error:
         raise EdgebedError(f"cannot read: {error.strerror}", where=str(path)) from error

@@ -12,6 +12,9 @@ EXPLICIT_PADDING = "explicit_padding"
 """Name of an option (top, left, bottom, right) that takes the place of SAME and VALID."""
 
 
+_MAX_PIXELS = 1 << 26
+
+
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
     """Return how many zeros SAME puts before and after an axis: the odd one after."""
     reach = (kernel - 1) * dilation + 1
@@ -39,6 +42,11 @@ def window_padding(
     (top, bottom), (left, right) = (
         same_padding(n, k, s, d) for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
     )
+    if (size[0] + top + bottom) * (size[1] + left + right) > _MAX_PIXELS:
+        raise layer.fail(
+            f"a window of {list(kernel)} with dilation {list(dilation)} on {list(size)} pixels",
+            why=f"with its padding the picture would exceed {_MAX_PIXELS} pixels",
+        )
     return top, left, bottom, right
 
 

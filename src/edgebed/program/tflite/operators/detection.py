@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from edgebed.program.types import Constant
 
 _PARTS = ("boxes", "classes", "scores", "count")
 _MAX_DETECTIONS = 10_000
+_MAX_SETTINGS = 64
 
 
 def detection_post_process(layer: Layer) -> None:
@@ -39,7 +41,7 @@ def _settings(layer: Layer) -> Mapping[str, Any]:
 
     try:
         table = flexbuffers.GetRoot(bytearray(layer.operator.custom)).AsMap
-        keys = [key.AsKey for key in table.Keys][:64]
+        keys = [key.AsKey for key in islice(table.Keys, _MAX_SETTINGS)]
         found = {str(key): table[key] for key in keys}
         return {
             key: value.AsFloat if value.IsFloat else int(value.AsInt)

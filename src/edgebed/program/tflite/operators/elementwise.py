@@ -92,7 +92,8 @@ def prelu(layer: Layer) -> None:
     alpha = layer.network.type_of(layer.index(1))
     steps = rows[0].astype(np.int64) - alpha.zero_point
     scales = scales_of(layer, x)
-    tables = np.stack([prelu_table(scales, int(step), alpha.scale) for step in steps])
+    distinct, places = np.unique(steps, return_inverse=True)
+    tables = np.stack([prelu_table(scales, int(step), alpha.scale) for step in distinct])[places]
     single = len(tables) == 1
     axis = None if single else len(layer.type(x).shape) - 1
     layer.give(

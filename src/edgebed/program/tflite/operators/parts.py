@@ -19,13 +19,18 @@ _MAX_PARTS = 1024
 
 def concatenation(layer: Layer) -> None:
     """Convert CONCATENATION; operands of another scale are brought to the output's first."""
-    values = [layer.value(place) for place in range(len(layer.operator.inputs))]
-    if not values:
-        raise layer.fail("it has no operands")
+    values = _operands(layer)
     rank = len(values[0].shape)
     (axis,) = normal_axes(layer, (layer.integer("Axis"),), rank)
     _check_operands(layer, values, axis)
     layer.give(clamped(layer, _joined(layer, values, axis)), _joined_shape(values, axis))
+
+
+def _operands(layer: Layer) -> list[Value]:
+    count = len(layer.operator.inputs)
+    if not 0 < count <= _MAX_PARTS:
+        raise layer.fail(f"it has {count} operands", why=f"{_MAX_PARTS} are the limit")
+    return [layer.value(place) for place in range(count)]
 
 
 def _check_operands(layer: Layer, values: Sequence[Value], axis: int) -> None:
@@ -73,9 +78,7 @@ def rescaling_table(source: TensorType, target: TensorType) -> np.ndarray:
 
 def pack(layer: Layer) -> None:
     """Convert PACK: operands along a new axis."""
-    values = [layer.value(place) for place in range(len(layer.operator.inputs))]
-    if not values or len(values) > _MAX_PARTS:
-        raise layer.fail(f"it has {len(values)} operands")
+    values = _operands(layer)
     (axis,) = normal_axes(layer, (layer.integer("Axis", default=0),), len(values[0].shape) + 1)
     _check_operands(layer, values, len(values[0].shape))
     wide = [_with_axis(layer, value, axis) for value in values]
