@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from edgebed.targets.contract import Problem as Problem
     from edgebed.targets.contract import Target as Target
     from edgebed.targets.contract import Trace as Trace
+    from edgebed.targets.host.session import Session as Session
+    from edgebed.targets.host.session import load as load
 
 __version__ = "0.1.0"
 
@@ -48,9 +50,11 @@ _WHERE = {
     "Problem": ("edgebed.targets.contract", "Problem"),
     "Program": ("edgebed.program.types", "Program"),
     "Sample": ("edgebed.data.dataset", "Sample"),
+    "Session": ("edgebed.targets.host.session", "Session"),
     "Target": ("edgebed.targets.contract", "Target"),
     "TensorType": ("edgebed.program.types", "TensorType"),
     "Trace": ("edgebed.targets.contract", "Trace"),
+    "load": ("edgebed.targets.host.session", "load"),
     "run": ("edgebed.program.run", "run"),
     "target": ("edgebed.targets", "load"),
     "trace": ("edgebed.program.run", "trace"),

@@ -1,0 +1,69 @@
+"""A compiled network's shared library as Python sees it."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebed.errors import EdgebedError
+from edgebed.targets.host.manifest import Manifest
+
+ALIGNMENT: Final = 64
+CREW_BYTES: Final = 4096
+
+
+def aligned(nbytes: int) -> npt.NDArray[np.uint8]:
+    """Return zeros that begin at a multiple of ALIGNMENT bytes."""
+    raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + nbytes]
+
+
+def open_library(folder: Path, manifest: Manifest) -> ctypes.CDLL:
+    """Load the library of a compiled folder after checking that it is the one that was built.
+
+    Raises:
+        EdgebedError: it is for another machine, missing, damaged, or cannot be loaded.
+    """
+    here = (platform.machine(), sys.platform)
+    if (manifest.machine, manifest.system) != here:
+        raise EdgebedError(
+            f"was built for {manifest.machine} {manifest.system}", where=str(folder),
+            why=f"this machine is {here[0]} {here[1]}", try_="compile the network here",
+        )  # fmt: skip
+    path = folder / manifest.library
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise EdgebedError(
+            "is missing or cannot be read", where=str(path), try_="compile the network again"
+        ) from error
+    if digest != manifest.library_sha256:
+        raise EdgebedError(
+            "is not the library that was built", where=str(path),
+            why="its SHA-256 differs from the manifest's", try_="compile the network again",
+        )  # fmt: skip
+    try:
+        library = ctypes.CDLL(str(path))
+        own = ctypes.c_char.in_dll(library, f"{manifest.name}_digest")
+    except (OSError, ValueError) as error:
+        raise EdgebedError("cannot be loaded", where=str(path), why=str(error)) from error
+    if ctypes.string_at(ctypes.addressof(own)).decode() != manifest.digest:
+        raise EdgebedError(
+            "belongs to another network than its manifest", where=str(path),
+            try_="compile the network again",
+        )  # fmt: skip
+    return library
+
+
+def pointers(arrays: Sequence[npt.NDArray[Any]]) -> ctypes.Array[ctypes.c_void_p]:
+    """Return a C array of the addresses of arrays, which must outlive it."""
+    return (ctypes.c_void_p * max(len(arrays), 1))(*(a.ctypes.data for a in arrays))

@@ -1,0 +1,117 @@
+"""Maxima and averages over windows."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from edgebed.program.ops._pool import Pool as PoolOp
+from edgebed.program.ops.avg_pool import AvgPool
+from edgebed.program.ops.max_pool import MaxPool
+from edgebed.program.types import Op, TensorType
+from edgebed.targets.host.frame import Frame, is_map, pitches
+from edgebed.targets.host.kernels import pool
+from edgebed.targets.host.kernels.requantize import Clamp
+from edgebed.targets.host.layout import C_TYPES, View
+from edgebed.targets.host.loops import place
+from edgebed.targets.host.lower.expressions import HEADER, quantised, real
+from edgebed.targets.host.steps import Call, Operand
+
+
+def max_pool(frame: Frame, op: Op) -> None:
+    """Lower a maximum."""
+    layer = cast(MaxPool, op)
+    kind = frame.kind(op.inputs[0])
+    if kind.dtype in ("int8", "uint8"):
+        _bytes(frame, layer, Clamp(), None)
+        return
+    least = "-INFINITY" if kind.is_float else {"int16": "INT16_MIN", "int32": "INT32_MIN"}.get(
+        kind.dtype, "INT64_MIN")  # fmt: skip
+    _loops(frame, layer, least, "acc = v > acc ? v : acc;", "acc")
+
+
+def avg_pool(frame: Frame, op: Op) -> None:
+    """Lower an average."""
+    layer = cast(AvgPool, op)
+    kind = frame.kind(op.inputs[0])
+    plain = layer.requantize is None and kind.dtype == "int8"
+    if plain and not (layer.include_padding and any(layer.padding)):
+        how = pool.Average("away" if layer.rounding == "half_away" else "cut")
+        _bytes(frame, layer, Clamp(0, layer.low, layer.high), how)
+        return
+    _loops(frame, layer, "0", "acc += v;", _mean(layer, kind))
+
+
+def _mean(op: AvgPool, kind: TensorType) -> str:
+    """Return the output for the sum `acc` of `valid` values, `count` of which are counted."""
+    if kind.is_float:
+        return "acc / (float)count"
+    bias = 128 if kind.dtype == "int8" else 0
+    if op.requantize is not None:
+        centred = f"(float)(acc - (int64_t)valid * {kind.zero_point + bias})"
+        return quantised(f"{centred} * {real(kind.scale)} / (float)count", op.requantize)
+    away = int(op.rounding == "half_away")
+    total = f"acc - (int64_t)valid * {bias} + (int64_t)(count - valid) * {kind.zero_point}"
+    mean = f"eb_divide({total}, count, {away})"
+    return f"eb_clamp({mean}, {op.low}, {op.high}) + 128" if kind.dtype == "int8" else mean
+
+
+def _bytes(frame: Frame, op: PoolOp, clamp: Clamp, average: pool.Average | None) -> None:
+    x, out = frame.map(op.inputs[0]), frame.output(op)
+    target = out if is_map(out) else frame.scratch(out.stored, out.shape, (1, 2, 0))
+    (row, pixel), (out_row, out_pixel) = pitches(x), pitches(target)
+    shape = pool.Pool(
+        in_height=x.shape[1], in_width=x.shape[2],
+        out_height=out.shape[1], out_width=out.shape[2], channels=x.shape[0],
+        in_row=row, in_pixel=pixel, out_row=out_row, out_pixel=out_pixel,
+        kernel=op.kernel, stride=op.stride, padding=op.padding[:2], clamp=clamp,
+    )  # fmt: skip
+    if average is None:
+        text = pool.max_pool_call(shape, "x", "out", "y0", "y1")
+    else:
+        text = pool.average_pool_call(shape, average, "x", "out", "0", "y0", "y1")
+    frame.emit(
+        Call(text, (Operand("x", x),), (Operand("out", target),), (), (pool.HEADER,),
+             rows=out.shape[1])
+    )  # fmt: skip
+    frame.copy(target, out)
+
+
+def _loops(frame: Frame, op: PoolOp, start: str, step: str, finish: str) -> None:
+    """Write plain loops; windows are cut to the part that lies on the map."""
+    x, out = frame.view(op.inputs[0]), frame.output(op)
+    (kh, kw), (sy, sx), (top, left) = op.kernel, op.stride, op.padding[:2]
+    _, height, width = x.shape
+    include = isinstance(op, AvgPool) and op.include_padding
+    text = f"""for (int y = y0; y < y1; y++)
+  for (int c = 0; c < {out.shape[2]}; c++) {{
+    const int r = y * {sy} - {top}, q = c * {sx} - {left};
+    const int ra = r < 0 ? 0 : r, rb = r + {kh} > {height} ? {height} : r + {kh};
+    const int qa = q < 0 ? 0 : q, qb = q + {kw} > {width} ? {width} : q + {kw};
+    const int valid = (rb - ra) * (qb - qa), count = {kh * kw if include else "valid"};
+    (void)valid, (void)count;
+    for (int o = 0; o < {out.shape[0]}; o++) {{
+      {_number(x)} acc = {start};
+      for (int i = ra; i < rb; i++)
+        for (int k = qa; k < qb; k++) {{
+          const {_number(x)} v = x[{_at(x, "i", "k", "o")}];
+          {step}
+        }}
+      out[{_at(out, "y", "c", "o")}] = ({C_TYPES[out.stored]})({finish});
+    }}
+  }}"""
+    frame.emit(
+        Call(text, (Operand("x", x),), (Operand("out", out),), (), (HEADER,), rows=out.shape[1])
+    )
+
+
+def _number(x: View) -> str:
+    return "float" if x.stored == "f32" else "int64_t"
+
+
+def _at(view: View, row: str, column: str, channel: str) -> str:
+    dense, down, across = view.strides
+    text = place([down, across, dense])
+    for number, name in enumerate((row, column, channel)):
+        text = text.replace(f"i{number}", f"@{number}")
+        text = text.replace(f"@{number}", name)
+    return text

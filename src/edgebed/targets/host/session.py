@@ -1,0 +1,341 @@
+"""A compiled network, loaded: numpy in, numpy out."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebed.errors import EdgebedError
+from edgebed.targets.host import cpu
+from edgebed.targets.host.library import CREW_BYTES, aligned, open_library, pointers
+from edgebed.targets.host.manifest import LayerFacts, Manifest, TensorFacts, read
+
+Array = npt.NDArray[Any]
+Inputs = Array | Sequence[Array] | Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """One layer of a profile.
+
+    Attributes:
+        layer: its facts.
+        nanoseconds: median over the runs; includes about 20 ns of clock.
+        peak_share: share of the int8 peak of one core, 0 to 1.
+    """
+
+    layer: LayerFacts
+    nanoseconds: float
+    peak_share: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time goes.
+
+    Attributes:
+        layers: in the order of execution.
+        nanoseconds: median of whole runs, without the clock between layers.
+        peak: int8 multiply-accumulates a second of one core, measured in this process.
+        peak_share: share of the peak over the whole network.
+    """
+
+    layers: tuple[LayerTime, ...]
+    nanoseconds: float
+    peak: float
+    peak_share: float
+
+
+class Session:
+    """A network from a compiled folder; see `edgebed.load`.
+
+    Attributes:
+        folder: where it came from.
+        manifest: what the folder says about itself.
+        isa: name of the instruction set in use.
+    """
+
+    def __init__(self, folder: Path, *, threads: int = 1, isa: str | None = None) -> None:
+        """Load a folder.
+
+        Args:
+            folder: written by `edgebed compile --target host`.
+            threads: that share the long layers.
+            isa: instruction set instead of the best one that EDGEBED_ISA allows.
+
+        Raises:
+            EdgebedError: the folder is no compiled network, is damaged or for another machine;
+                the instruction set is unknown or this processor has none.
+        """
+        cpu.check_variable()
+        if not 1 <= threads <= 17:
+            raise EdgebedError(f"{threads} threads", why="1 to 17 are possible")
+        self.folder = folder
+        self.manifest: Manifest = read(folder)
+        self._library = open_library(folder, self.manifest)
+        self._variant = self._choose(isa)
+        self.isa = cpu.isa_of(self._variant).name
+        self._inputs = [_room(tensor) for tensor in self.manifest.inputs]
+        self._outputs = [_room(tensor) for tensor in self.manifest.outputs]
+        self._arena = aligned(self.manifest.arena_bytes)
+        self._crew = aligned(CREW_BYTES) if threads > 1 else None
+        self._bind(threads)
+
+    @property
+    def inputs(self) -> tuple[TensorFacts, ...]:
+        """Names, shapes and types of the inputs, as the imported file has them."""
+        return self.manifest.inputs
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Instruction sets that both the library and this processor have."""
+        can_run = self._function("can_run", ctypes.c_int, ctypes.c_int)
+        return tuple(name for number, name in enumerate(cpu.NAMES) if can_run(number))
+
+    @property
+    def outputs(self) -> tuple[TensorFacts, ...]:
+        """Names, shapes and types of the outputs, as the imported file has them."""
+        return self.manifest.outputs
+
+    def run(self, x: Inputs, out: Sequence[Array] | None = None) -> Array | tuple[Array, ...]:
+        """Compute the outputs.
+
+        Args:
+            x: the input, or all in order, or by name; of the file's shape and type, or with a
+                first axis of several samples where the file's is 1.
+            out: arrays to write the outputs to, one each; new ones without.
+
+        Returns:
+            The output, or all of them in order.
+
+        Raises:
+            EdgebedError: a shape or type is another one, or a number is not finite.
+        """
+        if type(x) is np.ndarray and len(self._inputs) == 1 and out is None:
+            room = self._inputs[0]
+            if x.shape == room.shape and x.dtype == room.dtype:
+                if room.dtype.kind == "f":
+                    _check_finite(x, self.manifest.inputs[0])
+                np.copyto(room, x)
+                self._call()
+                if len(self._outputs) == 1:
+                    return self._outputs[0].copy()
+                return tuple(one.copy() for one in self._outputs)
+        return self._run_checked(_by_order(x, self.manifest.inputs), out)
+
+    def profile(self, x: Inputs, repeats: int = 200) -> Profile:
+        """Return the time of each layer, and of whole runs, over so many runs."""
+        from edgebed.targets.host.peak import int8_peak
+
+        self._fill([_checked(a, t)[0] for a, t in zip(
+            _by_order(x, self.manifest.inputs), self.manifest.inputs, strict=True)])  # fmt: skip
+        times = self._layer_times(max(repeats, 1))
+        whole = float(np.median(self.time_runs(max(repeats, 1))))
+        peak = int8_peak(self._variant)
+        layers = tuple(
+            LayerTime(layer, float(ns), _share(layer.macs, float(ns), peak))
+            for layer, ns in zip(self.manifest.layers, times, strict=True)
+        )
+        macs = sum(layer.macs for layer in self.manifest.layers)
+        return Profile(layers, whole, peak, _share(macs, whole, peak))
+
+    def time_runs(self, count: int) -> npt.NDArray[np.int64]:
+        """Return the nanoseconds of so many runs on the inputs that were last given."""
+        call, now = self._call, time.perf_counter_ns
+        found = np.empty(count, np.int64)
+        for i in range(count):
+            before = now()
+            call()
+            found[i] = now() - before
+        return found
+
+    def close(self) -> None:
+        """Stop the threads; the session is of no use afterwards. Closing twice does nothing."""
+        if self._crew is not None:
+            self._function("crew_stop", None, ctypes.c_void_p)(self._crew.ctypes.data)
+            self._crew = None
+        self._call = _closed
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_crew", None) is not None:
+            self.close()
+
+    # ---- inside ------------------------------------------------------------------------------
+
+    def _function(self, name: str, result: Any, *arguments: Any) -> Any:
+        function = getattr(self._library, f"{self.manifest.name}_{name}")
+        function.restype, function.argtypes = result, arguments
+        return function
+
+    def _choose(self, isa: str | None) -> int:
+        if isa is None:
+            return int(self._function("variant", ctypes.c_int)())
+        number = cpu.variant(isa)
+        if not self._function("can_run", ctypes.c_int, ctypes.c_int)(number):
+            raise EdgebedError(f"this processor cannot run {isa}", try_="another instruction set")
+        return number
+
+    def _bind(self, threads: int) -> None:
+        """Prepare one call whose arguments never change: it costs half a microsecond."""
+        pointer = ctypes.c_void_p
+        self._in, self._out = pointers(self._inputs), pointers(self._outputs)
+        crew = None
+        if self._crew is not None:
+            crew = self._crew.ctypes.data
+            self._function("crew_start", ctypes.c_int, pointer, ctypes.c_int)(crew, threads)
+        function = self._function(
+            "run_on", ctypes.c_int, pointer, pointer, pointer, ctypes.c_int, pointer
+        )
+        fixed = (
+            pointer(ctypes.addressof(self._in)),
+            pointer(ctypes.addressof(self._out)),
+            pointer(self._arena.ctypes.data),
+            ctypes.c_int(self._variant),
+            pointer(crew),
+        )
+        self._arguments = fixed
+        a, b, c, d, e = fixed
+        self._call = lambda: function(a, b, c, d, e)
+
+    def _layer_times(self, repeats: int) -> npt.NDArray[np.float64]:
+        pointer = ctypes.c_void_p
+        function = self._function(
+            "run_timed", ctypes.c_int, pointer, pointer, pointer, ctypes.c_int, pointer, pointer
+        )
+        times = np.zeros((repeats, max(len(self.manifest.layers), 1)), np.int64)
+        for row in times:
+            function(*self._arguments, row.ctypes.data)
+        result: npt.NDArray[np.float64] = np.median(times, axis=0)
+        return result[: len(self.manifest.layers)]
+
+    def _fill(self, samples: Sequence[Array]) -> None:
+        for room, sample in zip(self._inputs, samples, strict=True):
+            np.copyto(room, sample.reshape(room.shape))
+
+    def _run_checked(
+        self, given: Sequence[Array], out: Sequence[Array] | None
+    ) -> Array | tuple[Array, ...]:
+        batches = [_checked(a, t) for a, t in zip(given, self.manifest.inputs, strict=True)]
+        counts = {len(batch) for batch in batches}
+        if len(counts) > 1:
+            raise EdgebedError(f"the inputs hold {', '.join(map(str, sorted(counts)))} samples")
+        count = counts.pop() if counts else 1
+        results = self._results(count, out)
+        for n in range(count):
+            self._fill([batch[n] for batch in batches])
+            self._call()
+            for result, room in zip(results, self._outputs, strict=True):
+                if count == 1:
+                    np.copyto(result, room)
+                else:
+                    result[n] = room.reshape(result.shape[1:])
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _results(self, count: int, out: Sequence[Array] | None) -> list[Array]:
+        shapes = [_batched(room.shape, count) for room in self._outputs]
+        if out is None:
+            pairs = zip(shapes, self._outputs, strict=True)
+            return [np.empty(shape, room.dtype) for shape, room in pairs]
+        if len(out) != len(self._outputs):
+            raise EdgebedError(f"{len(out)} arrays for {len(self._outputs)} outputs")
+        for array, shape, room in zip(out, shapes, self._outputs, strict=True):
+            if array.shape != shape or array.dtype != room.dtype:
+                raise EdgebedError(
+                    f"an output array is {array.dtype} {array.shape}",
+                    why=f"{room.dtype} {shape} is needed",
+                )
+        return list(out)
+
+
+def _closed() -> int:
+    raise EdgebedError("the session is closed")
+
+
+def _room(tensor: TensorFacts) -> Array:
+    dtype = np.dtype(tensor.dtype)
+    count = int(np.prod(tensor.shape, dtype=np.int64))
+    return aligned(count * dtype.itemsize).view(dtype).reshape(tensor.shape)
+
+
+def _batched(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
+    if count == 1:
+        return shape
+    return (count, *shape[1:]) if shape[:1] == (1,) else (count, *shape)
+
+
+def _by_order(x: Inputs, tensors: Sequence[TensorFacts]) -> list[Array]:
+    if isinstance(x, Mapping):
+        missing = [tensor.name for tensor in tensors if tensor.name not in x]
+        extra = [name for name in x if name not in {tensor.name for tensor in tensors}]
+        if missing or extra:
+            word = f"input {(missing or extra)[0]!r} is {'missing' if missing else 'unknown'}"
+            raise EdgebedError(word, try_=f"the names {', '.join(t.name for t in tensors)}")
+        return [np.asarray(x[tensor.name]) for tensor in tensors]
+    given = [x] if isinstance(x, np.ndarray) else list(x)
+    if len(given) != len(tensors):
+        raise EdgebedError(f"{len(given)} arrays for {len(tensors)} inputs")
+    return [np.asarray(one) for one in given]
+
+
+def _checked(array: Array, tensor: TensorFacts) -> Array:
+    """Return an input as samples of the file's shape less its batch axis."""
+    if array.dtype != np.dtype(tensor.dtype):
+        raise EdgebedError(
+            f"input {tensor.name!r} holds {array.dtype}", why=f"{tensor.dtype} is needed"
+        )
+    if array.dtype.kind == "f":
+        _check_finite(array, tensor)
+    if array.shape == tensor.shape:
+        return array.reshape(1, *tensor.shape)
+    own = tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
+    if array.ndim == len(own) + 1 and array.shape[1:] == own and len(array):
+        return array
+    raise EdgebedError(
+        f"input {tensor.name!r} has shape {array.shape}",
+        why=f"{tensor.shape} is needed, or several samples along the first axis",
+    )
+
+
+def _check_finite(array: Array, tensor: TensorFacts) -> None:
+    if not np.isfinite(array).all():
+        raise EdgebedError(
+            f"input {tensor.name!r} holds values that are not finite (NaN or infinity)"
+        )
+
+
+def _share(macs: int, nanoseconds: float, peak: float) -> float:
+    return macs / (nanoseconds * 1e-9) / peak if nanoseconds > 0 and peak > 0 else 0.0
+
+
+def load(folder: str | Path, *, threads: int = 1, isa: str | None = None) -> Session:
+    """Load a compiled network.
+
+    Args:
+        folder: written by `edgebed compile MODEL --target host --out DIR`.
+        threads: that share the long layers.
+        isa: instruction set (`portable`, `avx2`, `avxvnni`, `avx512`) instead of the best one
+            that the processor has and EDGEBED_ISA allows.
+
+    Raises:
+        EdgebedError: the folder is no compiled network, is damaged, or is for another machine.
+    """
+    return Session(Path(folder), threads=threads, isa=isa)

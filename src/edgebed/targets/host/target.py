@@ -1,0 +1,137 @@
+"""The target's table of contents: what `edgebed.targets.load` returns for this folder."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgebed.compile.plan import BuildPlan
+from edgebed.errors import EdgebedError
+from edgebed.program.arithmetic import Arithmetic
+from edgebed.program.types import Program, TensorType
+from edgebed.targets.contract import Cost, Machine, Problem
+from edgebed.targets.host import build as builds
+from edgebed.targets.host import emit, lowering
+from edgebed.targets.host.arena import Arena, arrange
+from edgebed.targets.host.manifest import FILE, LayerFacts, Manifest, TensorFacts
+from edgebed.targets.host.steps import Lowered
+from edgebed.targets.layout import Layout
+
+ARITHMETIC = Arithmetic(
+    weight_bits=(8,),
+    activation_bits=8,
+    symmetric=False,
+    per_channel=True,
+    requantize="float",
+    bias_unit=1,
+    bias_bits=32,
+    shift_range=(-31, 31),
+)
+"""Everything a program can say is exact here; this is what is fastest."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """This computer: x86-64 with its vector instructions, or anything that has a C compiler."""
+
+    name: str = "host"
+    arithmetic: Arithmetic = ARITHMETIC
+
+    def check(self, program: Program) -> list[Problem]:
+        """Return every op that cannot be compiled; empty when all can."""
+        return lowering.check(program)
+
+    def project(self, program: Program) -> emit.Project:
+        """Return the C project of a program.
+
+        Raises:
+            EdgebedError: an op cannot be compiled.
+        """
+        problems = self.check(program)
+        if problems:
+            raise EdgebedError(str(problems[0]), where=program.name)
+        lowered = lowering.lower(program)
+        arena = arrange(lowered)
+        name = emit.identifier(program.name)
+        digest = _digest(program, lowered, arena)
+        return emit.Project(program, lowered, arena, name, digest)
+
+    def plan(self, program: Program) -> BuildPlan:
+        """Return the complete C project. Pure: the same program gives the same digest.
+
+        Raises:
+            EdgebedError: an op cannot be compiled.
+        """
+        project = self.project(program)
+        files = emit.files(project)
+        files[FILE] = manifest_of(project).to_json().encode()
+        return BuildPlan(self.name, files, builds.commands(project.name, files))
+
+    def cost(self, program: Program) -> Cost:
+        """Return estimated time per layer."""
+        from edgebed.targets.host.cost import cost_of
+
+        return cost_of(program)
+
+    def layout(self, program: Program) -> Layout:
+        """Return the layers and the map of the arena.
+
+        Raises:
+            EdgebedError: an op cannot be compiled.
+        """
+        from edgebed.targets.host.describe import layout
+
+        return layout(self.project(program))
+
+    def build(self, folder: Path) -> Mapping[str, int]:
+        """Compile the project in `folder`; return sizes in bytes by name."""
+        return builds.build(folder)
+
+    def machine(self) -> Machine:
+        """Return this computer as a machine that runs compiled folders."""
+        from edgebed.targets.host.machine import ThisComputer
+
+        return ThisComputer()
+
+
+def manifest_of(project: emit.Project) -> Manifest:
+    """Return the manifest of a project whose library is not built yet."""
+    program = project.program
+    return Manifest(
+        name=project.name,
+        title=program.name,
+        digest=project.digest,
+        machine=platform.machine(),
+        system=sys.platform,
+        library=f"lib{project.name}.so",
+        library_sha256="",
+        inputs=tuple(_tensor(program, name, kind) for name, kind in program.inputs.items()),
+        outputs=tuple(_tensor(program, name, program.types[name]) for name in program.outputs),
+        layers=tuple(
+            LayerFacts(layer.name, layer.kind, layer.macs, layer.nbytes, layer.shape)
+            for layer in project.lowered.layers
+        ),
+        arena_bytes=project.arena.nbytes,
+        arena_lower_bound=project.arena.plan.lower_bound,
+        constant_bytes=len(project.lowered.constants),
+    )
+
+
+def _tensor(program: Program, name: str, kind: TensorType) -> TensorFacts:
+    return TensorFacts(name, program.file_shape(name), kind.dtype, kind.scale, kind.zero_point)
+
+
+def _digest(program: Program, lowered: Lowered, arena: Arena) -> str:
+    state = hashlib.sha256(program.name.encode())
+    for part in (program.inputs, program.outputs, lowered.stores, lowered.steps):
+        state.update(repr(part).encode())
+    state.update(repr(sorted(arena.offsets.items())).encode())
+    state.update(lowered.constants)
+    return state.hexdigest()
+
+
+TARGET = Host()
