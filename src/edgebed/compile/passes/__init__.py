@@ -1,0 +1,7 @@
+"""Exact rewriting of programs, one file a pass; `pipeline` puts them in order."""
+
+from __future__ import annotations
+
+from edgebed.compile.passes.pipeline import DEFAULT, PASSES, Change, Pass, Pipeline, optimise
+
+__all__ = ["DEFAULT", "PASSES", "Change", "Pass", "Pipeline", "optimise"]
