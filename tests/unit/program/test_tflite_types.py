@@ -216,6 +216,46 @@ def test_detections(regular: bool, tmp_path: Path) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_detections_of_unsigned_bytes(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    options = flexbuffers.Dumps({
+        "max_detections": 4, "max_classes_per_detection": 1, "nms_score_threshold": 0.2,
+        "nms_iou_threshold": 0.6, "num_classes": 2, "y_scale": 10.0, "x_scale": 10.0,
+        "h_scale": 5.0, "w_scale": 5.0,
+    })  # fmt: skip
+    anchors = random.integers(0, 256, (20, 4)).astype(np.uint8)
+    tensors = [
+        Tensor("boxes", (1, 20, 4), "uint8", 0.06, 130),
+        Tensor("scores", (1, 20, 3), "uint8", 1 / 256, 0),
+        Tensor("anchors", (20, 4), "uint8", 0.004, 1, values=anchors),
+        Tensor("b", (1, 4, 4), **REAL), Tensor("c", (1, 4), **REAL), Tensor("s", (1, 4), **REAL),
+        Tensor("n", (1,), **REAL),
+    ]  # fmt: skip
+    step = Operator(
+        "CUSTOM", ["boxes", "scores", "anchors"], ["b", "c", "s", "n"],
+        custom_code="TFLite_Detection_PostProcess", custom_options=bytes(options),
+    )  # fmt: skip
+    model = build(tensors, [step], ["boxes", "scores"], ["b", "c", "s", "n"])
+    equal_to_lite(model, tmp_path, tolerance=1e-5, rounds=4)
+
+
+def test_a_scalar_is_a_reshape_to_no_axes(tmp_path: Path) -> None:
+    shape = Tensor("s", (0,), "int32", values=np.zeros(0, np.int32))
+    model = single("RESHAPE", [Tensor("x", (1, 1), **Q), shape], [Tensor("y", (), **Q)])
+    (tmp_path / "network.tflite").write_bytes(model)
+    program = read(tmp_path / "network.tflite")
+    assert program.file_shape("y") == ()
+
+
+@pytest.mark.parametrize("code", ["LOGISTIC", "SOFTMAX"])
+def test_layers_that_differ_from_the_kernels_are_named(code: str, tmp_path: Path) -> None:
+    out = {"dtype": "int16", "scale": 1 / 32768}
+    model = single(code, [Tensor("x", (1, 8), **WIDE)], [Tensor("y", (1, 8), **out)],
+                   "SoftmaxOptions" if code == "SOFTMAX" else "")  # fmt: skip
+    (tmp_path / "network.tflite").write_bytes(model)
+    assert "real numbers" in read(tmp_path / "network.tflite").notes[f"layer {code.lower()}_0"]
+
+
 def test_a_constant_operand_is_computed_once(tmp_path: Path) -> None:
     """SHAPE, arithmetic on it and a reshape by it leave nothing but the reshape."""
     tensors = [

@@ -51,6 +51,10 @@ class Layer:
         """Return an error that names file, layer and output."""
         return EdgebedError(what, where=self.where, why=why, try_=try_)
 
+    def note(self, text: str) -> None:
+        """Say in the program's notes how this layer differs from TensorFlow Lite Micro's."""
+        self.network.notes[f"layer {self.name}"] = text
+
     # Operands
 
     def has(self, place: int) -> bool:

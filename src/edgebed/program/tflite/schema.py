@@ -201,8 +201,10 @@ class _Model:
                 f"{label} names buffer {index}", f"there are {len(buffers)} buffers"
             )
         found = self.buffer(buffers[index], f"buffer {index} of {label}")
-        if not len(found) or dtype not in ITEM_BITS:
+        if dtype not in ITEM_BITS:
             return None
+        if not len(found):
+            return found if shape == (0,) and dtype.startswith("INT") else None
         needed = (math.prod(shape) * ITEM_BITS[dtype] + 7) // 8
         if len(found) != needed:
             raise self.reader.damaged(

@@ -93,9 +93,7 @@ def _has_kernel(layer: Layer, function: Function, scales: Scales) -> bool:
     if fixed is not None:
         return (scales.scale_out, scales.zero_out) == fixed
     if function == "relu6" and np.float32(scales.scale_in) != np.float32(scales.scale_out):
-        layer.network.notes[layer.name] = (
-            "TensorFlow Lite Micro clamps the input's integers and reads them by the output's scale"
-        )
+        layer.note("as TensorFlow Lite Micro: the clamped input, read by the output's scale")
     if function == "hard_swish":
         return scales.ratio / 128 < 1
     return True
@@ -107,6 +105,7 @@ def _wide(layer: Layer, x: Value, function: Function, fields: dict[str, Any]) ->
     if function in ("relu", "relu6") or (function == "clip" and fields["low"] == -1.0):
         rule = layer.rule(activation=layer.operator.kind)
         return layer.emit("requantize", [x.tensor], requantize=rule)
+    layer.note("computed in real numbers; a 16-bit kernel differs by some quanta")
     reals = layer.emit("dequantize", [x.tensor], suffix="reals")
     result = layer.emit("unary", [reals], function=function, **fields)
     return layer.emit(

@@ -53,6 +53,7 @@ def _real(layer: Layer, kind: str, x: str, y: str) -> str:
 
 def _through_reals(layer: Layer, kind: str, x: Value, y: Value) -> str:
     rule = layer.rule(activation=layer.activation() if kind == "DIV" else "NONE")
+    layer.note("computed in real numbers; an integer kernel differs by up to a quantum")
     left = layer.emit("dequantize", [x.tensor], suffix="left")
     right = layer.emit("dequantize", [y.tensor], suffix="right")
     return layer.emit(

@@ -21,6 +21,8 @@ def _along_last_axis(layer: Layer, kind: str, **fields: Any) -> None:
     if layer.quantised(x):
         exact = _has_kernel(layer.type(x), layer.result(), kind) and not fields.get("log")
         rule = layer.rule(rounding="fixed_point" if exact else "float")
+        if not exact:
+            layer.note("computed in real numbers; an integer kernel differs by some quanta")
     layer.give(layer.emit(kind, [tensor], axis=axis, requantize=rule, **fields), x.shape)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from edgebed.program.tflite.layer import Layer
 from edgebed.program.tflite.network import Value, stripped
 from edgebed.program.tflite.operators.convolutions import strides, window_padding
-from edgebed.program.tflite.quantisation import clamp_range
 
 _FUNCTIONS = {
     "MEAN": "mean", "SUM": "sum", "REDUCE_MAX": "max", "REDUCE_MIN": "min", "REDUCE_PROD": "prod",
@@ -48,11 +47,10 @@ def clamped(layer: Layer, tensor: str) -> str:
         return tensor
     if kind.is_float:
         return layer.activated(tensor, activation)
-    low, high = clamp_range(layer.result(), activation)
-    if kind.dtype == "int8":
-        table = np.clip(np.arange(-128, 128), low, high)
-        return layer.lookup(tensor, table, layer.result(), suffix="clamp")
     rule = layer.rule(activation=activation)
+    if kind.dtype == "int8":
+        table = np.clip(np.arange(-128, 128), rule.low, rule.high)
+        return layer.lookup(tensor, table, layer.result(), suffix="clamp")
     return layer.emit("requantize", [tensor], suffix="clamp", requantize=rule)
 
 

@@ -38,7 +38,7 @@ def _resolve(layer: Layer, x: Value, specs: list[tuple[int, ...]]) -> _Taken:
     for bit in bits:
         if ellipsis >> bit & 1:
             for _ in range(len(x.shape) - used):
-                _take_all(x, taken)
+                _take_all(layer, x, taken)
         elif new_axes >> bit & 1:
             taken.shape.append(1)
         elif len(taken.spans) >= len(x.shape):
@@ -46,11 +46,13 @@ def _resolve(layer: Layer, x: Value, specs: list[tuple[int, ...]]) -> _Taken:
         else:
             _take(layer, x, taken, specs[bit], bit)
     while len(taken.spans) < len(x.shape):
-        _take_all(x, taken)
+        _take_all(layer, x, taken)
     return taken
 
 
-def _take_all(x: Value, taken: _Taken) -> None:
+def _take_all(layer: Layer, x: Value, taken: _Taken) -> None:
+    if len(taken.spans) >= len(x.shape):
+        raise layer.fail(f"its masks name more axes than {list(x.shape)} has")
     size = x.shape[len(taken.spans)]
     taken.spans.append(Span(0, size, 1))
     taken.shape.append(size)

@@ -123,6 +123,8 @@ def _bias(layer: Layer, x: Value, place: int, count: int) -> str | None:
         bits = {"int32": 32, "int64": 64}.get(str(values.dtype), 0)
         if not bits:
             raise layer.fail(f"its bias is {values.dtype}", why="INT32 or INT64 is needed")
+        if bits == 32 and layer.type(x).dtype == "int16":
+            layer.note("a 32-bit bias on 16-bit activations: the last rounding may differ by one")
     if values.size != count:
         raise layer.fail(f"its bias has {values.size} values", why=f"it has {count} channels")
     return layer.store("bias", Constant(np.array(values.reshape(-1)), bits))
