@@ -21,7 +21,7 @@ from edgebed.program.ops.dequantize import Dequantize
 from edgebed.program.ops.reshape import Reshape
 from edgebed.program.types import Array, Constant, Op, Program, TensorType
 
-LARGEST_TENSOR = 1 << 31
+LARGEST_TENSOR = 1 << 28
 """Values of one tensor at most; a hostile file can declare any number."""
 
 
@@ -243,7 +243,7 @@ class Draft:
         op = kind(name=name, inputs=tuple(inputs), output=output, **attributes)
         found = op.infer([self.types[one] for one in inputs], self.constants)
         if found.size > LARGEST_TENSOR or min(found.shape, default=1) < 1:
-            raise op.fail(f"its output would be {found.shape}", why="1 to 2**31 values fit")
+            raise op.fail(f"its output would be {found.shape}", why="1 to 2**28 values fit")
         self._names.add(name)
         self.types[output] = found
         self._writers[output] = len(self.ops)

@@ -82,6 +82,8 @@ def read_graph(
     """
     model = _inlined(model, where)
     graph = model.graph
+    if any(not isinstance(text, str) for text in _texts(model)):
+        raise EdgebedError("a name is not text", where=where, why="UTF-8 is needed")
     constants = {tensor.name: tensor_array(tensor, where, folder) for tensor in graph.initializer}
     if graph.sparse_initializer:
         raise EdgebedError("sparse weights are not supported", where=where, try_="dense weights")
@@ -96,6 +98,22 @@ def read_graph(
     nodes = _used(expanded(_nodes(graph, where, _versions(model, where))), outputs)
     ordered = _in_order(nodes, inputs, constants, outputs, where)
     return Graph(graph.name or "network", where, inputs, outputs, constants, ordered)
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[object]:
+    """Yield every name; a damaged one is bytes."""
+    graph = model.graph
+    yield graph.name
+    yield from (entry.domain for entry in model.opset_import)
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (one.name for one in node.attribute)
 
 
 def _inlined(model: onnx.ModelProto, where: str) -> onnx.ModelProto:

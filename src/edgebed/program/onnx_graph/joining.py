@@ -10,7 +10,7 @@ import numpy as np
 
 from edgebed.program.onnx_graph.axes import reshaped, view
 from edgebed.program.onnx_graph.draft import LARGEST_TENSOR, Draft
-from edgebed.program.onnx_graph.movement import taken
+from edgebed.program.onnx_graph.movement import LARGEST_INDICES, taken
 from edgebed.program.onnx_graph.node import Node
 from edgebed.program.onnx_graph.scales import end, tail_of
 from edgebed.program.onnx_graph.values import Value
@@ -180,7 +180,13 @@ def repeated(
     for axis, count in enumerate(times):
         if count > 1:
             now = net.values[node.output]
+            _check_indices(node, now.shape[axis] * count)
             taken(net, node, now, axis, np.tile(np.arange(now.shape[axis]), count))
+
+
+def _check_indices(node: Node, count: int) -> None:
+    if count > LARGEST_INDICES:
+        raise node.fail(f"repeats an axis to {count}", why=f"at most {LARGEST_INDICES} fit")
 
 
 OPERATORS: dict[str, Any] = {"Concat": concat, "Pad": pad, "Expand": expand, "Tile": tile}

@@ -175,11 +175,14 @@ def attribute(message: onnx.AttributeProto, where: str) -> Any:
     if message.type == kinds.SPARSE_TENSOR:
         raise EdgebedError("sparse tensors are not supported", where=where, try_="a dense tensor")
     try:
-        found = onnx.helper.get_attribute_value(message)
+        return _plain_value(onnx.helper.get_attribute_value(message))
     except BROKEN as error:
         raise EdgebedError(
             f"attribute {message.name!r} is damaged", where=where, why=_first_line(error)
         ) from error
+
+
+def _plain_value(found: Any) -> Any:
     if isinstance(found, bytes):
         return found.decode("utf-8", "replace")
     if isinstance(found, str | int | float):

@@ -133,7 +133,31 @@ def where(net: Draft, node: Node) -> None:
     net.define(node, tensor, shape, x.dtype)
 
 
+def thresholded_relu(net: Draft, node: Node) -> None:
+    """Keep x above alpha, else 0."""
+    value = net.value(node, 0)
+    real = net.real(value)
+    above = net.emit(node, Subtract, [real, net.reals(node, node.real("alpha", 1.0))])
+    tensor = net.emit(node, Multiply, [real, _positive(net, node, above)])
+    net.define(node, tensor, value.shape)
+
+
+def shrink(net: Draft, node: Node) -> None:
+    """X + bias below -lambd, x - bias above lambd, else 0."""
+    value = net.value(node, 0)
+    real, bound = net.real(value), node.real("lambd", 0.5)
+    size = net.emit(node, Unary, [real], function="abs")
+    above = net.emit(node, Subtract, [size, net.reals(node, bound)])
+    outside = _positive(net, node, above)
+    sign = net.emit(node, Unary, [real], function="sign")
+    less = net.emit(node, Multiply, [sign, net.reals(node, node.real("bias", 0.0))])
+    moved = net.emit(node, Subtract, [real, less])
+    net.define(node, net.emit(node, Multiply, [moved, outside]), value.shape)
+
+
 OPERATORS: dict[str, Handler] = {
+    "ThresholdedRelu": thresholded_relu,
+    "Shrink": shrink,
     "Cast": cast,
     "And": both,
     "Or": either,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from edgebed.program.ops.gather import Gather
 from edgebed.program.ops.space_to_depth import SpaceToDepth
 from edgebed.program.ops.strided_slice import StridedSlice
 from edgebed.program.ops.transpose import Transpose
+
+LARGEST_INDICES: Final = 1 << 22
 
 
 def identity(net: Draft, node: Node) -> None:
@@ -214,6 +216,8 @@ def taken(net: Draft, node: Node, value: Value, axis: int, indices: Any) -> None
         sliced(net, node, value, ranges, part)
         reshaped(net, node, net.values.pop(part), shape)
         return
+    if indices.size > LARGEST_INDICES:
+        raise node.fail(f"takes {indices.size} indices", why=f"at most {LARGEST_INDICES} fit")
     seen = view(net, node, value, [axis], net.carrier(value))
     name = net.constant(node, "indices", indices)
     tensor = net.emit(node, Gather, [seen.tensor], axis=seen.axis(axis), indices=name)
@@ -240,6 +244,8 @@ def depth_to_space(net: Draft, node: Node) -> None:
 def space_to_depth(net: Draft, node: Node) -> None:
     """Fold pixels into channels."""
     value, block = _squares(net, node)
+    if node.word("mode", "DCR") != "DCR":
+        raise node.fail(f"mode {node.word('mode', '')!r}", try_="DCR")
     tensor = net.emit(node, SpaceToDepth, [net.carrier(value)], block=block)
     net.define(node, tensor, (1, *net.types[tensor].shape), value.dtype)
 

@@ -20,6 +20,15 @@ BROKEN = (
 )
 """What numpy and Python raise on attributes, shapes and values that do not fit each other."""
 
+LONGEST = 240
+
+
+def short(text: str) -> str:
+    """Return text of a file on one line, cut in the middle where it is very long."""
+    line = " ".join(text.split())
+    half = LONGEST // 2
+    return line if len(line) <= LONGEST else f"{line[:half]} ... {line[-half:]}"
+
 
 @dataclass(frozen=True)
 class Node:
@@ -53,8 +62,9 @@ class Node:
     def fail(self, what: str, *, why: str | None = None, try_: str | None = None) -> EdgebedError:
         """Return an error that names the file, the layer, the operator and the output."""
         shown = f"{self.domain}.{self.kind}" if self.domain else self.kind
-        place = f"{self.where}, layer {self.name!r} ({shown}, output {self.output!r})"
-        return EdgebedError(what, where=place, why=why, try_=try_)
+        names = (short(repr(self.name)), short(shown), short(repr(self.output)))
+        place = "{}, layer {} ({}, output {})".format(self.where, *names)
+        return EdgebedError(short(what), where=place, why=why and short(why), try_=try_)
 
     def has(self, index: int) -> bool:
         """Return whether the node has this input."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from edgebed.errors import did_you_mean
 from edgebed.program.onnx_graph import (
     elementwise,
     functions,
@@ -14,6 +14,7 @@ from edgebed.program.onnx_graph import (
     logic,
     movement,
     normalising,
+    recurrent,
     reducing,
     resizing,
 )
@@ -52,6 +53,7 @@ ONNX: Mapping[str, Handler] = {
     **resizing.OPERATORS,
     **logic.OPERATORS,
     **integers.OPERATORS,
+    **recurrent.OPERATORS,
 }
 MICROSOFT: Mapping[str, Handler] = {
     "QuantizeLinear": quantize_linear,
@@ -60,7 +62,6 @@ MICROSOFT: Mapping[str, Handler] = {
 }
 
 _POST = "export the network without its post-processing; the contract decodes and suppresses boxes"
-_SEQUENCE = "convolutions over time, or the network's single step with its state as an input"
 REPLACEMENTS: Mapping[str, str] = {
     "NonMaxSuppression": _POST,
     "TopK": _POST,
@@ -68,9 +69,6 @@ REPLACEMENTS: Mapping[str, str] = {
     "NonZero": _POST,
     "Compress": _POST,
     "EfficientNMS_TRT": _POST,
-    "LSTM": _SEQUENCE,
-    "GRU": _SEQUENCE,
-    "RNN": _SEQUENCE,
     "Loop": "unroll the loop before export",
     "Scan": "unroll the loop before export",
     "If": "export one branch (torch.onnx.export of the traced network)",
@@ -111,5 +109,12 @@ def refuse(node: Node, table: Mapping[str, Handler]) -> NoReturn:
         )
     raise node.fail(
         f"operator {node.kind!r} is not supported",
-        try_=REPLACEMENTS.get(node.kind) or did_you_mean(node.kind, table),
+        try_=REPLACEMENTS.get(node.kind) or _nearest(node.kind, table),
     )
+
+
+def _nearest(kind: str, table: Mapping[str, Handler]) -> str:
+    close = difflib.get_close_matches(kind, table, n=1, cutoff=0.85)
+    if close:
+        return f"{close[0]}, which is supported"
+    return "write it with supported operators (sums, products, MatMul, Gather, Where, Reduce...)"

@@ -90,14 +90,17 @@ def integer_bias(
 ) -> Array | None:
     """Return a bias as int32 accumulator units; None for none.
 
-    Integers whose scale is that of the accumulator (within 1 in 1000) are taken as they are, as
-    ONNX Runtime does; anything else is rounded to the accumulator's scale.
+    Integers whose scale is that of the accumulator (within 1 in 1000), or that have none (QLinear
+    operators), are taken as they are, as ONNX Runtime does; anything else is rounded to the
+    accumulator's scale.
     """
     if bias is None:
         return None
     if bias.array is None:
         raise node.fail("its bias is computed from the network's input", try_="a constant bias")
     steps = bias.steps
+    if steps is None and bias.array.dtype == np.int32:
+        return _of_channels(node, bias.array, channels)
     if steps is not None and bias.array.dtype == np.int32 and not steps.zero_point.any():
         close = np.isclose(steps.scale.reshape(-1), step, rtol=1e-3, atol=0)
         if close.all():
@@ -133,7 +136,11 @@ def real_layer(
 ) -> str:
     """Append a layer on real numbers; see `integer_layer`."""
     channels = weight.shape[1] if kind is ConvTranspose2d else weight.shape[0]
+    if weight.dtype.kind != "f":
+        raise node.fail(f"its weights hold {weight.dtype}", why="real numbers are needed")
     names = {"weight": net.constant(node, "weight", weight.astype(np.float32))}
+    if bias is not None and bias.dtype.kind != "f":
+        raise node.fail(f"its bias holds {bias.dtype} and its output real numbers")
     if bias is not None:
         wide = _of_channels(node, bias.astype(np.float32), channels)
         names["bias"] = net.constant(node, "bias", wide)

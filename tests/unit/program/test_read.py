@@ -1,0 +1,74 @@
+"""Which reader a file goes to: its content decides, not its name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from edgebed.errors import EdgebedError
+from edgebed.program.ops.identity import Identity
+from edgebed.program.read import read_model
+from edgebed.program.to_onnx import save
+from edgebed.program.types import Program, TensorType
+
+
+def foreign() -> bytes:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3]) for n in "xy"]
+    graph = helper.make_graph([node], "net", values[:1], values[1:])
+    return bytes(helper.make_model(graph).SerializeToString())
+
+
+def test_another_s_onnx_file_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "network.bin"
+    path.write_bytes(foreign())
+    assert [op.kind for op in read_model(path).ops] == ["unary"]
+
+
+def test_our_own_onnx_file_is_the_exact_program(tmp_path: Path) -> None:
+    kind = TensorType((2, 3, 3))
+    op = Identity(name="copy", inputs=("x",), output="y")
+    program = Program("own", {"x": kind}, (op,), ("y",), notes={"from": "a test"})
+    save(program, tmp_path / "program.onnx")
+    assert read_model(tmp_path / "program.onnx") == program
+
+
+def test_a_tflite_file_whatever_its_name(cases_dir: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tflite")
+    path = tmp_path / "network.onnx"
+    shutil.copyfile(cases_dir / "models" / "hello_world_int8.tflite", path)
+    assert len(read_model(path).ops) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "no network"),
+        (b"{}", "no network"),
+        (b"hello, this is text", "no network"),
+        (b"PK\x03\x04 and no more", "damaged archive"),
+        (bytes(64), "no network"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: bytes, word: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(EdgebedError, match=word):
+        read_model(path)
+
+
+def test_arrays_are_no_network(tmp_path: Path) -> None:
+    np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
+    with pytest.raises(EdgebedError, match=r"torch\.export did not write"):
+        read_model(tmp_path / "arrays.npz")
+
+
+def test_folders_and_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(EdgebedError, match="folder"):
+        read_model(tmp_path)
+    with pytest.raises(EdgebedError, match="cannot read"):
+        read_model(tmp_path / "none.onnx")
