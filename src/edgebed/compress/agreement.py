@@ -10,7 +10,7 @@ import numpy as np
 from edgebed.program.types import Array, Program
 
 CLASSES: Final = "share of samples with the float network's class"
-COSINE: Final = "mean cosine between the outputs of both networks"
+COSINE: Final = "cosine between the outputs of both networks over all samples, mean of outputs"
 
 
 def measure_of(program: Program) -> str:
@@ -28,7 +28,7 @@ def agreement(
 
     Args:
         measure: from `measure_of`.
-        real: the float network's outputs by name, one entry a sample.
+        real: the float network's outputs by name, one entry a sample, at least one.
         other: the other network's.
     """
     if measure == CLASSES:
@@ -39,7 +39,8 @@ def agreement(
         ]
         return float(np.mean(same))
     found = [
-        _cosine(one[name], two[name]) for one, two in zip(real, other, strict=True) for name in one
+        _cosine(np.stack([one[n] for one in real]), np.stack([one[n] for one in other]))
+        for n in real[0]
     ]
     return float(np.mean(found))
 

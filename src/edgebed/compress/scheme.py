@@ -21,6 +21,13 @@ COMBINED: Final = ("add", "subtract", "multiply", "maximum", "minimum")
 RULED: Final = ("softmax", "reduce", "batch_matmul")
 TABLED: Final = ("unary", "prelu")
 CLAMPS: Final = ("relu", "relu6", "clip")
+# Beyond these inputs a function moves by less than half of 1/256, so a range may end there.
+FLAT: Final = {
+    "sigmoid": (-7.0, 7.0),
+    "tanh": (-3.5, 3.5),
+    "hard_swish": (-3.0, None),
+    "relu6": (0.0, 6.0),
+}
 _REDUCTIONS: Final = ("mean", "sum", "max", "min")
 _ALIKE: Final = 0.5  # a concat's parts share one scale while the narrowest has half the span
 
@@ -189,6 +196,19 @@ def _integer_tensors(program: Program, scheme: Scheme) -> list[str]:
     return list(found)
 
 
+def _useful(program: Program, tensor: str) -> tuple[float | None, float | None]:
+    """Return the bounds outside of which no reader of a tensor tells values apart."""
+    readers = program.readers(tensor)
+    if len(readers) != 1 or tensor in program.outputs:
+        return None, None
+    op = readers[0]
+    function = getattr(op, "function", "")
+    if function == "hard_sigmoid":
+        slope, offset = getattr(op, "alpha", 0.2), getattr(op, "beta", 0.5)
+        return (-offset / slope, (1 - offset) / slope) if slope > 0 else (None, None)
+    return FLAT.get(function, (None, None))
+
+
 class _Groups:
     """Tensors that share one scale, because ops between them move numbers without rescaling."""
 
@@ -197,7 +217,7 @@ class _Groups:
     ) -> None:
         self.program, self.settings = program, settings
         self.parent: dict[str, str] = {}
-        self.ranges = {name: self._range(one) for name, one in statistics.items()}
+        self.ranges = {name: self._range(name, one) for name, one in statistics.items()}
 
     def tie(self, op: Op) -> None:
         """Let an op's inputs and output share a scale, where that costs little."""
@@ -221,7 +241,11 @@ class _Groups:
     def _of(self, name: str) -> Range:
         return self.ranges[name]
 
-    def _range(self, one: Statistics) -> Range:
+    def _range(self, name: str, one: Statistics) -> Range:
+        low, high = _useful(self.program, name)
+        found = Range(one.low, one.high).clip(low, high)
+        if (found.low, found.high) != (one.low, one.high):
+            return found
         return one.range(self.settings.method, self.settings.percentile)
 
     def _root(self, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,11 +12,10 @@ from edgebed.compress.calibration import Statistics
 from edgebed.compress.quantize import quantise
 from edgebed.compress.scheme import COMBINED, RULED, TABLED, WEIGHTED, Settings
 from edgebed.events import Listener, Progress, ignore
-from edgebed.program.types import Array, Program
+from edgebed.program.run import trace
+from edgebed.program.types import Array, Op, Program
 
-Outputs = list[dict[str, Array]]
-Evaluate = Callable[[Program, Sequence[Mapping[str, Array]]], Outputs]
-"""Computes a program's outputs for samples: the interpreter, or something faster."""
+Outputs = Sequence[Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
@@ -42,24 +41,44 @@ def sensitivities(
     statistics: Mapping[str, Statistics],
     settings: Settings,
     samples: Sequence[Mapping[str, Array]],
-    evaluate: Evaluate,
     listener: Listener = ignore,
 ) -> tuple[Sensitivity, ...]:
-    """Return every layer's sensitivity, the most sensitive first."""
-    real = evaluate(program, samples)
+    """Return every layer's sensitivity, the most sensitive first.
+
+    All tensors of the float network are kept for all samples, and only what a layer changes is
+    computed anew, so a few samples are meant.
+    """
+    known = [dict(trace(program, sample)) for sample in samples]
+    real = [{name: one[name] for name in program.outputs} for one in known]
     macs = program.macs()
-    layers = [
-        op
-        for op in program.ops
-        if op.kind in (*WEIGHTED, *COMBINED, *RULED, *TABLED) and program.types[op.output].is_float
-    ]
+    layers = [op for op in program.ops if _counts(program, op)]
     found = []
     for index, op in enumerate(layers, start=1):
         alone = quantise(program, statistics, replace(settings, only=frozenset({op.name})))
-        noise = noise_between(real, evaluate(alone, samples))
-        found.append(Sensitivity(op.name, op.kind, noise, macs[op.name]))
+        changed = [_anew(alone, one, op) for one in known]
+        found.append(Sensitivity(op.name, op.kind, noise_between(real, changed), macs[op.name]))
         listener(Progress("sensitivity", index, len(layers), "layers"))
     return tuple(sorted(found, key=lambda one: one.noise_db))
+
+
+def _counts(program: Program, op: Op) -> bool:
+    kinds = (*WEIGHTED, *COMBINED, *RULED, *TABLED)
+    return op.kind in kinds and program.types[op.output].is_float
+
+
+def _anew(program: Program, known: Mapping[str, Array], layer: Op) -> dict[str, Array]:
+    """Return the outputs where one layer differs from a network whose tensors are known."""
+    stale = {layer.output}
+    values: dict[str, Array] = {}
+    for op in program.ops:
+        fresh = op.output not in known or stale.intersection(op.inputs)
+        if not fresh and op.output not in stale:
+            continue
+        types = [program.types[name] for name in op.inputs]
+        inputs = [values[name] if name in values else known[name][None] for name in op.inputs]
+        values[op.output] = op.run(inputs, program.constants, types)
+        stale.add(op.output)
+    return {name: values[name][0] if name in values else known[name] for name in program.outputs}
 
 
 def noise_between(real: Outputs, other: Outputs) -> float:
