@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 from onnx_model import Sketch, by_edgebed, by_onnxruntime, check, randoms
 
 from edgebed.program.onnx_graph import from_model
@@ -484,6 +484,32 @@ def test_sizes_computed_from_the_input_s_shape_are_worked_out() -> None:
     wanted_arrays = by_onnxruntime(model, feeds)
     for mine, theirs in zip(by_edgebed(program, feeds), wanted_arrays, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_branch_that_a_shape_decides(size: int) -> None:
+    """What an exporter writes for squeeze(1) of a tensor of open size."""
+    sketch = Sketch()
+    x = sketch.input(["N", "C", 4])
+    both = sketch.node("Relu", x)
+    count = sketch.node("Gather", sketch.node("Shape", both), sketch.constant(np.int64(1)))
+    single = sketch.node("Equal", count, sketch.constant(np.int64(1)))
+    branches = {}
+    for name, kind in (("then_branch", "Squeeze"), ("else_branch", "Identity")):
+        inputs = [both, "axes"] if kind == "Squeeze" else [both]
+        branches[name] = helper.make_graph(
+            [helper.make_node(kind, inputs, [f"{name}_out"])],
+            name,
+            [],
+            [helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(whole(1), "axes")] if kind == "Squeeze" else [],
+        )
+    model = sketch.model(sketch.node("If", single, **branches))
+    program = from_model(model, "model", {x: (1, size, 4)})
+    feeds = {x: reals(1, size, 4)}
+    (mine,), (theirs,) = by_edgebed(program, feeds), by_onnxruntime(model, feeds)
+    np.testing.assert_allclose(mine, theirs)
+    assert mine.shape == theirs.shape
 
 
 def test_channel_shuffle() -> None:

@@ -17,6 +17,7 @@ from edgebed.program.onnx_graph import from_model
 from edgebed.program.types import Program
 
 RNG = np.random.default_rng(11)
+MICROSOFT = {"domain": "com.microsoft"}
 STEP = 0.04071  # no simple fraction of the scales below, so that few sums lie between two integers
 KINDS = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
 MAP = (1, 8, 9, 7)
@@ -316,7 +317,8 @@ def test_fused_operators_of_onnx_runtime() -> None:
     out = sketch.node(
         "FusedGemm", y, w2, domain="com.microsoft", activation="LeakyRelu", activation_alpha=0.2
     )
-    check(sketch.model(out), randoms(sketch))
+    y = sketch.node("BiasGelu", out, sketch.constant(np.ones(5, np.float32)), **MICROSOFT)
+    check(sketch.model(y), randoms(sketch))
 
 
 def test_an_output_that_is_also_read_inside_keeps_its_type() -> None:

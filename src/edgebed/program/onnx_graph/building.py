@@ -7,6 +7,7 @@ from typing import get_args
 
 from edgebed.errors import EdgebedError
 from edgebed.program.arithmetic import Affine
+from edgebed.program.onnx_graph.branches import branch
 from edgebed.program.onnx_graph.draft import Draft
 from edgebed.program.onnx_graph.folding import fold
 from edgebed.program.onnx_graph.graph import Declared, Graph
@@ -45,7 +46,10 @@ def build(graph: Graph) -> Program:
 
 def _import(net: Draft, node: Node) -> None:
     try:
-        if not fold(net, node):
+        if node.kind == "If" and not node.domain:
+            for inner in branch(net, node):
+                _import(net, inner)
+        elif not fold(net, node):
             handler(node)(net, node)
     except EdgebedError as error:
         if error.where and error.where.startswith(node.where):

@@ -22,7 +22,7 @@ from edgebed.program.ops.reshape import Reshape
 from edgebed.program.types import Array, Constant, Op, Program, TensorType
 
 LARGEST_TENSOR = 1 << 28
-"""Values of one tensor at most; a hostile file can declare any number."""
+"""Values of one tensor at most; a damaged file can declare any number."""
 
 
 class Draft:

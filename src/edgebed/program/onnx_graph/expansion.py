@@ -157,6 +157,12 @@ def _activated(node: Node, activation: str, source: str) -> Node:
     return replace(part, version=6) if activation == "Clip" else part
 
 
+def _bias_gelu(node: Node) -> Iterator[Node]:
+    yield _part(node, "Add", node.inputs[:2], f"{node.output}/sum")
+    gelu = _part(node, "Gelu", [f"{node.output}/sum"], node.output)
+    yield replace(gelu, version=20)
+
+
 _EXPANSIONS: dict[str, Expansion] = {
     "QLinearConv": _conv,
     "QLinearMatMul": _binary("MatMul"),
@@ -171,5 +177,6 @@ _EXPANSIONS: dict[str, Expansion] = {
     "QLinearConcat": _concat,
     "QGemm": _gemm,
     "FusedConv": _fused("Conv"),
+    "BiasGelu": _bias_gelu,
     "FusedGemm": _fused("Gemm"),
 }

@@ -58,7 +58,7 @@ class Graph:
         """The nodes that read a tensor."""
         found: dict[str, list[Node]] = {}
         for node in self.nodes:
-            for name in dict.fromkeys(node.inputs):
+            for name in dict.fromkeys((*node.inputs, *captured(node))):
                 found.setdefault(name, []).append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
 
@@ -95,7 +95,7 @@ def read_graph(
         raise EdgebedError("the graph has no output", where=where)
     if len(set(outputs)) != len(outputs):
         raise EdgebedError("an output is listed twice", where=where)
-    nodes = _used(expanded(_nodes(graph, where, _versions(model, where))), outputs)
+    nodes = _used(expanded(nodes_of(graph, where, _versions(model, where))), outputs)
     ordered = _in_order(nodes, inputs, constants, outputs, where)
     return Graph(graph.name or "network", where, inputs, outputs, constants, ordered)
 
@@ -149,7 +149,8 @@ def _domain(name: str) -> str:
     return "" if name == "ai.onnx" else name
 
 
-def _nodes(graph: onnx.GraphProto, where: str, versions: Mapping[str, int]) -> Iterator[Node]:
+def nodes_of(graph: onnx.GraphProto, where: str, versions: Mapping[str, int]) -> Iterator[Node]:
+    """Yield the nodes of a graph, or of a branch, in the file's order."""
     for index, message in enumerate(graph.node):
         outputs = tuple(message.output)
         shown = message.name or next(filter(None, outputs), f"node {index}")
@@ -249,9 +250,11 @@ def captured(node: Node) -> Iterator[str]:
     for value in node.attributes.values():
         if hasattr(value, "node") and hasattr(value, "initializer"):
             own = {name for inner in value.node for name in inner.output}
+            own.update(tensor.name for tensor in value.initializer)
+            own.update(one.name for one in value.input)
             used = [name for inner in value.node for name in inner.input]
             used += [one.name for one in value.output]
-            yield from (name for name in used if name not in own)
+            yield from (name for name in used if name and name not in own)
 
 
 def _in_order(
@@ -270,7 +273,7 @@ def _in_order(
     missing: dict[int, int] = {}
     waiting: dict[str, list[int]] = {}
     for index, node in enumerate(nodes):
-        needs = {name for name in node.inputs if name not in known}
+        needs = {name for name in (*node.inputs, *captured(node)) if name not in known}
         missing[index] = len(needs)
         for name in needs:
             if name not in written:
@@ -309,4 +312,5 @@ def _sorted(
 
 
 def _key(nodes: list[Node], index: int, varying: set[str]) -> tuple[bool, int]:
-    return any(name in varying for name in nodes[index].inputs), index
+    node = nodes[index]
+    return any(name in varying for name in (*node.inputs, *captured(node))), index

@@ -60,6 +60,16 @@ def affine(net: Draft, node: Node, value: Value, factor: Array, shift: Array) ->
     net.define(node, tensor, value.shape)
 
 
+def image_scaler(net: Draft, node: Node) -> None:
+    """X * scale + bias, one bias a channel: the first node of networks made by Core ML."""
+    value = net.value(node, 0)
+    channels = value.shape[1] if len(value.shape) > 1 else 1
+    bias = np.asarray(node.attributes.get("bias", (0.0,) * channels), np.float32)
+    if bias.shape != (channels,):
+        raise node.fail(f"{bias.size} biases for {channels} channels")
+    affine(net, node, value, np.full(channels, node.real("scale", 1.0)), bias)
+
+
 def standardised(
     net: Draft, node: Node, tensor: str, axes: Sequence[int], epsilon: float, *, centre: bool = True
 ) -> str:
@@ -202,6 +212,7 @@ def local_response(net: Draft, node: Node) -> None:
 
 OPERATORS: dict[str, Any] = {
     "BatchNormalization": batch_normalization,
+    "ImageScaler": image_scaler,
     "InstanceNormalization": instance_normalization,
     "GroupNormalization": group_normalization,
     "LayerNormalization": layer_normalization,

@@ -71,7 +71,6 @@ REPLACEMENTS: Mapping[str, str] = {
     "EfficientNMS_TRT": _POST,
     "Loop": "unroll the loop before export",
     "Scan": "unroll the loop before export",
-    "If": "export one branch (torch.onnx.export of the traced network)",
     "Einsum": "MatMul with Transpose and Reshape",
     "GridSample": "Resize, or a transposed convolution",
     "ScatterND": "Concat or Where",

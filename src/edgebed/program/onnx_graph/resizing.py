@@ -30,8 +30,10 @@ def upsample(net: Draft, node: Node) -> None:
     value = net.value(node, 0)
     if node.has(1):
         scales = [float(x) for x in net.known(node, 1, "scales").reshape(-1)]
+    elif "scales" in node.attributes:
+        scales = [float(x) for x in node.attributes["scales"]]
     else:
-        scales = [float(x) for x in node.attributes.get("scales", ())]
+        scales = [1.0, 1.0, node.real("height_scale", 1.0), node.real("width_scale", 1.0)]
     _resized(net, node, value, _sizes(node, value, scales), scales, _old(node))
 
 
