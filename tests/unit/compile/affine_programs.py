@@ -269,7 +269,7 @@ def programs(draw: Any, *, real: bool = False, largest: int = 6) -> Program:
         x = after if d.types[after].size < 2000 else x
     x = head(d, x)
     seen = [name for name in d.types if name != x]
-    outputs = (x, draw(st.sampled_from(seen))) if draw(st.booleans()) else (x,)
+    outputs = (x, draw(st.sampled_from(seen))) if seen and draw(st.booleans()) else (x,)
     return Program("random", inputs, tuple(d.ops), outputs, d.constants)
 
 

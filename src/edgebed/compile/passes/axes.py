@@ -83,7 +83,13 @@ def carry(op: Op, perm: Perm) -> Carried | None:
     if is_pointwise(op):
         return Carried(op, perm)
     rule = _RULES.get(type(op))
-    return rule(op, perm) if rule else None
+    return None if rule is None or _adds_floats(op) else rule(op, perm)
+
+
+def _adds_floats(op: Any) -> bool:
+    """Return whether integers are added as float32, in an order on which the last bit depends."""
+    adds = isinstance(op, BatchMatmul | L2Normalize | Reduce | Softmax)
+    return adds and op.requantize is not None and op.requantize.rounding == "float"
 
 
 def _with_axis(op: Any, perm: Perm) -> Carried:
@@ -152,7 +158,7 @@ def swapped_matrix(op: Op, which: int, perm: Perm) -> Op | None:
     """Return a matrix product that reads its operand without a transpose of the last two axes."""
     rank = len(perm)
     swap = (*range(rank - 2), rank - 1, rank - 2)
-    if not isinstance(op, BatchMatmul) or rank < 2 or perm != swap:
+    if not isinstance(op, BatchMatmul) or rank < 2 or perm != swap or _adds_floats(op):
         return None
     if which == 0:
         return replace(op, transpose_a=not op.transpose_a)

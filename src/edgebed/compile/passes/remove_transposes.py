@@ -23,11 +23,13 @@ from edgebed.compile.passes.axes import (
 from edgebed.compile.passes.dense_on_map import read_map
 from edgebed.compile.passes.draft import Draft, Rule
 from edgebed.compile.passes.fold_constants import is_identity
+from edgebed.compile.passes.picked_channels import pick_channels
 from edgebed.program.ops.concat import Concat
 from edgebed.program.ops.constant import Constant as ConstantOp
 from edgebed.program.ops.pad import Pad
 from edgebed.program.ops.prelu import Prelu
 from edgebed.program.ops.reshape import Reshape
+from edgebed.program.ops.strided_slice import StridedSlice
 from edgebed.program.ops.transpose import Transpose
 from edgebed.program.types import Array, Op, Program
 
@@ -71,7 +73,11 @@ def _transposed(draft: Draft, tensor: str) -> tuple[str, Perm] | None:
 
 
 def _drop_nothing(draft: Draft, op: Op) -> bool:
-    return isinstance(op, Transpose | Reshape) and is_identity(draft, op) and draft.bypass(op)
+    return (
+        isinstance(op, Transpose | Reshape | StridedSlice)
+        and is_identity(draft, op)
+        and draft.bypass(op)
+    )
 
 
 def _join_transposes(draft: Draft, op: Op) -> bool:
@@ -329,4 +335,4 @@ _LAZY: tuple[Rule, ...] = (
     _push,
     _push_joined,
 )
-_LAST: tuple[Rule, ...] = (*_JOIN, _pull_before_pad, _as_reshape)
+_LAST: tuple[Rule, ...] = (*_JOIN, _pull_before_pad, _as_reshape, pick_channels)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from edgebed.program.ops.constant import Constant
 from edgebed.program.ops.identity import Identity
 from edgebed.program.ops.reshape import Reshape
 from edgebed.program.types import Program
+
+MOST_READY: Final = 32
+"""So many of the ops that could run next are tried, those that come first in the program."""
 
 
 @dataclass(frozen=True)
@@ -17,18 +20,20 @@ class Schedule:
     """Order the ops so that the tensors alive together have as few bytes as was found.
 
     Attributes:
-        states: so many sets of finished ops are looked at in the exact search; where a program
-            has more, the op that leaves the fewest bytes alive goes first.
+        width: so many sets of finished ops are followed at once. Where a program never has more
+            of one size, the order is the best there is; else it is the best that was found.
     """
 
     name: ClassVar[str] = "schedule"
-    states: int = 20_000
+    width: int = 64
 
     def run(self, program: Program) -> Program:
         """Return the program in the better order, or as it was where none was better."""
         graph = _Graph(program)
         now = graph.peak(range(len(program.ops)))
-        order = graph.exact(self.states) or graph.greedy()
+        if now <= graph.least():
+            return program
+        order = graph.order(self.width)
         if graph.peak(order) >= now:
             return program
         return replace(program, ops=tuple(program.ops[i] for i in order))
@@ -68,6 +73,13 @@ class _Graph:
         self.kept = {owner[name] for name in program.outputs}
         self.all = (1 << len(program.ops)) - 1
 
+    def least(self) -> int:
+        """Return bytes that any order needs: what one op reads and writes."""
+        pairs = zip(self.writes, self.reads, strict=True)
+        return max(
+            (sum(self.size[n] for n in reads | {write}) for write, reads in pairs), default=0
+        )
+
     def start(self) -> int:
         """Return the bytes of the inputs."""
         return sum(self.size[name] for name in self.inputs)
@@ -85,7 +97,14 @@ class _Graph:
 
     def ready(self, done: int) -> list[int]:
         """Return the ops that can run next."""
-        return [i for i, needs in enumerate(self.needs) if not done >> i & 1 and not needs & ~done]
+        left, found = self.all & ~done, list[int]()
+        while left and len(found) < MOST_READY:
+            lowest = left & -left
+            op = lowest.bit_length() - 1
+            if not self.needs[op] & ~done:
+                found.append(op)
+            left ^= lowest
+        return found
 
     def peak(self, order: Sequence[int]) -> int:
         """Return the most bytes alive at once."""
@@ -96,24 +115,15 @@ class _Graph:
             most, done = max(most, during), done | 1 << op
         return most
 
-    def greedy(self) -> list[int]:
-        """Run first what leaves the fewest bytes alive, and of those what needs the fewest."""
-        done, live, order = 0, self.start(), list[int]()
-        while done != self.all:
-            steps = {op: self.step(done, live, op) for op in self.ready(done)}
-            op = min(steps, key=lambda one: (steps[one][1], steps[one][0], one))
-            live, done = steps[op][1], done | 1 << op
-            order.append(op)
-        return order
+    def order(self, width: int) -> list[int]:
+        """Return an order of a low peak; of the lowest where no level had more than `width` sets.
 
-    def exact(self, limit: int) -> list[int] | None:
-        """Return an order of least peak; None where more than `limit` sets had to be looked at.
-
-        Sets of finished ops of one size after the other; the bytes alive depend on the set only.
+        Level after level of sets of finished ops of one size; how many bytes are alive depends
+        on the set only. Of a level the sets with the lowest peaks, then fewest bytes, go on.
         """
         level = {0: (self.start(), self.start())}  # set -> (peak until then, bytes alive)
         came: dict[int, tuple[int, int]] = {}
-        while self.all not in level:
+        for _ in self.needs:
             following: dict[int, tuple[int, int]] = {}
             for done, (most, live) in level.items():
                 for op in self.ready(done):
@@ -121,9 +131,8 @@ class _Graph:
                     then, peak = done | 1 << op, max(most, during)
                     if then not in following or peak < following[then][0]:
                         following[then], came[then] = (peak, after), (done, op)
-            if len(came) > limit:
-                return None
-            level = following
+            best = sorted(following.items(), key=lambda item: item[1])[:width]
+            level = dict(best)
         return _path(came, self.all)
 
 

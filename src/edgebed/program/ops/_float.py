@@ -14,11 +14,15 @@ Floats = npt.NDArray[np.float32]
 
 
 def real_values(x: Array, kind: TensorType) -> Floats:
-    """Return float32 values: (q - zero_point) * scale for integers, with one float32 product."""
+    """Return float32 values: (q - zero_point) * scale for integers, with one float32 product.
+
+    They lie in row-major order: numpy adds in the order of memory, and a float32 sum shall not
+    depend on how its operands came to lie there.
+    """
     if kind.is_float:
-        return x.astype(np.float32, copy=False)
-    centred = (x.astype(np.int64) - kind.zero_point).astype(np.float32)
-    return centred * np.float32(kind.scale)
+        return np.ascontiguousarray(x, np.float32)
+    centred = np.subtract(x, np.int64(kind.zero_point), dtype=np.int64, order="C")
+    return centred.astype(np.float32) * np.float32(kind.scale)
 
 
 def through_floats(
