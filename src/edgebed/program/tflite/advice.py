@@ -48,6 +48,8 @@ def advice(kind: str, *, custom: bool, known: Iterable[str]) -> str:
         return _ADVICE[kind]
     if kind.startswith("Flex"):
         return "the network converted with TFLITE_BUILTINS alone, without SELECT_TF_OPS"
+    if kind.startswith("edgetpu"):
+        return "the network before it went through the Edge TPU compiler"
     if custom:
         return "end the network before it, or build it from standard operators"
     if kind.startswith("STABLEHLO"):

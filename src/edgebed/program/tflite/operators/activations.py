@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edgebed.program.arithmetic import Affine, multiply_by_quantized, quantize_multiplier
 from edgebed.program.ops._functions import Function, apply
 from edgebed.program.ops.tables import Scales, Table, real_table, table
 from edgebed.program.tflite.layer import Layer
@@ -76,6 +77,8 @@ def _fields(layer: Layer) -> dict[str, Any]:
 
 def _table(layer: Layer, x: Value, function: Function, fields: dict[str, Any]) -> Table:
     scales = scales_of(layer, x)
+    if _is_clamp(layer, function):
+        return _rescaled(scales, layer.rule(activation=layer.operator.kind))
     if not _has_kernel(layer, function, scales):
         # What the integer kernels do not take is computed in real numbers for each of the values.
         def real(values: np.ndarray) -> np.ndarray:
@@ -85,9 +88,22 @@ def _table(layer: Layer, x: Value, function: Function, fields: dict[str, Any]) -
     return table(function, scales, **fields)
 
 
+def _is_clamp(layer: Layer, function: Function) -> bool:
+    """True for clamps that TensorFlow Lite, not its micro version, has a kernel for."""
+    unsigned = layer.tensor(0).dtype == "UINT8"
+    return layer.operator.kind == "RELU_N1_TO_1" or (function == "relu6" and unsigned)
+
+
+def _rescaled(scales: Scales, rule: Affine) -> Table:
+    multiplier, shift = (np.array(n) for n in quantize_multiplier(scales.ratio))
+    steps = multiply_by_quantized(scales.centred, multiplier, shift)
+    limited: Table = np.clip(steps + scales.zero_out, rule.low, rule.high).astype(np.int8)
+    return limited
+
+
 def _has_kernel(layer: Layer, function: Function, scales: Scales) -> bool:
     """False where TensorFlow Lite Micro has no kernel for the tensor's meaning."""
-    if layer.tensor(0).dtype == "UINT8" and function not in ("relu", "leaky_relu"):
+    if layer.tensor(0).dtype == "UINT8" and function not in ("relu", "leaky_relu", "hard_swish"):
         return False
     fixed = {"sigmoid": (1 / 256, -128), "tanh": (1 / 128, 0)}.get(function)
     if fixed is not None:

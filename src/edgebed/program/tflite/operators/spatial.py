@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgebed.program.tflite.layer import Layer
+from edgebed.program.tflite.operators.unsigned import through_stored_bytes
 
 
 def _size(layer: Layer) -> tuple[int, int]:
@@ -35,15 +38,19 @@ def resize_bilinear(layer: Layer) -> None:
     """Convert RESIZE_BILINEAR."""
     x = layer.value(0)
     align, half = _corners(layer)
-    rule = None
-    if layer.quantised(x):
-        source = layer.type(x)
+    coordinates = "align_corners" if align else "half_pixel" if half else "asymmetric"
+    fields: dict[str, Any] = {"mode": "bilinear", "size": _size(layer), "coordinates": coordinates}
+    planes, source = layer.planes(x), layer.type(x)
+    if not layer.quantised(x):
+        layer.give_planes(layer.emit("resize", [planes], **fields))
+    elif layer.tensor(0).dtype == "UINT8":
+        # The positions have no 10 bits as those of signed bytes: large steps would differ.
+        layer.give_planes(
+            through_stored_bytes(layer, planes, lambda x: layer.emit("resize", [x], **fields))
+        )
+    else:
         rule = layer.rule(scale=source.scale, zero_point=source.zero_point)
-    result = layer.emit(
-        "resize", [layer.planes(x)], mode="bilinear", size=_size(layer), requantize=rule,
-        coordinates="align_corners" if align else "half_pixel" if half else "asymmetric",
-    )  # fmt: skip
-    layer.give_planes(result)
+        layer.give_planes(layer.emit("resize", [planes], requantize=rule, **fields))
 
 
 def space_to_depth(layer: Layer) -> None:
