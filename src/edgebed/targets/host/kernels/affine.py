@@ -32,6 +32,7 @@ NOWHERE = -(2**31)
 
 _STEPS = (0, 1, -1, 2, -2, 3, -3, 4, -4)
 _SHARES = (0.5, 0.25, 0.75, 0.38, 0.62, 0.12, 0.88, 0.02, 0.98)
+_HOPELESS = 5  # failures of a channel after the first slope: none of the others will do
 _WIDEST = 2.0  # levels; an offset is never further from its neighbour
 
 
@@ -77,9 +78,11 @@ def fma32(x: Floats, a: Any, b: Any) -> Floats:
     back = total - product
     rest = (product - (total - back)) + (addend - back)
     # Round to odd, so that the second rounding (to float32) cannot meet a false tie.
-    even = (total.view(np.int64) & 1) == 0
-    odd = np.nextafter(total, np.where(rest > 0, np.inf, -np.inf))
-    result: Floats = np.where((rest != 0) & even, odd, total).astype(np.float32)
+    inexact = (rest != 0) & ((total.view(np.int64) & 1) == 0)
+    if inexact.any():
+        towards = np.where(rest[inexact] > 0, np.inf, -np.inf)
+        total[inexact] = np.nextafter(total[inexact], towards)
+    result: Floats = total.astype(np.float32)
     return result
 
 
@@ -174,6 +177,16 @@ class _Conditions:
         high = np.where(np.isfinite(high), high, low + _WIDEST)
         return low, high
 
+    def at(self, channels: Ints) -> _Conditions:
+        """Return the conditions of some channels."""
+        return _Conditions(
+            self.real[channels],
+            self.point[channels],
+            self.level[channels],
+            self.reaches[channels],
+            self.matters[channels],
+        )
+
     def met(self, constants: Affine) -> Truths:
         """Return which conditions are met or do not matter, bool [C, K]."""
         met: Truths = (constants.levels(self.point) >= self.level) == self.reaches
@@ -194,20 +207,37 @@ def _first_reaching(rescale: Rescale, level: Ints, least: Ints, most: Ints) -> I
 
 def _search(conditions: _Conditions, kinked: bool) -> Affine | None:
     """Try slopes and offsets near the real ones; at most one condition a channel may fail."""
-    best: Affine | None = None
-    fewest = np.full(len(conditions.real), 2)
+    count = len(conditions.real)
+    floats, ints = np.zeros((3, count), np.float32), np.zeros((2, count), np.int64)
+    found = Affine(floats[0], floats[1], floats[2], ints[0], ints[1])
+    fewest = np.full(count, conditions.point.shape[1])
+    open_ = np.arange(count)
     for step in _STEPS:
         for share in _SHARES:
-            trial = _trial(conditions, kinked, step, share)
-            met = conditions.met(trial)
+            here = conditions.at(open_)
+            trial = _trial(here, kinked, step, share)
+            met = here.met(trial)
             failures = np.count_nonzero(~met, axis=1)
-            better = failures < fewest
-            fewest = np.minimum(fewest, failures)
-            trial = _amended(trial, conditions, met)
-            best = trial if best is None else _chosen(better, trial, best)
-            if not fewest.any():
-                return replace(best, amended=None, by=None)
-    return best if fewest.max() <= 1 else None
+            better = failures < fewest[open_]
+            _keep(found, open_[better], _amended(trial, here, met), better)
+            fewest[open_] = np.minimum(fewest[open_], failures)
+            open_ = open_[failures > 0]
+            if not len(open_):
+                break
+        if not len(open_) or fewest.max() > _HOPELESS:
+            break
+    if fewest.max() > 1:
+        return None
+    found = found if kinked else replace(found, b_negative=None)
+    return found if fewest.any() else replace(found, amended=None, by=None)
+
+
+def _keep(found: Affine, channels: Ints, trial: Affine, which: Truths) -> None:
+    """Write the constants of some channels of a trial into those found so far."""
+    for name in ("a", "b", "b_negative", "amended", "by"):
+        values = getattr(trial, name)
+        if values is not None:
+            getattr(found, name)[channels] = values[which]
 
 
 def _trial(at: _Conditions, kinked: bool, step: int, share: float) -> Affine:
@@ -228,11 +258,3 @@ def _amended(trial: Affine, conditions: _Conditions, met: Truths) -> Affine:
     return replace(
         trial, amended=amended, by=np.where(any_, np.where(conditions.reaches[which], 1, -1), 0)
     )
-
-
-def _chosen(which: Truths, first: Affine, second: Affine) -> Affine:
-    def pick(a: Any, b: Any) -> Any:
-        return None if a is None else np.where(which, a, b)
-
-    names = ("a", "b", "b_negative", "amended", "by")
-    return Affine(*(pick(getattr(first, name), getattr(second, name)) for name in names))

@@ -168,13 +168,14 @@ EB_INLINE eb_bytes eb_scale_bytes(eb_bytes acc, const int32_t *table, eb_requant
 #endif
 }
 
-EB_INLINE eb_bytes eb_narrow(const eb_bytes scaled[4], eb_requantization r, int fraction) {
-  eb_bytes a[4];
-  EB_UNROLL
-  for (int j = 0; j < 4; j++)
-    a[j] = fraction ? EB_W_(srai_epi32)(scaled[j], fraction) : scaled[j];
-  eb_bytes bytes = EB_W_(packus_epi16)(EB_W_(packs_epi32)(a[0], a[1]),
-                                       EB_W_(packs_epi32)(a[2], a[3]));
+/* Two vectors of levels to saturated 16-bit levels, two of those to bytes. */
+EB_INLINE eb_bytes eb_words(eb_bytes a, eb_bytes b, int fraction) {
+  if (fraction) a = EB_W_(srai_epi32)(a, fraction), b = EB_W_(srai_epi32)(b, fraction);
+  return EB_W_(packs_epi32)(a, b);
+}
+
+EB_INLINE eb_bytes eb_narrow(eb_bytes words01, eb_bytes words23, eb_requantization r) {
+  eb_bytes bytes = EB_W_(packus_epi16)(words01, words23);
   if (r.low > 0) bytes = EB_W_(max_epu8)(bytes, EB_W_(set1_epi8)((char)r.low));
   if (r.high < 255) bytes = EB_W_(min_epu8)(bytes, EB_W_(set1_epi8)((char)r.high));
   return bytes;
@@ -263,16 +264,25 @@ EB_INLINE void eb_depthwise_add(const uint8_t *in, const uint8_t *block, eb_dept
   }
 }
 
-EB_INLINE void eb_depthwise_store(uint8_t *out, const uint8_t *tables, eb_depthwise_shape s,
-                                  eb_requantization r, int half, int bytes, eb_bytes acc[4]) {
+/* Accumulators of vectors j and j + 1 of a block to 16-bit levels. */
+EB_INLINE eb_bytes eb_depthwise_words(const uint8_t *tables, eb_depthwise_shape s,
+                                      eb_requantization r, int half, int j, const eb_bytes acc[2]) {
+  eb_bytes level[2];
   EB_UNROLL
-  for (int j = 0; j < 4; j++) {
-    const uint8_t *line = tables + 256 + 320 * j + half, *exact = tables + 1536;
-    acc[j] = s.line ? eb_line_lanes(acc[j], line, s.line)
-                    : eb_scale_bytes(acc[j], (const int32_t *)(const void *)exact +
-                                                 j * EB_TABLE_WORDS(r.rule), r, half);
+  for (int i = 0; i < 2; i++) {
+    const uint8_t *line = tables + 256 + 320 * (j + i) + half;
+    const int32_t *exact =
+        (const int32_t *)(const void *)(tables + 1536) + (j + i) * EB_TABLE_WORDS(r.rule);
+    level[i] = s.line ? eb_line_lanes(acc[i], line, s.line) : eb_scale_bytes(acc[i], exact, r, half);
   }
-  eb_store_block(out, eb_narrow(acc, r, s.line ? 0 : r.fraction), bytes);
+  return eb_words(level[0], level[1], s.line ? 0 : r.fraction);
+}
+
+EB_INLINE void eb_depthwise_store(uint8_t *out, const uint8_t *tables, eb_depthwise_shape s,
+                                  eb_requantization r, int half, int bytes, const eb_bytes acc[4]) {
+  const eb_bytes words01 = eb_depthwise_words(tables, s, r, half, 0, acc);
+  const eb_bytes words23 = eb_depthwise_words(tables, s, r, half, 2, acc + 2);
+  eb_store_block(out, eb_narrow(words01, words23, r), bytes);
 }
 
 /* t.rows output rows x t.tile block positions; the first `bytes` of each are stored. */
@@ -296,9 +306,113 @@ EB_INLINE void eb_depthwise_run(const uint8_t *in, const uint8_t *block, uint8_t
                        t.half, bytes, acc[i / t.tile][i % t.tile]);
 }
 
+#if EB_ISA >= 5
+/* The columns of the block that lies `bytes` (0..64, a multiple of 4) behind `now`; `next` lies 64
+ * behind. Byte 16 q + 4 j + i is in vector j, so 4 bytes are one vector and 16 one quarter. */
+EB_INLINE void eb_depthwise_shift(const eb_taps now[4], const eb_taps next[4], int bytes,
+                                  eb_taps to[4]) {
+  EB_UNROLL
+  for (int j = 0; j < 4; j++) {
+    const int from = (j + bytes / 4) % 4, quarters = (j + bytes / 4) / 4;
+    to[j] = quarters == 0   ? now[from]
+            : quarters == 1 ? _mm512_alignr_epi64(next[from], now[from], 2)
+            : quarters == 2 ? _mm512_alignr_epi64(next[from], now[from], 4)
+            : quarters == 3 ? _mm512_alignr_epi64(next[from], now[from], 6)
+                            : next[from];
+  }
+}
+
+/* Whether eb_depthwise_slide can take the layer: three neighbouring columns, one quad. */
+EB_INLINE int eb_depthwise_slides(eb_depthwise_shape s) {
+  return s.kernel_w == 3 && s.stride_w == 1 && s.dilation_w == 1 &&
+         eb_depthwise_quads(s) == 1 &&
+         (s.pixels == 1 || (s.pixels * s.channels == 64 && s.channels % 8 == 0));
+}
+
+#define EB_SEGMENT 16 /* blocks */
+
+/* One pass over a segment of `rows` output rows, from left to right: vectors j and j + 1 of each
+ * block, so that all weights stay in registers. Each column is interleaved once; the next blocks
+ * get it from registers. The first pass (j = 0) leaves its words for the second (j = 2). */
+EB_INLINE void eb_depthwise_slide(const uint8_t *in, const uint8_t *block, uint8_t *out,
+                                  eb_depthwise_shape s, eb_requantization r, int rows, int width,
+                                  int j, eb_bytes words[2][EB_SEGMENT]) {
+  const eb_depthwise_tile t = {0, rows, 1};
+  const uint8_t *tables = block + eb_depthwise_weight_bytes(s);
+  const int step = s.pixels * s.in_pixel, packed_rows = eb_depthwise_rows(s);
+  const int used = s.pixels * s.channels < 64 ? s.pixels * s.channels : 64;
+  eb_bytes weight[3][2][2]; /* of the first plane */
+  EB_UNROLL
+  for (int i = 0; i < 12; i++)
+    if (i / 2 % 2 < rows)
+      weight[i / 4][i / 2 % 2][i % 2] =
+          eb_load_bytes(block + (i / 4 * packed_rows + i / 2 % 2) * 256 + 64 * (j + i % 2));
+  eb_taps column[3][4], next[4];
+  eb_depthwise_columns(in, s, t, 0, column[0]);
+  if (s.pixels == 1) eb_depthwise_columns(in + step, s, t, 0, column[1]);
+  for (int x = 0; x * s.pixels < width; x++) {
+    if (s.pixels == 1) {
+      eb_depthwise_columns(in + (x + 2) * step, s, t, 0, column[2]);
+    } else {
+      /* The last block may end before the next one begins. */
+      const int more = (x + 1) * s.pixels < width + 2;
+      eb_depthwise_columns(in + (more ? x + 1 : x) * step, s, t, 0, next);
+      eb_depthwise_shift(column[0], next, s.channels, column[1]);
+      eb_depthwise_shift(column[0], next, 2 * s.channels, column[2]);
+    }
+    const int left = (width - x * s.pixels) * s.channels;
+    EB_UNROLL
+    for (int y = 0; y < rows; y++) {
+      eb_bytes acc[2];
+      EB_UNROLL
+      for (int i = 0; i < 2; i++) {
+        acc[i] = eb_load_bytes(tables + 64 * (j + i));
+        EB_UNROLL
+        for (int kx = 0; kx < 3; kx++)
+          acc[i] = _mm512_dpbusd_epi32(acc[i], column[kx][j + i], weight[kx][y][i]);
+        EB_UNROLL
+        for (int tap = 3; tap < 3 * s.planes; tap++) {
+          const uint8_t *w = block + (tap * packed_rows + y) * 256 + 64 * (j + i);
+          acc[i] = _mm512_dpbusd_epi32(acc[i], column[tap % 3][j + i], eb_load_bytes(w));
+        }
+      }
+      const eb_bytes done = eb_depthwise_words(tables, s, r, 0, j, acc);
+      if (j == 0)
+        words[y][x] = done;
+      else
+        eb_store_block(out + y * s.out_row + x * s.pixels * s.out_pixel,
+                       eb_narrow(words[y][x], done, r), left < used ? left : used);
+    }
+    EB_UNROLL
+    for (int i = 0; i < 4; i++) {
+      column[0][i] = s.pixels == 1 ? column[1][i] : next[i];
+      column[1][i] = column[2][i];
+    }
+  }
+}
+
+EB_INLINE void eb_depthwise_slides_over(const uint8_t *in, const uint8_t *block, uint8_t *out,
+                                        eb_depthwise_shape s, eb_requantization r, int rows) {
+  eb_bytes words[2][EB_SEGMENT];
+  const int segment = EB_SEGMENT * s.pixels;
+  for (int x = 0; x < s.out_width; x += segment, in += segment * s.in_pixel) {
+    const int width = s.out_width - x < segment ? s.out_width - x : segment;
+    uint8_t *to = out + x * s.out_pixel;
+    eb_depthwise_slide(in, block, to, s, r, rows, width, 0, words);
+    eb_depthwise_slide(in, block, to, s, r, rows, width, 2, words);
+  }
+}
+#endif
+
 /* `rows` output rows of one half block, from left to right. */
 EB_INLINE void eb_depthwise_strip(const uint8_t *in, const uint8_t *block, uint8_t *out,
                                   eb_depthwise_shape s, eb_requantization r, int half, int rows) {
+#if EB_ISA >= 5
+  if (eb_depthwise_slides(s)) {
+    eb_depthwise_slides_over(in, block, out, s, r, rows);
+    return;
+  }
+#endif
   const eb_depthwise_tile one = {half, rows, 1}, two = {half, rows, 2};
   const int used = s.pixels * s.channels - half < EB_W ? s.pixels * s.channels - half : EB_W;
   const int in_step = s.pixels * s.stride_w * s.in_pixel, out_step = s.pixels * s.out_pixel;
