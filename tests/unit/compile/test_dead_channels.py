@@ -79,7 +79,9 @@ def test_a_constant_plane_that_differs_at_its_border_is_evaluated() -> None:
     h = Hand()
     x = h.conv("x", 6, **_dead(2, 3000))
     deep = h.conv(x, 6, 3, padding=1, groups=6)
-    flat = h.op("dense", deep, weight=_dense(h, deep), multiplier=h.ops[0].multiplier, requantize=RULE)  # type: ignore[attr-defined]  # fmt: skip
+    factors = h.ops[0].multiplier  # type: ignore[attr-defined]
+    weight = _dense(h, deep)
+    flat = h.op("dense", deep, weight=weight, multiplier=factors, requantize=RULE)
     assert _cut(h.program(flat))[deep] == 5
 
 

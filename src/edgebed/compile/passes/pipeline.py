@@ -188,7 +188,7 @@ def _sentence(before: Program, after: Program) -> str:
     parts.append(_counted(other, "changed"))
     channels = sum(_channels(before, old) - _channels(after, new) for old, new in kept)
     if channels > 0:
-        parts.append(f"{channels} channels fewer")
+        parts.append(f"{channels} channel{'s' if channels > 1 else ''} fewer")
     return ", ".join(filter(None, parts)) or _order(before, after)
 
 
@@ -216,8 +216,10 @@ def _channels(program: Program, op: Any) -> int:
 
 
 def _order(before: Program, after: Program) -> str:
-    order = [op.name for op in before.ops] != [op.name for op in after.ops]
-    return "another order of the ops" if order else "other names of constants or tensors"
+    if [op.name for op in before.ops] != [op.name for op in after.ops]:
+        return "another order of the ops"
+    shared = len(before.constants) - len(after.constants)
+    return f"equal constants kept once, {shared} fewer" if shared else "other names of tensors"
 
 
 def _pass_text(one: Any) -> str:

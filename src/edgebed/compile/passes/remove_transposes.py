@@ -49,8 +49,11 @@ class RemoveTransposes:
     def run(self, program: Program) -> Program:
         """Return the program with as little transposing as was found."""
         lazy = Draft(program).rewrite(_LAZY).rewrite(_LAST).program()
+        best = min((program, lazy), key=_cost)
+        if _cost(best)[0] == 0:
+            return best
         eager = Draft(program).rewrite((*_LAZY, _Eagerly())).rewrite(_LAST).program()
-        return min((program, lazy, eager), key=_cost)
+        return min((best, eager), key=_cost)
 
 
 def _cost(program: Program) -> tuple[int, int, int, int]:
