@@ -1,4 +1,4 @@
-"""Bounded reading of a flatbuffer that may be damaged or hostile.
+"""Bounded reading of a flatbuffer that may be damaged or malicious.
 
 The schema package computes offsets from bytes of the file without looking where they lead. Python
 keeps that within the file, so what is left to bound is work: vectors that claim more values than
