@@ -17,9 +17,10 @@ EPILOGUE: Final = (
 VERBS: Final = {
     "demo": "Train, compile and run a detector on a virtual board, from nothing.",
     "run": "Run a whole recipe, or put inputs through a compiled folder.",
-    "compile": "Turn a model into firmware that has run on the virtual board.",
+    "compile": "Turn a model into firmware or a library, tested before it is done.",
     "compress": "Quantise a float network within a budget of accuracy.",
     "bench": "Race a compiled network against other runtimes.",
+    "compare": "Compare a compiled library with the interpreter and other runtimes.",
     "show": "Print a program, its device layers, memory map and cost.",
     "targets": "List the devices.",
     "doctor": "Say what is installed and what each missing extra would enable.",

@@ -1,10 +1,11 @@
-"""`edgebed compile`: a model becomes firmware that has run on the virtual board."""
+"""`edgebed compile`: a model becomes firmware that booted, or a library that was tested."""
 
 from __future__ import annotations
 
+import contextlib
 import json as json_format
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,10 @@ from cyclopts import Parameter
 from edgebed.errors import EdgebedError
 
 if TYPE_CHECKING:
+    from edgebed.cli.model import Model
     from edgebed.deploy.bundle import Bundle
+    from edgebed.events import Listener
+    from edgebed.targets.contract import Target
 
 
 def compile(
@@ -22,22 +26,29 @@ def compile(
     *options: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     target: str | None = None,
     out: Path | None = None,
+    input_shape: tuple[str, ...] = (),
+    no_passes: bool = False,
     weights: Path | None = None,
     replan: bool = False,
     only_generate: bool = False,
     json: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Turn a model into firmware that has run on the virtual board.
+    """Turn a model into firmware or a library.
 
-    A model is a run folder, an ONNX file that edgebed saved, or a network description (YAML) of
-    the ai8x tools. For the last, the options of those tools are accepted under their own names.
+    A model is a .tflite, .onnx or .pt2 file, a run folder, or a network description (YAML) of the
+    ai8x tools. For the last, the options of those tools are accepted under their own names.
+
+    Firmware has booted on the virtual board, and a library has answered like the reference
+    interpreter in every variant that this computer can run, before the command says done.
 
     Args:
         model: what to compile.
         options: options of the ai8x tools.
-        target: the device; see `edgebed targets`. Needed where there are several.
+        target: the device; see `edgebed targets`. A network description has its own.
         out: where to write; its contents from an earlier compile are replaced.
+        input_shape: NAME=1,3,224,224 for an input whose size an ONNX file leaves open.
+        no_passes: compile the network as the file has it, without optimisation.
         weights: checkpoint or integer weights of a network description.
         replan: place the network anew instead of as its description says.
         only_generate: stop after writing the sources; nothing is built or run.
@@ -46,8 +57,6 @@ def compile(
     """
     from edgebed.cli.model import model_first, read_model
     from edgebed.cli.progress import listening
-    from edgebed.deploy import bundle
-    from edgebed.recipes.folder import RunFolder
     from edgebed.targets import load as load_target
 
     folder = _folder(out)
@@ -56,22 +65,70 @@ def compile(
     with listening(quiet=quiet, json=json) as listener:
         device = load_target(name)
         found = read_model(
-            model, name, weights=weights, replan=replan, options=options, listener=listener
+            model,
+            name,
+            weights=weights,
+            replan=replan,
+            options=options,
+            shapes=input_shape,
+            listener=listener,
         )
-        with RunFolder(folder).locked():
-            built = bundle.build(
-                found.program,
-                device,
-                folder,
-                listener,
-                source=found.source,
-                only_generate=only_generate,
-            )
+        with _claimed(folder):
+            built = _built(found, device, folder, listener, not no_passes, only_generate)
     print(json_format.dumps(_plain(built), indent=2) if json else "\n".join(_lines(built)))
 
 
+def _built(
+    found: Model,
+    device: Target,
+    folder: Path,
+    listener: Listener,
+    passes: bool,
+    only_generate: bool,
+) -> Bundle:
+    """Compile in the way of the target: a library, or firmware that boots."""
+    from edgebed.compile.passes import optimise
+    from edgebed.deploy import bundle, library
+    from edgebed.targets.contract import LibraryTarget
+
+    program, source = found.program, found.source
+    whole = isinstance(device, LibraryTarget)
+    # What edgebed trained for a board is laid out for it; only an import is rewritten there.
+    if passes and source is program and (whole or found.imported):
+        program, _ = optimise(program, listener)
+        source = program
+    if isinstance(device, LibraryTarget):
+        return library.build(
+            program,
+            device,
+            folder,
+            listener,
+            reference=found.program,
+            only_generate=only_generate,
+        )
+    return bundle.build(
+        program, device, folder, listener, source=source, only_generate=only_generate
+    )
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Keep others out of the folder; one that did not exist is not left behind empty."""
+    from edgebed.recipes.folder import LOCK, RunFolder
+
+    new = not folder.exists()
+    try:
+        with RunFolder(folder).locked():
+            yield
+    except BaseException:
+        if new and folder.is_dir() and all(one.name == LOCK for one in folder.iterdir()):
+            (folder / LOCK).unlink(missing_ok=True)
+            folder.rmdir()
+        raise
+
+
 def only_target(words: Sequence[str] = ()) -> str:
-    """Return the device's name where there is just one.
+    """Return the device's name where there is just one, or one whose projects are like a word.
 
     Args:
         words: of the command line; a mistyped option among them may be why no device is named.
@@ -79,12 +136,15 @@ def only_target(words: Sequence[str] = ()) -> str:
     Raises:
         EdgebedError: there are several.
     """
-    from edgebed.cli.model import check_own_options
+    from edgebed.cli.model import check_own_options, project_target
     from edgebed.targets import names
 
     known = list(names())
     if len(known) != 1:
         check_own_options(words)
+        own = project_target(words)
+        if own is not None:
+            return own
         raise EdgebedError("--target is missing", try_=f"one of {', '.join(known)}")
     return known[0]
 
@@ -119,12 +179,35 @@ def _plain(built: Bundle) -> dict[str, Any]:
 
 
 def _lines(built: Bundle) -> list[str]:
-    from edgebed.deploy.bundle import BUILD, SOURCES
+    from edgebed.deploy.bundle import SOURCES
 
     lines = [f"  {name:<24} {size:>9,} bytes" for name, size in built.sizes.items()]
     lines += [f"  {name:<24} {figure}" for name, figure in built.cost.total.items()]
-    lines.append(f"plan {built.plan['digest'][:16]}, sources: {built.folder / SOURCES}")
+    firmware = (built.folder / SOURCES).is_dir()
+    sources = built.folder / SOURCES if firmware else built.folder
+    lines.append(f"plan {built.plan['digest'][:16]}, sources: {sources}")
     if built.sizes:
-        lines.append(f"done: {built.folder / BUILD} passed its self-test on the virtual board")
-        lines.append(f"next: edgebed run {shlex.quote(str(built.folder))} --input PATH")
+        lines += _firmware_lines(built) if firmware else _library_lines(built)
     return lines
+
+
+def _firmware_lines(built: Bundle) -> list[str]:
+    from edgebed.deploy.bundle import BUILD
+
+    return [
+        f"done: {built.folder / BUILD} passed its self-test on the virtual board",
+        f"next: edgebed run {shlex.quote(str(built.folder))} --input PATH",
+    ]
+
+
+def _library_lines(built: Bundle) -> list[str]:
+    inputs = (f"{name}: {_shaped(built, name)}" for name in built.program.inputs)
+    return [
+        f"done: {built.folder} equals the interpreter; input {'; '.join(inputs)}",
+        f"next: edgebed run {shlex.quote(str(built.folder))} --input X.npy --profile",
+    ]
+
+
+def _shaped(built: Bundle, tensor: str) -> str:
+    shape = " x ".join(map(str, built.program.file_shape(tensor)))
+    return f"{built.program.types[tensor].dtype} {shape or 'of one number'}"

@@ -1,23 +1,25 @@
-"""Finds the program that a user means: a folder, an ONNX file, a foreign project."""
+"""Finds the program that a user means: a folder, a network file, a foreign project."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from edgebed.deploy.bundle import PROGRAM
 from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.events import Listener, ignore
-from edgebed.program import from_onnx
+from edgebed.program.to_onnx import METADATA_KEY
 from edgebed.program.types import Program
 
-ONNX: Final = ".onnx"
+SUFFIXES: Final = (".onnx", ".tflite", ".pt2")
 OPTIONS: Final = (
     *("--target", "--out", "--weights", "--replan", "--only-generate", "--json", "--quiet"),
-    *("--debug", "--help"),
+    *("--debug", "--help", "--input-shape", "--no-passes", "--passes"),
 )
 """Options of the verbs that take a model, for the help on a mistyped one."""
 _NEAR: Final = 0.8  # so alike are a name and its mistyped form
@@ -28,56 +30,114 @@ class Model:
     """What goes into a target's compiler.
 
     Attributes:
-        program: exact integers.
+        program: exact.
         source: what the target's `plan` takes: the program, or a project with its own layout.
+        imported: another tool wrote the file, so nothing in it is shaped for a device yet.
     """
 
     program: Program
     source: Any
+    imported: bool = False
 
 
 def read_model(
     path: Path,
-    target: str,
+    target: str | None,
     *,
     weights: Path | None = None,
     replan: bool = False,
     options: Sequence[str] = (),
+    shapes: Sequence[str] = (),
     listener: Listener = ignore,
 ) -> Model:
     """Read a model in any form that `target` takes.
 
     Args:
-        path: run folder, compiled folder, `.onnx` file, or a project file of the target's.
-        target: name of the device.
+        path: run folder, compiled folder, network file, or a project file of the target's.
+        target: name of the device; None reads network files only.
         weights: weights of a project file.
         replan: ignore the project's own layout.
         options: further words of the command line, for a project.
+        shapes: `NAME=1,3,224,224` for inputs whose size a file leaves open.
         listener: hears notes of the reader.
 
     Raises:
         EdgebedError: the file is missing, of no known form, damaged, or an option is unknown.
     """
+    from edgebed.program import read
     from edgebed.targets import projects
 
     if not path.exists():
         raise EdgebedError("no such file or folder", where=str(path))
-    reader = projects(target)
+    reader = projects(target) if target else None
     if reader is not None and path.suffix in reader.SUFFIXES:
         flags = reader.parse_flags(options, OPTIONS)
         project = reader.read_project(path, weights, flags, listener)
         return Model(project.program, project.program if replan else project)
     _check_unused(path, weights, replan, options)
     file = _program_file(path)
-    if file.suffix != ONNX:
-        known = (ONNX, *(reader.SUFFIXES if reader else ()))
-        raise EdgebedError(
-            f"a model of type {file.suffix or 'unknown'} cannot be read",
-            where=str(path),
-            try_=f"a run folder or one of {', '.join(known)}",
-        )
-    program = from_onnx.load(file)
-    return Model(program, program)
+    sizes = input_shapes(shapes)
+    _check_kind(file, target, reader)
+    program = read.read_model(file, sizes or None)
+    return Model(program, program, imported=not is_own(file))
+
+
+def is_own(file: Path) -> bool:
+    """Say whether edgebed saved a file."""
+    return METADATA_KEY.encode() in file.read_bytes()
+
+
+def input_shapes(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return shapes by input name.
+
+    Args:
+        words: `NAME=1,3,224,224` each.
+
+    Raises:
+        EdgebedError: a word has another form, or a size is not positive.
+    """
+    found = {}
+    for word in words:
+        name, _, sizes = word.rpartition("=")
+        numbers = [one.strip() for one in sizes.replace("x", ",").split(",")]
+        if not name or not all(one.isdecimal() and int(one) for one in numbers):
+            raise EdgebedError(f"--input-shape {word}", try_="--input-shape NAME=1,3,224,224")
+        found[name] = tuple(map(int, numbers))
+    return found
+
+
+def _check_kind(file: Path, target: str | None, reader: ModuleType | None) -> None:
+    """Refuse a file whose name says that it is none of ours, before its content is read.
+
+    Raises:
+        EdgebedError: the ending is unknown, or belongs to another target's projects.
+    """
+    if file.suffix.lower() in SUFFIXES:
+        return
+    other = project_target((str(file),))
+    if other is not None and other != target:
+        raise EdgebedError(f"is a project for {other}", where=str(file), try_=f"--target {other}")
+    known = (*SUFFIXES, *(reader.SUFFIXES if reader else ()))
+    raise EdgebedError(
+        f"a model of type {file.suffix or 'unknown'} cannot be read",
+        where=str(file),
+        try_=f"a run folder or one of {', '.join(known)}",
+    )
+
+
+def project_target(words: Sequence[str]) -> str | None:
+    """Return the target whose projects one of the words ends like; None for none, or several."""
+    from edgebed.targets import names, projects
+
+    endings = {Path(word).suffix for word in words if not word.startswith("-")} - {""}
+    found = []
+    for name in names() if endings else ():
+        reader = None
+        with contextlib.suppress(EdgebedError):  # a broken target is not in the others' way
+            reader = projects(name)
+        if reader is not None and endings & set(reader.SUFFIXES):
+            found.append(name)
+    return found[0] if len(found) == 1 else None
 
 
 def model_first(
@@ -99,12 +159,12 @@ def model_first(
     words = (str(model), *options)
     if not words[0].startswith("-"):
         return model, tuple(options)
-    reader = projects(target or only_target())
+    reader = projects(target or only_target(words))
     if reader is None:
         raise _unknown(words[0])
     place = reader.first_free(words, OPTIONS)
     if place is None:
-        raise EdgebedError("the model is missing", try_="a run folder, .onnx or .yaml file")
+        raise EdgebedError("the model is missing", try_="a run folder or a network file")
     return Path(words[place]), (*words[:place], *words[place + 1 :])
 
 

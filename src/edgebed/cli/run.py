@@ -33,6 +33,8 @@ def run(
     resume: Annotated[bool, RECIPE] = False,
     input: Annotated[Path | None, FOLDER] = None,
     uart_port: Annotated[int | None, FOLDER] = None,
+    threads: Annotated[int, FOLDER] = 1,
+    profile: Annotated[bool, FOLDER] = False,
     frames: Annotated[int, BOTH] = 0,
     out: Annotated[Path | None, BOTH] = None,
     json: Annotated[bool, BOTH] = False,
@@ -56,10 +58,14 @@ def run(
         skip_bad: leave out defective annotations and list them, instead of stopping.
         target: the device; see `edgebed targets`.
         resume: continue the run in --out (without --out: the newest), keeping finished stages.
-        input: a tensor (.npy, int8, C x H x W), a picture, a folder of pictures, or a video.
+        input: for a board a tensor (.npy, int8, C x H x W), a picture, a folder of pictures, or a
+            video; for a library .npy in the imported file's own shape and type, or .npz by name.
         uart_port: offer the board's serial line on this TCP port of 127.0.0.1.
+        threads: that share the long layers of a library.
+        profile: print the time of each layer of a library.
         frames: how many pictures go through the board; 0 = all.
-        out: the run folder; for a compiled folder OUT.npy, or a folder when --input is pictures.
+        out: the run folder; for a compiled folder OUT.npy (further outputs of a library go to
+            OUT.1.npy, ...), or a folder when --input is pictures.
         json: print one JSON object on standard output; progress goes to standard error.
         quiet: no progress.
     """
@@ -95,8 +101,17 @@ def run(
         raise EdgebedError(
             "--input is missing", where=f"edgebed run {what}", try_="a tensor, picture or video"
         )
+    library = _library(Path(what))
+    if library is not None:
+        board_only = {"frames": frames, "uart_port": uart_port, "target": target}
+        _check_library_options(what, board_only, threads)
+        from edgebed.cli.run_library import run_library
+
+        assert input is not None  # without a serial line there is one
+        return run_library(library, input, out, threads=threads, profile=profile, json=json)
     from edgebed.cli.run_folder import run_folder
 
+    _check_board_options(what, {"threads": threads, "profile": profile})
     return run_folder(
         Path(what),
         input,
@@ -107,6 +122,43 @@ def run(
         json=json,
         quiet=quiet,
     )
+
+
+def _library(path: Path) -> Path | None:
+    """Return the folder of a library, or None for that of a board."""
+    from edgebed.deploy.bundle import find
+    from edgebed.targets import library_target
+
+    folder = find(path) or path
+    return folder if library_target(folder) is not None else None
+
+
+def _check_library_options(what: str, given: Mapping[str, Any], threads: int) -> None:
+    from edgebed.deploy.bundle import find
+    from edgebed.targets import library_target
+
+    own = library_target(find(Path(what)) or Path(what))
+    if given["target"] not in (None, own):
+        raise EdgebedError(f"is compiled for {own}, not for {given['target']}", where=what)
+    for name in ("frames", "uart_port"):
+        if given[name] != inspect.signature(run).parameters[name].default:
+            raise EdgebedError(
+                f"--{name.replace('_', '-')} is for a board",
+                where=f"edgebed run {what}",
+                why=f"{what} holds a library",
+            )
+    if threads < 1:
+        raise EdgebedError(f"--threads is {threads}", try_="1 or more")
+
+
+def _check_board_options(what: str, given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if value != inspect.signature(run).parameters[name].default:
+            raise EdgebedError(
+                f"--{name} is for a library",
+                where=f"edgebed run {what}",
+                why=f"{what} holds firmware for a board",
+            )
 
 
 def _check_no_recipe(what: str, given: Mapping[str, Any]) -> None:

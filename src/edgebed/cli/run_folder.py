@@ -156,7 +156,7 @@ def _tensor(machine: Machine, bundle: Bundle, source: Path, out: Path | None) ->
     path = out or source.with_name(f"{source.stem}_output.npy")
     if path.suffix != ".npy":
         raise EdgebedError(f"--out {path} for a tensor", try_=f"{path}.npy")
-    _check_place(path, source)
+    check_place(path, source)
     started = time.monotonic()
     trace = machine.run(tensor)
     pace = _pace([time.monotonic() - started])
@@ -175,7 +175,7 @@ def _pictures(
     from edgebed.observe.pictures import write_png
 
     folder = out.with_suffix("") if out.suffix == ".npy" else out
-    _check_place(folder, source)
+    check_place(folder, source)
     if folder.exists() and not folder.is_dir():
         raise EdgebedError("is a file, not a folder", where=str(folder), try_="another --out")
     outputs: dict[str, str] = {}
@@ -210,7 +210,7 @@ def _pictures(
     return Done(outputs, {**figures, **_pace(seconds)}, found, tuple(left_out))
 
 
-def _check_place(place: Path, source: Path) -> None:
+def check_place(place: Path, source: Path) -> None:
     """Refuse to write over what is read."""
     if place.exists() and place.samefile(source):
         raise EdgebedError(

@@ -4,6 +4,8 @@ program.onnx    the exact program
 plan.json       target, digest, device layers, memories, sizes, cost
 firmware/       the project's sources
 firmware.elf    the build
+
+A library's folder (`edgebed.deploy.library`) has the first two, and its project beside them.
 """
 
 from __future__ import annotations
@@ -122,7 +124,7 @@ def build(
     plan.write(folder / SOURCES)
     # The plan marks a folder as compiled, so without a build that booted it is not written.
     sizes = {} if only_generate else _built(program, target, folder, listener)
-    content = _content(program, plan, target.layout(given), target.cost(given), sizes)
+    content = plan_content(program, plan, target.layout(given), target.cost(given), sizes)
     files.write_text(folder / PLAN, json.dumps(content, indent=2) + "\n")
     listener(Finished("compile", _said(folder, sizes)))
     return Bundle(folder, program, content)
@@ -191,9 +193,21 @@ def is_ours(folder: Path) -> bool:
     return PLAN in names or names <= {PROGRAM, SOURCES, BUILD}
 
 
+def own_names(folder: Path) -> set[str]:
+    """Return the names at the top of a compiled folder that a compile wrote."""
+    try:
+        plan = json.loads((folder / PLAN).read_text())
+        artifacts = {str(one) for one in plan.get("artifacts", ())}
+    except (OSError, ValueError, AttributeError, TypeError):
+        artifacts = set()
+    return {PROGRAM, PLAN, SOURCES, BUILD, *artifacts}
+
+
 def _clear(folder: Path) -> None:
     """Remove what an earlier compile left: a build takes every source it finds."""
     try:
+        for name in own_names(folder) - {PROGRAM, PLAN, SOURCES, BUILD}:
+            _remove(folder / Path(name).name)
         (folder / PLAN).unlink(missing_ok=True)
         (folder / BUILD).unlink(missing_ok=True)
         if (folder / SOURCES).is_dir():
@@ -204,6 +218,13 @@ def _clear(folder: Path) -> None:
             where=str(error.filename or folder),
             try_="another --out folder",
         ) from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _built(program: Program, target: Target, folder: Path, listener: Listener) -> dict[str, int]:
@@ -240,9 +261,10 @@ def _boot(program: Program, target: Target, folder: Path) -> None:
             )
 
 
-def _content(
+def plan_content(
     program: Program, plan: BuildPlan, layout: Layout, cost: Cost, sizes: Mapping[str, int]
 ) -> dict[str, Any]:
+    """Return what `plan.json` says of a build."""
     return {
         "format": FORMAT,
         "target": plan.target,

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from edgebed.errors import EdgebedError, did_you_mean
-from edgebed.targets.contract import Target
+from edgebed.targets.contract import Library, Target
 
 FACTS = "device.toml"
 GROUP = "edgebed.targets"
@@ -34,7 +34,10 @@ def describe(name: str) -> dict[str, Any]:
     Raises:
         EdgebedError: there is no such target, or its fact sheet is missing or damaged.
     """
-    package = _package(name)
+    return _facts(name, _package(name))
+
+
+def _facts(name: str, package: str) -> dict[str, Any]:
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations or []) if spec is not None else []
     for folder in folders:
@@ -72,12 +75,56 @@ def projects(name: str) -> ModuleType | None:
     return None if reader is None else importlib.import_module(f"{_package(name)}.{reader}")
 
 
+def library_target(folder: Path) -> str | None:
+    """Return the target whose library a compiled folder holds; None where it holds none.
+
+    Only fact sheets are read: `manifest` there names the file by which such a folder is known.
+    """
+    # Ours first: asking every installed package for its entry points takes tens of milliseconds.
+    for packages in (_own_packages, _packages):
+        for name, package in sorted(packages().items()):
+            manifest = _facts(name, package).get("manifest")
+            if manifest is not None and (folder / manifest).is_file():
+                return name
+    return None
+
+
+def open_library(folder: str | Path, *, threads: int = 1, isa: str | None = None) -> Library:
+    """Load a compiled network into this process: numpy in, numpy out.
+
+    Args:
+        folder: written by `edgebed compile MODEL --target NAME --out DIR`, where that target's
+            builds are libraries.
+        threads: that share the long layers.
+        isa: instruction set instead of the best one that this processor has.
+
+    Raises:
+        EdgebedError: the folder is no compiled network, is damaged, or is for another machine.
+    """
+    place = Path(folder)
+    name = library_target(place)
+    if name is None:
+        raise EdgebedError(
+            "holds no compiled library" if place.is_dir() else "no such folder",
+            where=str(place),
+            try_="edgebed compile MODEL --target NAME --out DIR first",
+        )
+    package = _own_packages().get(name) or _package(name)
+    module = importlib.import_module(f"{package}.{_facts(name, package)['library']}")
+    found: Library = module.load(place, threads=threads, isa=isa)
+    return found
+
+
 def _packages() -> dict[str, str]:
     """Return the package of every target by name."""
-    found = {path.parent.name: f"{__name__}.{path.parent.name}" for path in HERE.glob(f"*/{FACTS}")}
+    found = _own_packages()
     for entry in importlib.metadata.entry_points(group=GROUP):
         found.setdefault(entry.name, entry.value)
     return found
+
+
+def _own_packages() -> dict[str, str]:
+    return {path.parent.name: f"{__name__}.{path.parent.name}" for path in HERE.glob(f"*/{FACTS}")}
 
 
 def _package(name: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -141,3 +141,76 @@ class Target(Protocol):
 
     def machine(self) -> Machine:
         """Return a virtual device."""
+
+
+class Tensor(Protocol):
+    """An input or output of a library, as the imported file has it."""
+
+    @property
+    def name(self) -> str:
+        """In the file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """In the file, batch axis included."""
+
+    @property
+    def dtype(self) -> str:
+        """Numpy's name."""
+
+
+class Library(Protocol):
+    """A network compiled to a library, loaded into this process."""
+
+    @property
+    def inputs(self) -> Sequence[Tensor]:
+        """The inputs, in order."""
+
+    @property
+    def outputs(self) -> Sequence[Tensor]:
+        """The outputs, in order."""
+
+    @property
+    def isa(self) -> str:
+        """Name of the instruction set in use."""
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Instruction sets that both the library and this processor have."""
+
+    def run(self, x: Mapping[str, Array]) -> Array | tuple[Array, ...]:
+        """Compute the output, or all of them in order, from inputs by name."""
+
+    def time_runs(self, count: int) -> npt.NDArray[np.int64]:
+        """Return the nanoseconds of so many runs on the inputs that were last given."""
+
+    def profile(self, x: Mapping[str, Array]) -> Any:
+        """Return `layers`, `nanoseconds`, `peak` and `peak_share` of runs on these inputs.
+
+        Each of `layers` has `layer` (`name`, `kind`, `macs`), `nanoseconds` and `peak_share`;
+        `peak` is in int8 multiply-accumulates a second of one core.
+        """
+
+    def close(self) -> None:
+        """Release it; it is of no use afterwards."""
+
+
+@runtime_checkable
+class LibraryTarget(Target, Protocol):
+    """A target whose build is a library that this computer can load, not firmware for a board.
+
+    Its project lies in the compiled folder itself. Its fact sheet says with `library` which module
+    has `load(folder, threads, isa)`, and with `manifest` by which file its folders are known.
+    """
+
+    def open(self, folder: Path, *, threads: int = 1, isa: str | None = None) -> Library:
+        """Load a compiled folder.
+
+        Args:
+            folder: where `build` left its library.
+            threads: that share the long layers.
+            isa: instruction set instead of the best one of this processor.
+
+        Raises:
+            EdgebedError: the folder is damaged, or for another machine.
+        """

@@ -18,7 +18,7 @@ TARGET = ("--out", "o", "--target", "max78000")
     ("arguments", "parts"),
     [
         (["docto"], ["unknown verb 'docto'", "did you mean 'doctor'"]),
-        (["xyz"], ["unknown verb 'xyz'", "one of compile, demo"]),
+        (["xyz"], ["unknown verb 'xyz'", "one of bench, compare, compile"]),
         (["doctor", "--jsn"], ["--jsn", "--json"]),
         (["run"], ["what"]),
         (["run", "bed", "--epoch", "3"], ["--epoch", "--epochs"]),
@@ -169,7 +169,8 @@ def test_where_there_are_several_targets_a_mistyped_option_comes_before_the_miss
     for words, part in (
         (["--targt", "max78000", "net.yaml"], "did you mean '--target'"),
         (["net.yaml", "--onlygenerate"], "did you mean '--only-generate'"),
-        (["net.yaml", "--fifo"], "--target is missing; try: one of max78000, other"),
+        (["net.tflite", "--fifo"], "--target is missing; try: one of max78000, other"),
+        (["net.yaml", "--fifo"], "net.yaml: no such file"),
     ):
         assert execute(["compile", *words, "--out", "o"]) == 1
         assert part in capsys.readouterr().err

@@ -37,7 +37,7 @@ class Peer(Protocol):
 
 
 MODULES: Final = {
-    "edgebed": ("host", "edgebed's own library for this computer"),
+    "edgebed": ("compiled", "edgebed's own library for this computer"),
     "onnxruntime": ("onnx_runtime", "pip install onnxruntime"),
     "litert": ("litert", "pip install ai-edge-litert"),
     "openvino": ("open_vino", "pip install openvino"),

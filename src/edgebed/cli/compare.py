@@ -1,0 +1,219 @@
+"""`edgebed compare`: a library beside the reference interpreter and the file's own runtime."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edgebed.cli.text import table
+from edgebed.errors import EdgebedError
+from edgebed.figures import number
+
+if TYPE_CHECKING:
+    from edgebed.observe.compare import Difference, OpDifference, Runtime
+    from edgebed.program.types import Array, Program
+    from edgebed.targets.contract import Library
+
+DIFFERS: Final = 2
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two ways to compute, and how far apart each output is."""
+
+    reference: str
+    answer: str
+    outputs: tuple[Difference, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Nothing differs."""
+        return all(one.equal for one in self.outputs)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that was compared.
+
+    Attributes:
+        samples: how many inputs.
+        pairs: the comparisons.
+        ops: ops that differ from the file's own runtime.
+        left_out: why a runtime is missing; None where it is there.
+    """
+
+    samples: int
+    pairs: tuple[Pair, ...]
+    ops: tuple[OpDifference, ...]
+    left_out: str | None
+
+
+def compare(
+    model: Path,
+    folder: Path,
+    /,
+    *,
+    input: Path,
+    count: int = 0,
+    pixels: str = "0..1",
+    input_shape: tuple[str, ...] = (),
+    json: bool = False,
+) -> int:
+    """Compare a compiled library with the reference interpreter and the file's own runtime.
+
+    The interpreter computes MODEL as imported, before any optimisation. TensorFlow Lite Micro
+    computes a .tflite file and ONNX Runtime an .onnx file, where they are installed (extra bench).
+    Integers must be equal; real numbers may differ by 1e-4 of the output's largest.
+
+    Args:
+        model: the network's file.
+        folder: what `edgebed compile` made of it.
+        input: .npy or .npz in the network's shape and type, a picture, or a folder of pictures.
+        count: at most so many inputs, drawn evenly; 0 = all.
+        pixels: what a picture's bytes become: 0..1, 0..255, -1..1 or imagenet.
+        input_shape: NAME=1,3,224,224 for an input whose size an ONNX file leaves open.
+        json: print one JSON object.
+
+    Returns:
+        0 where everything is equal, 2 where an output differs.
+    """
+    from edgebed.cli.model import read_model
+    from edgebed.data.samples import PictureForm, check_pixels, read_samples
+    from edgebed.deploy.bundle import find
+    from edgebed.observe.compare import batch_inputs
+    from edgebed.targets import open_library
+
+    form = PictureForm(check_pixels(pixels))
+    program = read_model(model, None, shapes=input_shape).program
+    samples = read_samples(input, _file_inputs(program), form, count=count).inputs
+    if not samples:
+        raise EdgebedError("holds no input", where=str(input))
+    inputs = batch_inputs(program, [_own_shapes(program, one) for one in samples])
+    with closing(open_library(find(folder) or folder)) as library:
+        _check_same(program, library, model, folder)
+        done = _compared(_file(model), program, library, inputs)
+    print(json_format.dumps(_plain(done), indent=2) if json else "\n".join(_lines(done)))
+    return 0 if all(pair.equal for pair in done.pairs) else DIFFERS
+
+
+def _compared(
+    model: Path, program: Program, library: Library, inputs: Mapping[str, Array]
+) -> Comparison:
+    from edgebed.observe.compare import answers, differences, op_by_op, own_runtime
+    from edgebed.program.run import run
+
+    ours, built = run(program, inputs), answers(library, program, inputs)
+    name = f"library ({library.isa})"
+    pairs = [Pair("interpreter", name, tuple(differences(program, ours, built)))]
+    theirs = own_runtime(model, program, inputs)
+    ops: Sequence[OpDifference] = ()
+    if not isinstance(theirs, str):
+        pairs.append(_pair(program, theirs, "interpreter", ours))
+        pairs.append(_pair(program, theirs, name, built))
+        ops = op_by_op(program, inputs, theirs.tensors)
+    count = len(next(iter(inputs.values())))
+    left_out = theirs if isinstance(theirs, str) else None
+    return Comparison(count, tuple(pairs), tuple(ops), left_out)
+
+
+def _pair(program: Program, theirs: Runtime, name: str, answer: Mapping[str, Array]) -> Pair:
+    from edgebed.observe.compare import differences
+
+    return Pair(theirs.name, name, tuple(differences(program, theirs.outputs, answer)))
+
+
+def _file(model: Path) -> Path:
+    from edgebed.deploy.bundle import PROGRAM
+
+    return model / PROGRAM if model.is_dir() else model
+
+
+def _file_inputs(program: Program) -> dict[str, Any]:
+    """Return the inputs' types in the shape of one sample of the file."""
+    from edgebed.observe.compare import sample_shape
+
+    return {
+        name: kind.with_shape(sample_shape(program.file_shape(name)))
+        for name, kind in program.inputs.items()
+    }
+
+
+def _own_shapes(program: Program, sample: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: sample[name].reshape(kind.shape) for name, kind in program.inputs.items()}
+
+
+def _check_same(program: Program, library: Library, model: Path, folder: Path) -> None:
+    """Refuse a library of another network before its outputs seem to be wrong.
+
+    Raises:
+        EdgebedError: inputs or outputs have other names, shapes or types.
+    """
+    for what, tensors, names in (
+        ("inputs", library.inputs, tuple(program.inputs)),
+        ("outputs", library.outputs, program.outputs),
+    ):
+        mine = [(n, program.file_shape(n), program.types[n].dtype) for n in names]
+        if [(one.name, one.shape, one.dtype) for one in tensors] != mine:
+            raise EdgebedError(
+                f"was compiled from another network than {model.name}",
+                where=str(folder),
+                why=f"its {what} have other names, shapes or types",
+                try_="compile this model again",
+            )
+
+
+def _plain(done: Comparison) -> dict[str, Any]:
+    return {
+        "equal": all(pair.equal for pair in done.pairs),
+        "samples": done.samples,
+        "compared": [
+            {
+                "reference": pair.reference,
+                "answer": pair.answer,
+                "equal": pair.equal,
+                "outputs": [_finite(one.to_json()) for one in pair.outputs],
+            }
+            for pair in done.pairs
+        ],
+        "ops": [_finite(one.to_json()) for one in done.ops],
+        "left_out": done.left_out,
+    }
+
+
+def _finite(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return plain data as JSON allows it: infinity becomes a word."""
+    return {
+        key: str(value) if isinstance(value, float) and not np.isfinite(value) else value
+        for key, value in plain.items()
+    }
+
+
+def _lines(done: Comparison) -> Iterator[str]:
+    for pair in done.pairs:
+        yield f"{pair.answer} beside {pair.reference}, {done.samples} inputs:"
+        yield from table([_row(one) for one in pair.outputs])
+    if done.left_out:
+        yield f"not compared with the file's own runtime: {done.left_out}"
+    if done.ops:
+        yield "ops that differ from it, each given its inputs:"
+        yield from table(
+            [{"layer": o.layer, "kind": o.kind, **_row(o.difference)} for o in done.ops]
+        )
+    yield "equal" if all(pair.equal for pair in done.pairs) else "NOT equal"
+
+
+def _row(one: Difference) -> dict[str, str]:
+    return {
+        "output": one.name,
+        "": "equal" if one.equal else "differs",
+        "values": f"{one.values:,}",
+        "differing": f"{one.differing:,}",
+        "largest, quanta": "-" if one.quanta is None else f"{one.quanta:g}",
+        "largest, real": number(one.largest),
+    }

@@ -1,0 +1,233 @@
+"""Puts tensors through a compiled library on this computer."""
+
+from __future__ import annotations
+
+import json as json_format
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgebed.cli.run_folder import check_place, read_tensor, write_tensor
+from edgebed.cli.text import table
+from edgebed.errors import EdgebedError
+from edgebed.figures import Figure, number
+from edgebed.program.types import Array
+
+if TYPE_CHECKING:
+    from edgebed.targets.contract import Library, Tensor
+
+TIMED_NS = 200_000_000
+"""So long are runs repeated for their median."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run left: paths by output name, the library's figures, its profile where asked."""
+
+    outputs: Mapping[str, str]
+    samples: int
+    isa: str
+    threads: int
+    figures: Mapping[str, Figure]
+    profile: Any = None
+
+
+def run_library(
+    folder: Path,
+    source: Path,
+    out: Path | None,
+    *,
+    threads: int = 1,
+    profile: bool = False,
+    json: bool = False,
+) -> int:
+    """Compute `source` and print where the results are; see `edgebed run --help`."""
+    from edgebed.targets import open_library
+
+    if not source.exists():
+        raise EdgebedError("no such file", where=str(source))
+    place = out or source.with_name(f"{source.stem}_output.npy")
+    if place.suffix != ".npy":
+        raise EdgebedError(f"--out {place} for tensors", try_=f"{place}.npy")
+    with closing(open_library(folder, threads=threads)) as library:
+        places = _places(place, library.outputs)
+        for one in places.values():
+            check_place(one, source)
+        inputs = read_inputs(source, library.inputs)
+        outputs = _compute(library, inputs, source)
+        for path, values in zip(places.values(), outputs, strict=True):
+            write_tensor(path, values)
+        done = Ran(
+            {name: str(path) for name, path in places.items()},
+            samples(library.inputs[0], inputs) if library.inputs else 1,
+            library.isa,
+            threads,
+            {"time": _timed(library)},
+            library.profile(_first(library.inputs, inputs)) if profile else None,
+        )
+    print(json_format.dumps(_plain(done), indent=2) if json else "\n".join(_lines(done)))
+    return 0
+
+
+def read_inputs(source: Path, tensors: Sequence[Tensor]) -> dict[str, Array]:
+    """Read the inputs by name.
+
+    Args:
+        source: `.npy` for the only input, or `.npz` of arrays by input name.
+        tensors: the inputs of the library.
+
+    Raises:
+        EdgebedError: the file is no such, or an input is missing or unknown.
+    """
+    names = [one.name for one in tensors]
+    if source.suffix.lower() == ".npz":
+        arrays = read_archive(source)
+    elif source.suffix.lower() == ".npy":
+        if len(names) != 1:
+            raise EdgebedError(
+                f"holds one array, the network has {len(names)} inputs",
+                where=str(source),
+                try_=f"a .npz file with arrays {', '.join(names)}",
+            )
+        arrays = {names[0]: read_tensor(source)}
+    else:
+        raise EdgebedError("is not a tensor file", where=str(source), try_="a .npy or .npz file")
+    unknown = [name for name in arrays if name not in names]
+    missing = [name for name in names if name not in arrays]
+    if unknown or missing:
+        what = f"holds {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
+        raise EdgebedError(
+            what,
+            where=str(source),
+            why=f"the network's inputs are {', '.join(map(repr, names))}",
+            try_="arrays under exactly these names",
+        )
+    return arrays
+
+
+def read_archive(path: Path) -> dict[str, Array]:
+    """Read a .npz file.
+
+    Raises:
+        EdgebedError: it is none, is cut short, or holds Python objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise EdgebedError(
+            "is not an archive of arrays (.npz)", where=str(path), why=str(error) or None
+        ) from None
+
+
+def samples(tensor: Tensor, inputs: Mapping[str, Array]) -> int:
+    """Return how many samples an input array holds."""
+    given = inputs[tensor.name]
+    return 1 if given.shape == tensor.shape else len(given)
+
+
+def _first(tensors: Sequence[Tensor], inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the first sample of each input, in the file's own shape."""
+    found = {}
+    for one in tensors:
+        given = inputs[one.name]
+        found[one.name] = given if given.shape == one.shape else given[0].reshape(one.shape)
+    return found
+
+
+def _compute(library: Library, inputs: Mapping[str, Array], source: Path) -> tuple[Array, ...]:
+    try:
+        result = library.run(inputs)
+    except EdgebedError as error:
+        if error.where:
+            raise
+        raise EdgebedError(error.what, where=str(source), why=error.why, try_=error.try_) from error
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _timed(library: Library) -> Figure:
+    """Return the median time of one sample: the last one computed, over and over."""
+    once = max(int(library.time_runs(1)[0]), 1)
+    count = max(1, min(1000, TIMED_NS // once))
+    median = float(np.median(library.time_runs(count))) / 1000
+    return Figure(median, "us", "measured", f"median of {count} runs of one sample, here")
+
+
+def _places(path: Path, outputs: Sequence[Tensor]) -> dict[str, Path]:
+    """Return where each output goes: Y.npy, Y.1.npy, Y.2.npy, ..."""
+    return {
+        one.name: path if index == 0 else path.with_name(f"{path.stem}.{index}.npy")
+        for index, one in enumerate(outputs)
+    }
+
+
+def _plain(done: Ran) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "outputs": dict(done.outputs),
+        "samples": done.samples,
+        "isa": done.isa,
+        "threads": done.threads,
+        "figures": {"measured": {name: one.to_json() for name, one in done.figures.items()}},
+    }
+    if done.profile is not None:
+        plain["profile"] = _plain_profile(done.profile)
+    return plain
+
+
+def _plain_profile(profile: Any) -> dict[str, Any]:
+    return {
+        "kind": "measured",
+        "nanoseconds": profile.nanoseconds,
+        "int8_peak_macs_per_second": profile.peak,
+        "peak_share": profile.peak_share,
+        "layers": [
+            {
+                "name": one.layer.name,
+                "kind": one.layer.kind,
+                "macs": one.layer.macs,
+                "nanoseconds": one.nanoseconds,
+                "peak_share": one.peak_share,
+            }
+            for one in profile.layers
+        ],
+    }
+
+
+def _lines(done: Ran) -> Iterator[str]:
+    time = done.figures["time"]
+    threads = f"{done.threads} thread{'s' if done.threads > 1 else ''}"
+    yield "measured:"
+    yield f"  {'time':<28} {number(time.value)} {time.unit}, {time.source}; {done.isa}, {threads}"
+    if done.profile is not None:
+        yield from _profile_lines(done.profile)
+    yield from done.outputs.values()
+
+
+def _profile_lines(profile: Any) -> Iterator[str]:
+    yield (
+        "layers, measured; share of the int8 peak of one core, "
+        f"{profile.peak / 1e9:.0f} G multiply-accumulates a second:"
+    )
+    whole = sum(one.nanoseconds for one in profile.layers) or 1.0
+    rows = [
+        {
+            "layer": one.layer.name,
+            "kind": one.layer.kind,
+            "ns": f"{one.nanoseconds:,.0f}",
+            "of the time": f"{100 * one.nanoseconds / whole:.1f} %",
+            "MACs": f"{one.layer.macs:,}",
+            "of the peak": f"{100 * one.peak_share:.1f} %" if one.layer.macs else "-",
+        }
+        for one in profile.layers
+    ]
+    yield from table(rows)
+    macs = sum(one.layer.macs for one in profile.layers)
+    yield (
+        f"  whole run {profile.nanoseconds:,.0f} ns, {macs:,} multiply-accumulates, "
+        f"{100 * profile.peak_share:.1f} % of the peak"
+    )
