@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgebed.cli.model import Model
     from edgebed.deploy.bundle import Bundle
     from edgebed.events import Listener
+    from edgebed.program.types import Program
     from edgebed.targets.contract import Target
 
 
@@ -87,16 +88,10 @@ def _built(
     only_generate: bool,
 ) -> Bundle:
     """Compile in the way of the target: a library, or firmware that boots."""
-    from edgebed.compile.passes import optimise
     from edgebed.deploy import bundle, library
     from edgebed.targets.contract import LibraryTarget
 
-    program, source = found.program, found.source
-    whole = isinstance(device, LibraryTarget)
-    # What edgebed trained for a board is laid out for it; only an import is rewritten there.
-    if passes and source is program and (whole or found.imported):
-        program, _ = optimise(program, listener)
-        source = program
+    program, source = prepared(found, device, listener, passes=passes)
     if isinstance(device, LibraryTarget):
         return library.build(
             program,
@@ -109,6 +104,23 @@ def _built(
     return bundle.build(
         program, device, folder, listener, source=source, only_generate=only_generate
     )
+
+
+def prepared(
+    found: Model, device: Target, listener: Listener, *, passes: bool = True
+) -> tuple[Program, Any]:
+    """Return the program that a device compiles, and what its `plan` takes.
+
+    What edgebed trained for a board is laid out for it already and stays as it is.
+    """
+    from edgebed.compile.passes import optimise
+    from edgebed.targets.contract import LibraryTarget
+
+    wanted = found.imported or isinstance(device, LibraryTarget)
+    if not passes or found.source is not found.program or not wanted:
+        return found.program, found.source
+    program, _ = optimise(found.program, listener)
+    return program, program
 
 
 @contextlib.contextmanager

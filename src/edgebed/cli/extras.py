@@ -36,7 +36,17 @@ class Extra:
 
 EXTRAS: Final = (
     Extra("train", {"torch": "torch"}, "train detectors: edgebed run, edgebed demo"),
-    Extra("cc", {"ziglang": "ziglang"}, "build firmware where no arm-none-eabi-gcc is installed"),
+    Extra(
+        "torch",
+        {"torch": "torch", "onnxscript": "onnxscript"},
+        "read PyTorch modules (.pt2): edgebed compile, edgebed compress",
+    ),
+    Extra("tflite", {"tflite": "tflite"}, "read .tflite files"),
+    Extra(
+        "cc",
+        {"ziglang": "ziglang"},
+        "build firmware, and libraries where no clang or gcc is installed",
+    ),
     Extra(
         "emu",
         {"unicorn": "unicorn", "elftools": "pyelftools"},
@@ -44,7 +54,15 @@ EXTRAS: Final = (
     ),
     Extra("eval", {"faster_coco_eval": "faster-coco-eval"}, "compute COCO mAP beside VOC AP@0.5"),
     Extra("video", {"av": "av"}, "hold video files before the virtual camera"),
-    Extra("bench", {"onnxruntime": "onnxruntime"}, "compare programs with ONNX Runtime"),
+    Extra(
+        "bench",
+        {
+            "onnxruntime": "onnxruntime",
+            "ai_edge_litert": "ai-edge-litert",
+            "tflite_micro": "tflite-micro",
+        },
+        "hold networks against other runtimes: edgebed bench, edgebed compare",
+    ),
 )
 BASE: Final = {
     "numpy": "numpy",

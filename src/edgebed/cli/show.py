@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from edgebed.cli.text import table
 from edgebed.figures import number
+from edgebed.program.text import to_text
 
 if TYPE_CHECKING:
+    from edgebed.cli.model import Model
     from edgebed.figures import Figure
     from edgebed.targets.contract import Cost
     from edgebed.targets.layout import Layout, MemoryMap
@@ -23,43 +27,95 @@ def show(
     /,
     *options: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     target: str | None = None,
+    passes: bool = False,
+    input_shape: tuple[str, ...] = (),
     weights: Path | None = None,
     replan: bool = False,
 ) -> None:
     """Print a program, its device layers, memory map and cost.
 
     Args:
-        model: a compiled folder, a run folder, an ONNX file, or a network description.
+        model: a compiled folder, a run folder, a network file, or a network description.
         options: options of the ai8x tools.
-        target: the device whose layers are shown; see `edgebed targets`.
+        target: the device whose layers are shown; see `edgebed targets`. Without one, a network
+            file is printed alone.
+        passes: print the passes, what each changes, and the program that they leave.
+        input_shape: NAME=1,3,224,224 for an input whose size an ONNX file leaves open.
         weights: weights of a network description.
         replan: place the network anew instead of as its description says.
     """
-    from edgebed.cli.compile import only_target
     from edgebed.cli.model import model_first, read_model
-    from edgebed.deploy.bundle import find, fitting
+    from edgebed.deploy.bundle import find
     from edgebed.deploy.bundle import load as load_bundle
-    from edgebed.program.text import to_text
-    from edgebed.targets import load as load_target
 
     model, options = model_first(model, options, target)
     folder = find(model)
     bundle = load_bundle(folder) if folder else None
-    name = target or (bundle.target if bundle else only_target())
-    found = read_model(folder or model, name, weights=weights, replan=replan, options=options)
+    name = target or (bundle.target if bundle else _implied(model, options))
+    found = read_model(
+        folder or model,
+        name,
+        weights=weights,
+        replan=replan,
+        options=options,
+        shapes=input_shape,
+    )
+    if passes:
+        found = _optimised(found)
     print(to_text(found.program, values=False))
     if bundle and bundle.target == name:  # as it was built, with its author's placement
-        print("\n".join(_device(bundle.layout, bundle.cost)))
-        return
+        print("\n".join([*_device(bundle.layout, bundle.cost), *_sizes(bundle.sizes)]))
+    elif name is not None:
+        _show_on(name, found, passes)
+
+
+def _implied(model: Path, options: Sequence[str]) -> str | None:
+    """Return the device of a project or of a run, or the only one; None where any could be."""
+    from edgebed.cli.model import project_target
+    from edgebed.targets import names
+
+    known = names()
+    return known[0] if len(known) == 1 else project_target((str(model), *options))
+
+
+def _optimised(found: Model) -> Model:
+    """Print the passes and what each changed; return the model as they leave it."""
+    from edgebed.compile.passes import DEFAULT, optimise
+
+    program, changes = optimise(found.program)
+    print(f"passes\n{_indented(str(DEFAULT))}")
+    print("changes\n" + _indented("\n".join(map(str, changes)) or "none") + "\n")
+    return replace(found, program=program, source=program)
+
+
+def _indented(text: str) -> str:
+    return "".join(f"  {line}\n" for line in text.splitlines())
+
+
+def _show_on(name: str, found: Model, optimised: bool) -> None:
+    """Print what a compile for the device would make of the model."""
+    from edgebed.cli.compile import prepared
+    from edgebed.deploy.bundle import fitting
+    from edgebed.events import ignore
+    from edgebed.targets import load as load_target
+
     device = load_target(name)
-    for warning in fitting(found.program, device, found.source):
+    program, source = prepared(found, device, ignore, passes=not optimised)
+    for warning in fitting(program, device, source):
         print(f"warning: {warning}")
-    print("\n".join(_device(device.layout(found.source), device.cost(found.source))))
+    print("\n".join(_device(device.layout(source), device.cost(source))))
+
+
+def _sizes(sizes: Mapping[str, int]) -> Iterator[str]:
+    if sizes:
+        yield ""
+        yield "sizes"
+        yield from (f"  {name:<24} {size:>9,} bytes" for name, size in sizes.items())
 
 
 def _device(layout: Layout, cost: Cost) -> Iterator[str]:
     yield "device layers"
-    yield from _table(layout.layers)
+    yield from table(layout.layers)
     for one in layout.maps:
         yield ""
         yield from _map(one)
@@ -67,17 +123,6 @@ def _device(layout: Layout, cost: Cost) -> Iterator[str]:
     kinds = {f.kind for layer in cost.layers for f in layer.figures.values()}
     yield f"cost per layer, {' and '.join(sorted(kinds))}"
     yield from _costs(cost)
-
-
-def _table(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    if not rows:
-        return
-    names = list(rows[0])
-    widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
-    yield "  " + "  ".join(name.ljust(w) for name, w in zip(names, widths, strict=True)).rstrip()
-    for row in rows:
-        cells = (row[name].ljust(w) for name, w in zip(names, widths, strict=True))
-        yield "  " + "  ".join(cells).rstrip()
 
 
 def _map(one: MemoryMap) -> Iterator[str]:
@@ -102,7 +147,7 @@ def _costs(cost: Cost) -> Iterator[str]:
         {"layer": layer.name, "MAC": f"{layer.macs:,}", **_cells(layer.figures)}
         for layer in cost.layers
     ]
-    yield from _table([row for row in rows if row.keys() == rows[0].keys()])
+    yield from table([row for row in rows if row.keys() == rows[0].keys()])
     for name, figure in cost.total.items():
         yield f"  {name}: {figure}; {figure.source}"
 

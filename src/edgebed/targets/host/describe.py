@@ -35,6 +35,8 @@ def _arena_map(project: Project) -> MemoryMap:
             Region(name, layer, (float(first), float(last + 1)), (offset, offset + size))
         )
     height = float(max(project.arena.plan.peak, 1))
+    plan = project.arena.plan
+    title = f"arena of {plan.peak:,} bytes (no placement needs less than {plan.lower_bound:,})"
     return MemoryMap(
-        "arena", "step", "byte", (0.0, float(max(len(steps), 1))), (0.0, height), tuple(regions)
+        title, "step", "byte", (0.0, float(max(len(steps), 1))), (0.0, height), tuple(regions)
     )

@@ -13,7 +13,7 @@ from edgebed.compile.plan import BuildPlan
 from edgebed.errors import EdgebedError
 from edgebed.program.arithmetic import Arithmetic
 from edgebed.program.types import Program, TensorType
-from edgebed.targets.contract import Cost, Machine, Problem
+from edgebed.targets.contract import Cost, Library, Machine, Problem
 from edgebed.targets.host import build as builds
 from edgebed.targets.host import emit, lowering
 from edgebed.targets.host.arena import Arena, arrange
@@ -90,6 +90,12 @@ class Host:
     def build(self, folder: Path) -> Mapping[str, int]:
         """Compile the project in `folder`; return sizes in bytes by name."""
         return builds.build(folder)
+
+    def open(self, folder: Path, *, threads: int = 1, isa: str | None = None) -> Library:
+        """Load a compiled folder; see `edgebed.load`."""
+        from edgebed.targets.host.session import load
+
+        return load(folder, threads=threads, isa=isa)
 
     def machine(self) -> Machine:
         """Return this computer as a machine that runs compiled folders."""
