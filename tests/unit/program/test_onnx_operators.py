@@ -512,6 +512,43 @@ def test_a_branch_that_a_shape_decides(size: int) -> None:
     assert mine.shape == theirs.shape
 
 
+@pytest.mark.parametrize("equation", ["ij,jk->ik", "bij,bkj->bik", "bhwc,hkc->bhwk", "bi,bi->b"])
+def test_einsum_of_two(equation: str) -> None:
+    sizes = {"i": 3, "j": 4, "k": 2, "b": 1, "h": 3, "w": 5, "c": 4}
+    left, right = equation.split("->")[0].split(",")
+    sketch = Sketch()
+    operands = [sketch.input([sizes[letter] for letter in part]) for part in (left, right)]
+    check(sketch.model(sketch.node("Einsum", *operands, equation=equation)), randoms(sketch))
+
+
+@pytest.mark.parametrize("equation", ["bij->bji", "bij->bj", "bij->", "bij"])
+def test_einsum_of_one(equation: str) -> None:
+    sketch = Sketch()
+    out = sketch.node("Einsum", sketch.input((1, 3, 4)), equation=equation)
+    check(sketch.model(out), randoms(sketch))
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "function"),
+    [
+        ("Sigmoid", {}, ["silu"]),
+        ("HardSigmoid", {"alpha": 1 / 6}, ["hard_swish"]),
+        ("HardSigmoid", {"alpha": 0.2}, None),
+    ],
+)
+@pytest.mark.parametrize("swapped", [True, False])
+def test_a_gate_of_itself_is_one_function(
+    kind: str, more: dict[str, Any], function: list[str] | None, swapped: bool
+) -> None:
+    sketch = Sketch()
+    x = sketch.input((1, 3, 4))
+    gate = sketch.node(kind, x, **more)
+    program = check(
+        sketch.model(sketch.node("Mul", *((gate, x) if swapped else (x, gate)))), randoms(sketch)
+    )
+    assert function is None or [getattr(op, "function", "") for op in program.ops] == function
+
+
 def test_channel_shuffle() -> None:
     sketch = Sketch()
     x = sketch.input((1, 6, 4, 5))

@@ -336,6 +336,22 @@ def test_a_result_of_absurd_size_is_refused_before_it_is_made(kind: str) -> None
     assert refused(sketch.model(out))
 
 
+def test_constants_that_double_at_every_step_are_refused() -> None:
+    sketch = Sketch()
+    grown = sketch.constant(np.ones(1 << 20, np.float32))
+    for _ in range(40):
+        grown = sketch.node("Concat", grown, grown, axis=0)
+    assert "bytes" in refused(sketch.model(sketch.node("Mul", sketch.input((1, 4)), grown)))
+
+
+def test_outputs_may_be_inputs_and_one_another() -> None:
+    sketch = Sketch()
+    x = sketch.input((1, 4))
+    same = [sketch.node("Identity", x) for _ in range(2)]
+    real = sketch.node("Relu", x)
+    check(sketch.model(*same, real, sketch.node("Identity", real)), randoms(sketch))
+
+
 def test_a_shape_that_depends_on_values_is_refused_with_its_tensor() -> None:
     sketch = Sketch()
     x, y = sketch.input((1, 12)), sketch.input((2,), TensorProto.INT64)

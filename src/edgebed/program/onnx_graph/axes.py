@@ -57,7 +57,7 @@ def reshaped(
     tensor = net.carrier(value)
     if net.types[tensor].shape == stripped(shape):
         output = node.output if name is None else name
-        net.values[output] = Value(output, tuple(shape), value.dtype, tensor=tensor)
+        net.put(Value(output, tuple(shape), value.dtype, tensor=tensor))
         return
     tensor = net.emit(node, Reshape, [tensor], shape=stripped(shape))
     net.define(node, tensor, shape, value.dtype, name)

@@ -9,6 +9,7 @@ from edgebed.errors import EdgebedError
 from edgebed.program.arithmetic import Affine
 from edgebed.program.onnx_graph.branches import branch
 from edgebed.program.onnx_graph.draft import Draft
+from edgebed.program.onnx_graph.finishing import finished
 from edgebed.program.onnx_graph.folding import fold
 from edgebed.program.onnx_graph.graph import Declared, Graph
 from edgebed.program.onnx_graph.node import BROKEN, Node
@@ -16,7 +17,6 @@ from edgebed.program.onnx_graph.operators import handler
 from edgebed.program.onnx_graph.scales import Meaning, meaning_of
 from edgebed.program.onnx_graph.values import Value, as_dtype, stripped
 from edgebed.program.ops.cast import Cast
-from edgebed.program.ops.identity import Identity
 from edgebed.program.ops.requantize import Requantize
 from edgebed.program.types import DType, Program, TensorType
 
@@ -38,10 +38,10 @@ def build(graph: Graph) -> Program:
             _import(net, node)
     if not net.inputs:
         _define_inputs(net)
-    outputs = [_output(net, name) for name in graph.outputs]
+    results = {name: _output(net, name) for name in graph.outputs}
     shapes = {name: declared.shape for name, declared in graph.inputs.items()}
-    shapes.update({name: net.values[name].shape for name in outputs})
-    return net.program(outputs, shapes)
+    shapes.update({name: net.values[name].shape for name in results})
+    return finished(net, results, shapes)
 
 
 def _import(net: Draft, node: Node) -> None:
@@ -64,7 +64,7 @@ def _define_inputs(net: Draft) -> None:
     for name, declared in net.graph.inputs.items():
         net.inputs[name], tensor = _input(net, name, declared)
         dtype = "float32" if declared.dtype.startswith(("float", "bfloat")) else declared.dtype
-        net.values[name] = Value(name, declared.shape, dtype, tensor=tensor)
+        net.put(Value(name, declared.shape, dtype, tensor=tensor))
 
 
 def _input(net: Draft, name: str, declared: Declared) -> tuple[TensorType, str]:
@@ -102,10 +102,7 @@ def _output(net: Draft, name: str) -> str:
         raise EdgebedError(
             f"output {name!r} is a second result that is not supported", where=net.graph.where
         )
-    tensor = _result(net, value)
-    if tensor != name:
-        net.rename(tensor, name, Identity)
-    return name
+    return _result(net, value)
 
 
 def _result(net: Draft, value: Value) -> str:

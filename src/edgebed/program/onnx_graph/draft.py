@@ -6,6 +6,7 @@ is left away (`stripped`); a tensor whose leading axis is not 1 keeps every axis
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,10 @@ from edgebed.program.onnx_graph.values import OFFSET, Steps, Value, dequantised,
 from edgebed.program.ops.constant import Constant as ConstantOp
 from edgebed.program.ops.dequantize import Dequantize
 from edgebed.program.ops.reshape import Reshape
-from edgebed.program.types import Array, Constant, Op, Program, TensorType
+from edgebed.program.types import Array, Constant, Op, TensorType
+
+LARGEST_MADE_BYTES = 1 << 30
+"""Bytes of all constants together that the importer computes or copies."""
 
 LARGEST_TENSOR = 1 << 28
 """Values of one tensor at most; a damaged file can declare any number."""
@@ -42,6 +46,9 @@ class Draft:
         self._numbers: dict[str, int] = {}
         self._passing: set[str] = set()
         self._made: dict[tuple[str, str], str] = {}
+        self._values_of: Counter[str | None] = Counter()
+        self._spent = 0
+        self._given = {id(_owner(array)) for array in graph.constants.values()}
 
     # What nodes read
 
@@ -175,7 +182,10 @@ class Draft:
             raise node.fail(f"its {suffix} holds NaN or infinity", try_="train or export it again")
         meaning.setdefault("bits", _bits(values))
         name = self.unused(f"{node.name}.{suffix}", self.constants)
-        self.constants[name] = Constant(np.array(values, order="C"), **meaning)
+        laid_out = np.asarray(values, order="C")
+        if id(_owner(laid_out)) not in self._given:
+            self.spend(node, laid_out)
+        self.constants[name] = Constant(laid_out, **meaning)
         return name
 
     def emit(self, node: Node, kind: type[Op], inputs: Sequence[str], **attributes: Any) -> str:
@@ -215,16 +225,40 @@ class Draft:
         if self.types[tensor].shape != stripped(shape):
             tensor = self.emit(node, Reshape, [tensor], shape=stripped(shape))
         tensor = self._named(tensor, node.name, name)
-        self.values[name] = Value(name, tuple(shape), dtype, tensor=tensor)
+        self.put(Value(name, tuple(shape), dtype, tensor=tensor))
+
+    def put(self, value: Value) -> None:
+        """Say what an ONNX tensor has become."""
+        self.values[value.name] = value
+        self._values_of[value.tensor] += 1
+
+    def take(self, name: str) -> Value:
+        """Return a value that was put for the moment, and forget it."""
+        value = self.values.pop(name)
+        self._values_of[value.tensor] -= 1
+        return value
+
+    def spend(self, node: Node, array: Array) -> None:
+        """Count the bytes of a constant that the importer made.
+
+        Raises:
+            EdgebedError: all of them together are more than `LARGEST_MADE_BYTES`.
+        """
+        self._spent += array.nbytes
+        if self._spent > LARGEST_MADE_BYTES:
+            raise node.fail(
+                f"its constants and those before it take more than {LARGEST_MADE_BYTES} bytes",
+                why="constants that are computed, or used in another form, are kept",
+            )
 
     def define_constant(self, name: str, array: Array, steps: Steps | None = None) -> None:
         """Say that an ONNX tensor is known."""
         dtype = "float32" if steps is not None or array.dtype.kind == "f" else str(array.dtype)
-        self.values[name] = Value(name, array.shape, dtype, array=array, steps=steps)
+        self.put(Value(name, array.shape, dtype, array=array, steps=steps))
 
     def alias(self, name: str, value: Value) -> None:
         """Say that an ONNX tensor equals another."""
-        self.values[name] = replace(value, name=name)
+        self.put(replace(value, name=name))
 
     def append(
         self,
@@ -272,28 +306,6 @@ class Draft:
         self.ops[index] = replace(op, output=output)
         self.types[output] = self.types.pop(op.output)
 
-    def rename(self, tensor: str, name: str, copy: type[Op]) -> None:
-        """Give the tensor of an output the output's name; an input or another output is copied."""
-        if name in self.types and name not in self.inputs:
-            self._rename_everywhere(name, self.unused(f"{name}/inner", self.types))
-        if tensor in self.inputs or tensor in self.graph.outputs:
-            self.append(copy, name, [tensor], name, {})
-        else:
-            self._rename_everywhere(tensor, name)
-
-    def _rename_everywhere(self, tensor: str, name: str) -> None:
-        self._rename(self.ops[self._writers[tensor]], name)
-        for index, op in enumerate(self.ops):
-            if tensor in op.inputs:
-                inputs = tuple(name if one == tensor else one for one in op.inputs)
-                self.ops[index] = replace(op, inputs=inputs)
-        for key, value in self.values.items():
-            if value.tensor == tensor:
-                self.values[key] = replace(value, tensor=name)
-        for made, output in self._made.items():
-            if output == tensor:
-                self._made[made] = name
-
     def writer(self, tensor: str) -> Op | None:
         """Return the op that writes a tensor; None for an input."""
         index = self._writers.get(tensor)
@@ -307,7 +319,7 @@ class Draft:
         """Return whether nothing but one node reads a value, under any name."""
         if self.graph.only_reader(value.name) is not reader:
             return False
-        return sum(other.tensor == value.tensor for other in self.values.values()) == 1
+        return self._values_of[value.tensor] == 1
 
     def unused(self, name: str, taken: Container[str]) -> str:
         """Return the name, with a number where it is taken."""
@@ -317,35 +329,12 @@ class Draft:
             shown = f"{name}/{self._numbers[name]}"
         return shown
 
-    # The end
 
-    def program(self, outputs: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> Program:
-        """Return the finished program.
-
-        Args:
-            outputs: names in the file, each the name of a tensor by now.
-            shapes: in the file, of inputs and outputs.
-        """
-        own = {name: (1, *self.types[name].shape) for name in shapes}
-        ops = _needed(self.ops, set(outputs))
-        used = {name for op in ops for name in op.constants}
-        return Program(
-            name=self.graph.name,
-            inputs=self.inputs,
-            ops=ops,
-            outputs=tuple(outputs),
-            constants={name: one for name, one in self.constants.items() if name in used},
-            file_shapes={n: shape for n, shape in shapes.items() if shape != own[n]},
-        )
-
-
-def _needed(ops: Sequence[Op], wanted: set[str]) -> tuple[Op, ...]:
-    kept = []
-    for op in reversed(ops):
-        if op.output in wanted:
-            kept.append(op)
-            wanted.update(op.inputs)
-    return tuple(reversed(kept))
+def _owner(array: Array) -> Array:
+    """Return the array whose memory an array shows."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def _contiguous(array: Array, shape: Sequence[int]) -> Array:

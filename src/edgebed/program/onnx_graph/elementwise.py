@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,9 @@ def binary(kind: type[Op]) -> Handler:
         if len(values) == 2:
             values = _aligned_axis(net, node, values)
         shape = broadcast(node, values)
-        if len(values) == 2 and _folded(net, node, kind, values, shape):
+        if len(values) == 2 and (
+            _folded(net, node, kind, values, shape) or _gated(net, node, kind, values)
+        ):
             return
         tail = tail_of(net, node, values) if kind in _RULED and len(values) == 2 else None
         if tail is not None:
@@ -114,6 +117,25 @@ def _folded(
     if kind not in factors or (kind is Divide and not row.all()):
         return False
     return fold_scale_and_shift(net, node, first, *factors[kind])
+
+
+def _gated(net: Draft, node: Node, kind: type[Op], values: list[Value]) -> bool:
+    """Make x * sigmoid(x) and x * hard_sigmoid(x) the one function that each is."""
+    if kind is not Multiply:
+        return False
+    for x, gate in (values, values[::-1]):
+        op = net.writer(gate.tensor) if gate.tensor is not None else None
+        if not isinstance(op, Unary) or x.dtype != "float32" or x.tensor is None:
+            continue
+        standard = np.isclose(op.alpha, 1 / 6, rtol=1e-4) and op.beta == 0.5
+        function = {"sigmoid": "silu", "hard_sigmoid": "hard_swish" if standard else None}
+        name = function.get(op.function)
+        if name is None or op.inputs != (net.real(x),) or not net.sole(gate, node):
+            continue
+        net.rewrite(op, replace(op, function=name, alpha=0.0, beta=0.0))  # type: ignore[arg-type]
+        net.alias(node.output, gate)
+        return True
+    return False
 
 
 def _whole(

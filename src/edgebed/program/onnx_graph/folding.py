@@ -17,7 +17,7 @@ from edgebed.program.onnx_graph.load import LARGEST_BYTES, dtype_name, plain
 from edgebed.program.onnx_graph.node import BROKEN, Node
 from edgebed.program.types import Array
 
-LARGEST_VALUES = LARGEST_BYTES // 8
+LARGEST_VALUES = 1 << 24
 
 _REFERENCE = frozenset(
     {
@@ -58,19 +58,25 @@ def fold(net: Draft, node: Node) -> bool:
         return False
     arrays = [net.array(net.values[name]) if name else None for name in node.inputs]
     if node.kind in _OWN:
-        net.define_constant(node.output, _OWN[node.kind](node, arrays))
+        made = _OWN[node.kind](node, arrays)
+        net.spend(node, made)
+        net.define_constant(node.output, made)
         return True
     if node.kind not in _REFERENCE or not arrays:
         return False
     _check_broadcast(node, [array for array in arrays if array is not None])
     for name, array in zip(node.outputs, _by_reference(node, arrays), strict=False):
         if name:
+            net.spend(node, array)
             net.define_constant(name, array)
     return True
 
 
 def _check_broadcast(node: Node, arrays: list[Array]) -> None:
     """Stop before operands of shapes like (n, 1) and (1, m) make something far larger."""
+    total = sum(array.nbytes for array in arrays)
+    if total > LARGEST_BYTES:
+        raise node.fail(f"computes with {total} bytes of constants", why=f"{LARGEST_BYTES} fit")
     sizes = [max(a) for a in _columns([array.shape for array in arrays])]
     matrix = arrays[0].size * arrays[-1].size if node.kind in ("MatMul", "Gemm", "Einsum") else 0
     if math.prod(sizes) > LARGEST_VALUES and max(a.size for a in arrays) * 4 < math.prod(sizes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +51,11 @@ class Graph:
     outputs: tuple[str, ...]
     constants: Mapping[str, Array]
     nodes: tuple[Node, ...]
-    _: None = field(default=None, repr=False)
+
+    @cached_property
+    def ends(self) -> frozenset[str]:
+        """The outputs, for a quick look."""
+        return frozenset(self.outputs)
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[Node, ...]]:
@@ -65,7 +69,7 @@ class Graph:
     def only_reader(self, tensor: str) -> Node | None:
         """Return the one node that reads a tensor; None if several do or it is an output."""
         readers = self.readers.get(tensor, ())
-        return readers[0] if len(readers) == 1 and tensor not in self.outputs else None
+        return readers[0] if len(readers) == 1 and tensor not in self.ends else None
 
 
 def read_graph(

@@ -33,7 +33,7 @@ def dequantize_linear(net: Draft, node: Node) -> None:
     tensor, kind = value.tensor, net.kind_of(value)
     assert tensor is not None and kind is not None
     if value.dtype == meaning.dtype and meaning.fits(kind):
-        net.values[node.output] = Value(node.output, value.shape, "float32", tensor=tensor)
+        net.put(Value(node.output, value.shape, "float32", tensor=tensor))
         return
     net.define(node, reals_of(net, node, value, meaning), value.shape)
 
@@ -80,8 +80,7 @@ def quantize_linear(net: Draft, node: Node) -> None:
         )
         net.define(node, tensor, value.shape, meaning.dtype)
     elif meaning.fits(net.types[integers]):
-        shown = Value(node.output, value.shape, meaning.dtype, tensor=integers)
-        net.values[node.output] = shown
+        net.put(Value(node.output, value.shape, meaning.dtype, tensor=integers))
     else:
         tensor = net.emit(node, Requantize, [integers], requantize=rule)
         net.define(node, tensor, value.shape, meaning.dtype)

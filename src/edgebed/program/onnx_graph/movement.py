@@ -214,7 +214,7 @@ def taken(net: Draft, node: Node, value: Value, axis: int, indices: Any) -> None
         ranges[axis] = range(int(indices.reshape(-1)[0]), int(indices.reshape(-1)[0]) + 1)
         part = f"{node.output}/part"
         sliced(net, node, value, ranges, part)
-        reshaped(net, node, net.values.pop(part), shape)
+        reshaped(net, node, net.take(part), shape)
         return
     if indices.size > LARGEST_INDICES:
         raise node.fail(f"takes {indices.size} indices", why=f"at most {LARGEST_INDICES} fit")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from edgebed.program.onnx_graph import (
+    einsum,
     elementwise,
     functions,
     integers,
@@ -53,6 +54,7 @@ ONNX: Mapping[str, Handler] = {
     **resizing.OPERATORS,
     **logic.OPERATORS,
     **integers.OPERATORS,
+    **einsum.OPERATORS,
     **recurrent.OPERATORS,
 }
 MICROSOFT: Mapping[str, Handler] = {
@@ -71,7 +73,6 @@ REPLACEMENTS: Mapping[str, str] = {
     "EfficientNMS_TRT": _POST,
     "Loop": "unroll the loop before export",
     "Scan": "unroll the loop before export",
-    "Einsum": "MatMul with Transpose and Reshape",
     "GridSample": "Resize, or a transposed convolution",
     "ScatterND": "Concat or Where",
     "ScatterElements": "Concat or Where",

@@ -18,6 +18,9 @@ from edgebed.program.onnx_graph.node import Node
 from edgebed.program.onnx_graph.values import OFFSET, Steps, Value, as_dtype
 from edgebed.program.types import Array, TensorType
 
+LONGEST_TAIL = 4
+"""So many activations at most are looked through for a QuantizeLinear."""
+
 _QUANTISED = ("int8", "uint8", "int16", "uint16")
 
 
@@ -153,7 +156,7 @@ def tail_of(net: Draft, node: Node, values: Sequence[Value], *, bias: bool = Fal
     low, high, name = -math.inf, math.inf, node.output
     taken: list[str] = []
     added: Value | None = None
-    while name not in net.graph.outputs:
+    while name not in net.graph.ends and len(taken) <= LONGEST_TAIL:
         readers = net.graph.readers.get(name, ())
         if readers and all(quantises(one) and one.inputs[0] == name for one in readers):
             return _ending(net, readers, taken, (low, high), added)
