@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from variants import build, pointer
 
@@ -115,10 +115,17 @@ def rule_of(layer: Layer, numbers: dict[str, Array], bounds: Bounds) -> Requanti
     if layer.rule == "float":
         return by_float(spread["scales"], layer.clamp)
     if layer.rule == "shift":
-        return by_shift(spread["right"], layer.clamp, wide)
+        return by_shift(spread["right"], layer.clamp, wide, movable_bias=True)
     single = layer.rule == "single"
     known = None if layer.rule == "fixed_wide" else wide
-    return fixed(spread["m"], spread["s"], layer.clamp, known, single_rounding=single)
+    return fixed(
+        spread["m"],
+        spread["s"],
+        layer.clamp,
+        known,
+        single_rounding=single,
+        movable_bias=layer.seed % 2 == 0,
+    )
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,7 @@ def case_of(layer: Layer) -> Case:
     bounds = accumulator_bounds(folded, w, s)
     numbers = numbers_of(layer, acc)
     rule = rule_of(layer, numbers, bounds)
-    packed = (pack_weights(w, s), pack_bias(folded, s), rule.table)
+    packed = (pack_weights(w, s), pack_bias(folded, s, rule), rule.table)
     output = np.full(s.out_height * s.out_row_pitch + 64, 0xA5, np.uint8)
     values = requantized(acc, layer, numbers)
     place(output, s, values if layer.rule == "raw" else values + 128, layer.size)
@@ -238,7 +245,7 @@ def layers(draw: st.DrawFn) -> Layer:
     return Layer(shape, tile, rule, draw(clamps), zero_point, draw(st.integers(0, 1000)))
 
 
-@settings(max_examples=2, suppress_health_check=list(HealthCheck))
-@given(st.lists(layers(), min_size=20, max_size=20))
+@settings(max_examples=3, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(st.lists(layers(), min_size=16, max_size=16))
 def test_drawn_layers(tmp_path_factory: pytest.TempPathFactory, drawn: list[Layer]) -> None:
     run_all([case_of(layer) for layer in drawn], tmp_path_factory.mktemp("drawn"))

@@ -23,13 +23,21 @@ from edgebed.targets.host.kernels.requantize import (
 )
 
 Ints = npt.NDArray[np.int64]
-RULES = {"EB_FIXED": 1, "EB_FIXED_SINGLE": 2, "EB_FLOAT": 3, "EB_SHIFT": 4, "EB_LINE": 5}
-FRACTIONS = (0, *range(8, 20))
+RULES = {
+    "EB_FIXED": 1,
+    "EB_FIXED_SINGLE": 2,
+    "EB_FLOAT": 3,
+    "EB_SHIFT": 4,
+    "EB_LINE": 5,
+    "EB_FUSED": 6,
+}
+FRACTIONS = range(20)
 
 C_FUNCTION = """
 void requantize_{0}_{1}(uint8_t *one, uint8_t *four, const int32_t *acc, int vectors,
                         const int32_t *table, int rule, const int *ends) {{
-  const eb_requantization r = {{rule, ends[0], ends[1], ends[2], {0}, {1}}};
+  const int known = {0} == 0 ? rule : rule == EB_LINE ? EB_LINE : EB_FUSED; /* compiles faster */
+  const eb_requantization r = {{known, ends[0], ends[1], ends[2], {0}, {1}}};
   for (int i = 0; i < vectors; i++)
     eb_requantize16(one + 16 * i, eb_load_i32x16(acc + 16 * i), table, r, 16);
   for (int i = 0; i + 4 <= vectors; i += 4) {{
@@ -120,6 +128,8 @@ multipliers = st.integers(1 << 30, (1 << 31) - 1) | st.sampled_from(
 
 def check(libraries: Libraries, rule: Requantization, acc: Ints, expected: Ints) -> None:
     lanes = np.repeat(acc[:, None], 16, axis=1)
+    if rule.moved is not None:
+        lanes = lanes + rule.moved
     for name, found in libraries.run(lanes, rule).items():
         np.testing.assert_array_equal(found, np.repeat(expected[:, None], 16, 1), err_msg=name)
 
@@ -144,8 +154,9 @@ def test_fixed_point(
     definition = tflite_once if single else tflite
     expected = clamped([definition(int(a), multiplier, shift) for a in acc], clamp)
     many, shifts = np.full(16, multiplier), np.full(16, shift)
-    for bounds in (None, Bounds(np.full(16, -limit), np.full(16, limit))):
-        rule = fixed(many, shifts, clamp, bounds, single_rounding=single)
+    known = Bounds(np.full(16, -limit), np.full(16, limit))
+    for bounds, movable in ((None, False), (known, False), (known, True)):
+        rule = fixed(many, shifts, clamp, bounds, single_rounding=single, movable_bias=movable)
         check(libraries, rule, acc, expected)
 
 
@@ -155,8 +166,10 @@ def test_power_of_two(libraries: Libraries, right: int, clamp: Clamp, bits: int)
     limit = 1 << bits
     acc = interesting(2.0**-right, limit, right + 20)
     expected = clamped([half_up(int(a), right) for a in acc], clamp)
-    for bounds in (None, Bounds(np.full(16, -limit), np.full(16, limit))):
-        check(libraries, by_shift(np.full(16, right), clamp, bounds), acc, expected)
+    known = Bounds(np.full(16, -limit), np.full(16, limit))
+    for bounds, movable in ((None, False), (known, False), (known, True)):
+        rule = by_shift(np.full(16, right), clamp, bounds, movable_bias=movable)
+        check(libraries, rule, acc, expected)
 
 
 @settings(max_examples=40)
@@ -169,23 +182,42 @@ def test_float_scales_round_half_to_even(libraries: Libraries, scale: float, cla
     check(libraries, by_float(np.full(16, scale), clamp), acc, expected)
 
 
-def test_channels_keep_their_own_numbers(libraries: Libraries) -> None:
-    draw = np.random.default_rng(3)
+@settings(max_examples=25)
+@given(st.integers(0, 10_000), st.integers(8, 18), clamps, st.integers(0, 3))
+def test_channels_keep_their_own_numbers(
+    libraries: Libraries, seed: int, bits: int, clamp: Clamp, spread: int
+) -> None:
+    """Random channels as networks have them: every accumulator near a boundary, in all forms."""
+    draw = np.random.default_rng(seed)
     many = draw.integers(1 << 30, 1 << 31, 16)
     many[5] = 0  # a dead channel
-    shifts = draw.integers(-11, -2, 16)
-    acc = draw.integers(-(1 << 15), 1 << 15, (64, 16))
-    bounds = Bounds(np.full(16, -(1 << 15)), np.full(16, 1 << 15))
-    clamp = Clamp(-3, -100, 101)
+    shifts = 7 - bits + draw.integers(-spread, 1, 16)
+    limit = 1 << bits
+    known = Bounds(np.full(16, -limit), np.full(16, limit))
+    near = [
+        interesting(max(int(m), 1) / 2**31 * 2.0 ** int(s), limit, seed)
+        for m, s in zip(many, shifts, strict=True)
+    ]
+    acc = np.stack([np.resize(column, 4400) for column in near], axis=1)
     columns = [
         clamped([tflite(int(a), int(m), int(s)) for a in acc[:, c]], clamp)
         for c, (m, s) in enumerate(zip(many, shifts, strict=True))
     ]
-    for given_bounds in (None, bounds):
-        rule = fixed(many, shifts, clamp, given_bounds)
-        assert (rule.rule == "EB_LINE") == (given_bounds is not None)
-        for name, found in libraries.run(acc, rule).items():
+    for bounds, movable in ((None, False), (known, False), (known, True)):
+        rule = fixed(many, shifts, clamp, bounds, movable_bias=movable)
+        lanes = acc if rule.moved is None else acc + rule.moved
+        for name, found in libraries.run(lanes, rule).items():
             np.testing.assert_array_equal(found, np.stack(columns, 1), err_msg=name)
+
+
+def test_the_cheapest_form_is_found_for_ordinary_layers() -> None:
+    draw = np.random.default_rng(5)
+    for bits in (12, 15, 18):
+        many = draw.integers(1 << 30, 1 << 31, 64)
+        shifts = 8 - bits + draw.integers(-2, 1, 64)
+        bounds = Bounds(np.full(64, -1 << bits), np.full(64, 1 << bits))
+        rule = fixed(many, shifts, Clamp(-128), bounds, movable_bias=True)
+        assert rule.rule == "EB_FUSED", f"{bits} bits"
 
 
 def test_the_fast_form_is_refused_where_it_could_overflow() -> None:

@@ -30,6 +30,7 @@ typedef struct {
   int stride_y, stride_x;                   /* from one output pixel's inputs to the next one's */
   int runs_y, runs_x, quads, step_y, step_x; /* runs_y x runs_x runs of 4 * quads input bytes */
   int weight_zero;                          /* zero point of the weights */
+  int interleave; /* vectors whose weights alternate step by step; a multiple of tile.vectors */
 } eb_conv_shape;
 
 /* Registers: rows x columns pixels x vectors of 16 channels; splits > 1 sums the steps of a run
@@ -174,6 +175,7 @@ EB_INLINE eb_i32x16 eb_dots_total(eb_dots a) { return a; }
 typedef struct {
   const uint8_t *x;     /* first input byte of the first pixel */
   const int8_t *w;      /* packed weights of the first vector */
+  int w_step, w_vector; /* bytes from one step, and from one vector, to the next */
   const int32_t *bias;  /* of the first vector */
   const int32_t *table; /* requantisation of the first vector */
   uint8_t *y;           /* first channel of the first pixel */
@@ -184,14 +186,12 @@ EB_INLINE int eb_conv_pixel(int p, int columns, int row, int column) {
   return p / columns * row + p % columns * column;
 }
 
-EB_INLINE int eb_conv_block(eb_conv_shape s) { return s.runs_y * s.runs_x * s.quads * 64; }
-
 /* sums[p * V + v] += four inputs of every pixel times four weights of every vector. */
 EB_INLINE void eb_conv_step(eb_conv_shape s, eb_conv_tile t, const uint8_t *x, const int8_t *w,
-                            eb_dots *sums, eb_dots *inputs) {
+                            int w_vector, eb_dots *sums, eb_dots *inputs) {
   eb_filter filter[EB_TILE_LIMIT];
   EB_UNROLL
-  for (int v = 0; v < t.vectors; v++) filter[v] = eb_filter_at(w + v * eb_conv_block(s));
+  for (int v = 0; v < t.vectors; v++) filter[v] = eb_filter_at(w + v * w_vector);
   EB_UNROLL
   for (int p = 0; p < t.rows * t.columns; p++) {
     const eb_quad quad = eb_quad_at(x + eb_conv_pixel(p, t.columns, s.stride_y, s.stride_x));
@@ -274,10 +274,11 @@ EB_INLINE void eb_conv_tile_at(eb_conv_shape s, eb_conv_tile t, eb_requantizatio
     for (; quad + t.splits <= s.quads; quad += t.splits) {
       EB_UNROLL
       for (int i = 0; i < t.splits; i++)
-        eb_conv_step(s, t, x + 4 * i, w + 64 * i, sums + i * count, inputs);
-      x += 4 * t.splits, w += 64 * t.splits;
+        eb_conv_step(s, t, x + 4 * i, w + at.w_step * i, at.w_vector, sums + i * count, inputs);
+      x += 4 * t.splits, w += at.w_step * t.splits;
     }
-    for (; quad < s.quads; quad++, x += 4, w += 64) eb_conv_step(s, t, x, w, sums, inputs);
+    for (; quad < s.quads; quad++, x += 4, w += at.w_step)
+      eb_conv_step(s, t, x, w, at.w_vector, sums, inputs);
   }
 
   eb_i32x16 total[EB_TILE_LIMIT];
@@ -319,6 +320,23 @@ EB_INLINE void eb_conv_strips(eb_conv_shape s, eb_conv_tile t, eb_requantization
   if (t.rows && end > whole) eb_conv_strip(s, t, r, at, last);
 }
 
+/* What the tile at a block of sixteen channels reads and writes. Weights lie in bundles of
+ * `interleave` blocks (the last one may be smaller); within a bundle their steps alternate, so
+ * that a layer whose weights are used once reads memory in one stream. */
+EB_INLINE eb_conv_place eb_conv_at(eb_conv_shape s, eb_conv_place layer, int rule, int block) {
+  const int steps = s.runs_y * s.runs_x * s.quads;
+  const int bundle = block / s.interleave * s.interleave;
+  const int rest = (s.channels + 15) / 16 - bundle;
+  const int size = s.interleave == 1 || rest > s.interleave ? s.interleave : rest;
+  layer.w += ((ptrdiff_t)bundle * steps + block - bundle) * 64;
+  layer.w_step = 64 * size;
+  layer.w_vector = s.interleave == 1 ? 64 * steps : 64;
+  layer.bias += 16 * block;
+  layer.table += block * EB_TABLE_WORDS(rule);
+  layer.y += 16 * block * (rule == EB_NONE ? 4 : 1);
+  return layer;
+}
+
 /* A layer, or the part of it with strips first_strip .. end_strip-1 of tile.rows output rows and
  * with groups first_group .. end_group-1 of 16 * tile.vectors channels: threads may share both. */
 EB_INLINE void eb_conv(eb_conv_shape s, eb_conv_tile t, eb_requantization r, const uint8_t *x,
@@ -326,19 +344,14 @@ EB_INLINE void eb_conv(eb_conv_shape s, eb_conv_tile t, eb_requantization r, con
                        int first_strip, int end_strip, int first_group, int end_group) {
   const int blocks = (s.channels + 15) / 16, last = s.channels - 16 * (blocks - 1);
   const int whole = (last == 16 ? blocks : blocks - 1) / t.vectors;
-  const int size = r.rule == EB_NONE ? 4 : 1;
-  for (int group = first_group; group < end_group; group++) {
-    const int block = group * t.vectors;
-    const eb_conv_place at = {x, w + (ptrdiff_t)block * eb_conv_block(s), bias + 16 * block,
-                              table + block * EB_TABLE_WORDS(r.rule), y + 16 * size * block};
-    if (group < whole) {
-      eb_conv_strips(s, t, r, at, 16, first_strip, end_strip);
-    } else {
-      eb_conv_tile narrow = t;
-      narrow.vectors = blocks - whole * t.vectors;
-      if (narrow.vectors) eb_conv_strips(s, narrow, r, at, last, first_strip, end_strip);
-    }
-  }
+  const eb_conv_place layer = {x, w, 0, 0, bias, table, y};
+  for (int group = first_group; group < end_group && group < whole; group++)
+    eb_conv_strips(s, t, r, eb_conv_at(s, layer, r.rule, group * t.vectors), 16, first_strip,
+                   end_strip);
+  const eb_conv_place rest = eb_conv_at(s, layer, r.rule, whole * t.vectors);
+  t.vectors = blocks - whole * t.vectors;
+  if (t.vectors && end_group > whole)
+    eb_conv_strips(s, t, r, rest, last, first_strip, end_strip);
 }
 
 #endif

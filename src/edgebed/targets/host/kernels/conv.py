@@ -75,6 +75,17 @@ class ConvShape:
         return -(-self.group_channels // BLOCK)
 
     @property
+    def interleave(self) -> int:
+        """Blocks whose weights alternate step by step; a multiple of a tile's vectors.
+
+        Weights that only one pixel uses come from the second-level cache at its full speed only in
+        one stream; other layers keep a block's weights together.
+        """
+        if self.out_height * self.out_width > 1:
+            return 1
+        return next((n for n in (8, 7, 6, 5) if self.blocks % n == 0), min(self.blocks, 8))
+
+    @property
     def runs(self) -> Runs:
         """How the kernel's input bytes are walked; the fewest steps win, then the fewest runs."""
         return min(_all_runs(self), key=lambda r: (r.steps, r.count_y * r.count_x))
@@ -165,7 +176,7 @@ def pack_weights(weights: npt.NDArray[np.int8], shape: ConvShape) -> npt.NDArray
         shape: the layer.
 
     Returns:
-        int8 [groups * blocks, steps, 16, 4]; missing weights equal the zero point. A load of 64
+        int8 [groups * blocks * steps, 16, 4]; missing weights equal the zero point. A load of 64
         bytes starts at every multiple of 64: align the constant to 64 bytes.
     """
     runs = shape.runs
@@ -179,8 +190,12 @@ def pack_weights(weights: npt.NDArray[np.int8], shape: ConvShape) -> npt.NDArray
         into = packed[:, : shape.group_channels, run[0], run[1], start : start + shape.in_channels]
         into[...] = parts[:, :, ky, kx, :]
     ordered = packed.reshape(shape.groups, shape.blocks, BLOCK, runs.steps, _QUAD)
-    moved = ordered.transpose(0, 1, 3, 2, 4).reshape(-1, runs.steps, BLOCK, _QUAD)
-    return np.ascontiguousarray(moved)
+    bundles = [
+        ordered[g, first : first + shape.interleave].transpose(2, 0, 1, 3).reshape(-1, BLOCK, _QUAD)
+        for g in range(shape.groups)
+        for first in range(0, shape.blocks, shape.interleave)
+    ]
+    return np.ascontiguousarray(np.concatenate(bundles))
 
 
 def fold_bias(
@@ -207,12 +222,18 @@ def accumulator_bounds(folded: IntArray, weights: npt.NDArray[np.int8], shape: C
     return Bounds(low, folded + 255 * np.maximum(real, 0).sum(axis=1))
 
 
-def pack_bias(folded: IntArray, shape: ConvShape) -> npt.NDArray[np.int32]:
+def pack_bias(
+    folded: IntArray, shape: ConvShape, rule: Requantization | None = None
+) -> npt.NDArray[np.int32]:
     """Return the folded bias as int32 [groups * blocks, 16], padded with zeros.
 
-    Sums wrap modulo 2**32, so only the accumulator must fit, not each step towards it.
+    A rule that was made with `movable_bias` must be given: it moves the bias. Sums wrap modulo
+    2**32, so only the accumulator must fit, not each step towards it.
     """
-    return _per_group(folded, shape).astype(np.int32).reshape(-1, BLOCK)
+    bias = _per_group(folded, shape).reshape(-1)
+    if rule is not None and rule.moved is not None:
+        bias = bias + rule.moved
+    return bias.astype(np.int32).reshape(-1, BLOCK)
 
 
 def per_channel(values: Array, shape: ConvShape) -> Array:
@@ -281,6 +302,7 @@ def _literal(shape: ConvShape) -> str:
         *(scan.stride_y, scan.stride_x),
         *(runs.count_y, runs.count_x, runs.quads, runs.step_y, runs.step_x),
         shape.weight_zero_point,
+        shape.interleave,
     )
     return f"(eb_conv_shape){{{', '.join(map(str, numbers))}}}"
 

@@ -74,6 +74,8 @@ def _candidates(shape: ConvShape, machine: Machine) -> list[Tile]:
     found = []
     room = machine.accumulators
     for vectors in range(1, min(shape.blocks, room) + 1):
+        if shape.interleave > 1 and shape.interleave % vectors:
+            continue
         for columns in range(1, min(shape.scan.width, room // vectors) + 1):
             for rows in range(1, min(shape.scan.height, room // (vectors * columns)) + 1):
                 extra = rows * columns if shape.weight_zero_point else 0

@@ -9,6 +9,7 @@
  * EB_SHIFT         floor(accumulator / 2^n + 1/2).
  * EB_LINE          what requantize.py makes of EB_FIXED, EB_FIXED_SINGLE and EB_SHIFT where it
  *                  can prove that no lane overflows: one multiply-add, see eb_scale_line.
+ * EB_FUSED         the same for layers whose bias requantize.py may move: cheapest.
  * EB_NONE          accumulators are stored as they are, as int32.
  *
  * Use: table points to the layer's table, EB_TABLE_WORDS(rule) int32 for each block of sixteen
@@ -20,21 +21,21 @@
 
 #include "isa.h"
 
-enum { EB_NONE, EB_FIXED, EB_FIXED_SINGLE, EB_FLOAT, EB_SHIFT, EB_LINE };
+enum { EB_NONE, EB_FIXED, EB_FIXED_SINGLE, EB_FLOAT, EB_SHIFT, EB_LINE, EB_FUSED };
 
 /* All fields are literals where a layer is called. */
 typedef struct {
   int rule;
   int zero_point, low, high; /* in stored bytes, 0..255 */
-  int fraction;              /* EB_LINE: bits below the point, 8 or more; otherwise 0 */
+  int fraction;              /* EB_LINE, EB_FUSED: bits below the point; otherwise 0 */
   int ties;                  /* EB_LINE: negative accumulators need the ties-away correction */
 } eb_requantization;
 
 #define EB_TABLE_WORDS(rule)                                                                 \
   ((rule) == EB_LINE ? 96                                                                    \
-   : (rule) == EB_FIXED || (rule) == EB_FIXED_SINGLE ? 32                                    \
    : (rule) == EB_NONE ? 0                                                                   \
-                       : 16)
+   : (rule) == EB_FLOAT || (rule) == EB_SHIFT ? 16                                           \
+                                              : 32)
 
 /* ---- One number at a time: the definitions ------------------------------------------------- */
 
@@ -124,6 +125,40 @@ EB_INLINE eb_i32x16 eb_scale_line(eb_i32x16 acc, const int32_t *table, int ties)
 #endif
 }
 
+/* ((acc * multiplier) >> 32) + c. The multiplier is rounded and the bias moved so that this gives
+ * what the rule defines for every accumulator the layer can have: requantize.py proves it.
+ * Words of the table: multiplier[16], c[16]. */
+EB_INLINE eb_i32x16 eb_scale_fused(eb_i32x16 acc, const int32_t *table) {
+#if EB_ISA >= 5
+  const __m512i even = _mm512_mul_epi32(acc, _mm512_loadu_si512(table));
+  const __m512i odd = _mm512_mul_epi32(_mm512_shuffle_epi32(acc, _MM_PERM_DDBB),
+                                       _mm512_loadu_si512(table + 1));
+  return _mm512_add_epi32(_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB),
+                          _mm512_loadu_si512(table + 16));
+#elif EB_ISA >= 2
+  eb_i32x16 y = acc;
+  EB_UNROLL
+  for (int half = 0; half < 2; half++) {
+    const int32_t *t = table + 8 * half;
+    const __m256i x = half ? acc.high : acc.low;
+    const __m256i even = _mm256_mul_epi32(x, _mm256_loadu_si256((const __m256i *)t));
+    const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(x, 32),
+                                         _mm256_loadu_si256((const __m256i *)(t + 1)));
+    const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+    const __m256i z = _mm256_add_epi32(high, _mm256_loadu_si256((const __m256i *)(t + 16)));
+    if (half)
+      y.high = z;
+    else
+      y.low = z;
+  }
+  return y;
+#else
+  for (int i = 0; i < 16; i++)
+    acc.lane[i] = (int32_t)(((int64_t)acc.lane[i] * table[i]) >> 32) + table[16 + i];
+  return acc;
+#endif
+}
+
 EB_INLINE eb_i32x16 eb_scale_float(eb_i32x16 acc, const int32_t *table) {
 #if EB_ISA >= 5
   /* Beyond int32 the conversion answers INT32_MIN: right below, wrong above, hence the minimum. */
@@ -161,6 +196,7 @@ EB_INLINE eb_i32x16 eb_scale_lanes(eb_i32x16 acc, const int32_t *table, int rule
 EB_INLINE eb_i32x16 eb_scale16(eb_i32x16 acc, const int32_t *table, eb_requantization r) {
   if (r.rule == EB_NONE) return acc;
   if (r.rule == EB_LINE) return eb_scale_line(acc, table, r.ties);
+  if (r.rule == EB_FUSED) return eb_scale_fused(acc, table);
   acc = r.rule == EB_FLOAT ? eb_scale_float(acc, table) : eb_scale_lanes(acc, table, r.rule);
   /* 2^20 is far outside a byte and keeps the addition from wrapping. */
   acc = eb_min_i32x16(acc, eb_set1_i32x16(1 << 20));
@@ -205,9 +241,10 @@ EB_INLINE eb_u8x64 eb_bytes64(eb_i32x16 a, eb_i32x16 b, eb_i32x16 c, eb_i32x16 d
     c = _mm512_srai_epi32(c, extra), d = _mm512_srai_epi32(d, extra);
   }
   __m512i ab, cd;
-  if (r.fraction) { /* the byte is the upper half of a saturated 16-bit number */
-    ab = _mm512_srli_epi16(_mm512_packus_epi32(a, b), 8);
-    cd = _mm512_srli_epi16(_mm512_packus_epi32(c, d), 8);
+  if (r.fraction) { /* 16 bits, saturated without sign, hold the byte and at most 8 bits below */
+    const unsigned below = r.fraction > 8 ? 8 : (unsigned)r.fraction;
+    ab = _mm512_srli_epi16(_mm512_packus_epi32(a, b), below);
+    cd = _mm512_srli_epi16(_mm512_packus_epi32(c, d), below);
   } else {
     ab = _mm512_packs_epi32(a, b), cd = _mm512_packs_epi32(c, d);
   }
