@@ -90,17 +90,26 @@ class Rescale:
             return once + self.zero
         return _twice_rounded(acc << np.maximum(shift, 0), product, -shift) + self.zero
 
-    def requantization(self, bounds: Bounds | None = None) -> Requantization:
-        """Return the tables of requantize.h; with bounds the fast form where it is exact."""
+    def requantization(
+        self, bounds: Bounds | None = None, *, movable_bias: bool = False
+    ) -> Requantization:
+        """Return the tables of requantize.h; with bounds the fast form where it is exact.
+
+        movable_bias: the caller adds `moved` of the answer to its bias, which is cheaper still.
+        """
         if self.rule == "none":
             return requantize.raw(len(bounds.low) if bounds is not None else 0)
         if self.rule == "float":
             return requantize.by_float(self.scales, self.clamp)
         if self.rule == "shift":
-            return requantize.by_shift(self.shifts, self.clamp, bounds)
-        single = self.rule == "fixed_single"
+            return requantize.by_shift(self.shifts, self.clamp, bounds, movable_bias=movable_bias)
         return requantize.fixed(
-            self.multipliers, self.shifts, self.clamp, bounds, single_rounding=single
+            self.multipliers,
+            self.shifts,
+            self.clamp,
+            bounds,
+            single_rounding=self.rule == "fixed_single",
+            movable_bias=movable_bias,
         )
 
 
