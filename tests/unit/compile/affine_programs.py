@@ -253,17 +253,30 @@ def head(d: Draw, x: str) -> str:
     return d.op("softmax", x, axis=len(d.types[x].shape) - 1, requantize=rule)
 
 
+def _begin(d: Draw, shape: tuple[int, ...]) -> str:
+    """Draw the inputs: real numbers, int8, or unsigned bytes; sometimes two."""
+    if d.real:
+        d.types["input"] = TensorType(shape, "float32", 1.0)
+        return "input"
+    unsigned = d.pick(True, False)
+    kind = TensorType(shape, "uint8" if unsigned else "int8", SCALE, 131 if unsigned else 3)
+    d.types["input"] = kind
+    second = d.pick(True, False)
+    if second:
+        d.types["other"] = TensorType(shape, "int8", 2 * SCALE, -7)
+    signed = Affine(SCALE, 3, d.rounding)  # type: ignore[arg-type]
+    x = d.op("requantize", "input", requantize=signed) if unsigned else "input"
+    return d.op("add", x, "other", requantize=d.rule()) if second else x
+
+
 @st.composite
 def programs(draw: Any, *, real: bool = False, largest: int = 6) -> Program:
     """Draw a program of int8 with zero points, or of float32."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     d = Draw(draw, rng, draw(st.sampled_from(("fixed_point", "fixed_point_single", "float"))), real)
     shape = (*(draw(st.integers(1, 5)) for _ in range(2)), draw(st.sampled_from((1, 2, 4, 6))))
-    d.types["input"] = (
-        TensorType(shape, "float32", 1.0) if real else TensorType(shape, "int8", SCALE, 3)
-    )
-    inputs = dict(d.types)
-    x = "input"
+    x = _begin(d, shape)
+    inputs = dict(list(d.types.items())[: 2 if "other" in d.types else 1])
     for _ in range(draw(st.integers(1, largest))):
         after = draw(st.sampled_from(STEPS))(d, x)
         x = after if d.types[after].size < 2000 else x

@@ -6,10 +6,10 @@ import pytest
 from affine_programs import assert_same
 from hand_made import Hand, kinds
 
-from edgebed.compile.passes import DEFAULT, PASSES, Pipeline, optimise
+from edgebed.compile.passes import DEFAULT, PASSES, Pipeline, optimise, report
+from edgebed.compile.passes.changes import constant_bytes
 from edgebed.compile.passes.dead_channels import DeadChannels
 from edgebed.compile.passes.fold_constants import FoldConstants
-from edgebed.compile.passes.pipeline import constant_bytes
 from edgebed.compile.passes.schedule import Schedule
 from edgebed.errors import EdgebedError
 from edgebed.events import Event, Note
@@ -63,6 +63,7 @@ def test_a_change_says_what_was_there_before_and_after() -> None:
     assert change.constant_bytes == (constant_bytes(program), constant_bytes(better))
     assert str(change) == "fold_constants: removed 1 identity (ops 3 -> 2)"
     assert heard == [Note("compile", str(change))]
+    assert report(program, better, changes) == f"{change}\nall passes: ops 3 -> 2"
 
 
 def test_what_changed_inside_the_layers_is_said_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from edgebed.compile.passes.pipeline import DEFAULT, PASSES, Change, Pass, Pipeline, optimise
+from edgebed.compile.passes.changes import Change, report
+from edgebed.compile.passes.pipeline import DEFAULT, PASSES, Pass, Pipeline, optimise
 
-__all__ = ["DEFAULT", "PASSES", "Change", "Pass", "Pipeline", "optimise"]
+__all__ = ["DEFAULT", "PASSES", "Change", "Pass", "Pipeline", "optimise", "report"]

@@ -223,11 +223,21 @@ def sums(op: Weighted, values: Array, kind: TensorType, constants: Mapping[str, 
 
 
 @dataclass(frozen=True, eq=False)
-class SumRange:
-    """Least and largest accumulators of a layer, bias included, O x the rest of its shape or 1s."""
+class Sums:
+    """The accumulators of a layer, bias included.
+
+    Attributes:
+        low: least one of each output channel, (O,).
+        high: largest one of each output channel, (O,).
+        known: which channels read known channels only, (O,).
+        values: all of them where `known` is true, O x the rest of the output's shape, or 1s
+            where no channel of the input that is known differs from the zero point.
+    """
 
     low: Whole
     high: Whole
+    known: npt.NDArray[np.bool_]
+    values: Whole
 
 
 def sum_range(
@@ -236,8 +246,8 @@ def sum_range(
     kind: TensorType,
     out: TensorType,
     constants: Mapping[str, Constant],
-) -> SumRange:
-    """Return the range of every accumulator: exact for fixed channels, by bounds for the others."""
+) -> Sums:
+    """Return what is known of the accumulators: values for known channels, bounds for others."""
     w = taps(op, kind, constants)
     index = sources(op, kind, w.shape)
     low, high = x.low - kind.zero_point, x.high - kind.zero_point
@@ -245,18 +255,30 @@ def sum_range(
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     low, high = (np.where(x.fixed, 0, one)[index] for one in (low, high))
     up, down = np.maximum(w, 0).sum(axis=2), np.minimum(w, 0).sum(axis=2)
-    ones = (len(w), *(1,) * (len(out.shape) - 1))
-    least = (up * low + down * high).sum(axis=1).reshape(ones)
-    most = (up * high + down * low).sum(axis=1).reshape(ones)
+    values = _known_sums(op, x, kind, out, constants)
+    rest = tuple(range(1, values.ndim))
+    known = ~np.any((up != down) & ~x.fixed[index], axis=1)
+    return Sums(
+        (up * low + down * high).sum(axis=1) + values.min(axis=rest),
+        (up * high + down * low).sum(axis=1) + values.max(axis=rest),
+        known,
+        values,
+    )
+
+
+def _known_sums(
+    op: Weighted, x: Facts, kind: TensorType, out: TensorType, constants: Mapping[str, Constant]
+) -> Whole:
+    """Return what bias and known channels give, as if all others were the zero point."""
+    ones = (1,) * (len(out.shape) - 1)
+    total = np.zeros((out.shape[0], *ones), np.int64)
+    if op.bias is not None:
+        total = constants[op.bias].values.astype(np.int64).reshape(-1, *ones)
     if x.fixed.any() and np.any(x.values[x.fixed] != kind.zero_point):
         column = x.fixed.reshape(-1, *(1,) * (len(kind.shape) - 1))
         known = np.where(column, x.values, kind.zero_point).astype(kind.dtype)
-        exact = sums(op, known, kind, constants).reshape(out.shape)
-        least, most = least + exact, most + exact
-    if op.bias is not None:
-        bias = constants[op.bias].values.astype(np.int64).reshape(ones)
-        least, most = least + bias, most + bias
-    return SumRange(least, most)
+        total = total + sums(op, known, kind, constants).reshape(out.shape)
+    return total
 
 
 def _layer_facts(
@@ -269,15 +291,16 @@ def _layer_facts(
     found = sum_range(op, x, kind, out, constants)
     if _overflows(op, found, constants):
         return None
-    low, high = (_finished(op, acc, kind, constants) for acc in (found.low, found.high))
-    rest = tuple(range(1, low.ndim))
-    same = np.all(low == high, axis=rest)
+    ones = (-1, *(1,) * (len(out.shape) - 1))
+    ends = [_finished(op, end.reshape(ones), kind, constants) for end in (found.low, found.high)]
+    low, high = (end.reshape(-1).astype(np.int64) for end in ends)
     if getattr(op, "activation", "none") == "abs":  # it does not rise with the sum
-        same = np.all(found.low == found.high, axis=rest)
         plain = unknown(out, op)
-        return _settled(plain.low, plain.high, same, np.broadcast_to(low, out.shape))
-    least, most = low.min(axis=rest).astype(np.int64), high.max(axis=rest).astype(np.int64)
-    return _settled(least, most, same, np.broadcast_to(low, out.shape))
+        low, high = plain.low, plain.high
+    values = ends[0]
+    if found.known.any() and found.values.size > len(low):
+        values = _finished(op, found.values, kind, constants)
+    return _settled(low, high, found.known, np.broadcast_to(values, out.shape))
 
 
 def _finished(
@@ -290,7 +313,7 @@ def _finished(
     return result
 
 
-def _overflows(op: Weighted, found: SumRange, constants: Mapping[str, Constant]) -> bool:
+def _overflows(op: Weighted, found: Sums, constants: Mapping[str, Constant]) -> bool:
     """Return whether sums may leave 32 bits, also when a rule shifts them to the left."""
     most = np.maximum(np.abs(found.low), np.abs(found.high))
     rule = getattr(op, "requantize", None)
@@ -301,5 +324,5 @@ def _overflows(op: Weighted, found: SumRange, constants: Mapping[str, Constant])
         factors = op.factors(constants)
         assert factors is not None
         shift = np.maximum(factors[1].astype(np.int64), 0)
-    moved = most << shift.reshape(-1, *(1,) * (most.ndim - 1))
+    moved = most << shift
     return bool((most > INT32_LIMIT).any() or (moved > INT32_LIMIT).any())

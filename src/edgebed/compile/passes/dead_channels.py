@@ -13,6 +13,7 @@ import numpy.typing as npt
 from edgebed.compile.passes.channel_facts import Facts, facts_of, sum_range, sums, taps
 from edgebed.compile.passes.channel_links import is_depthwise, links, mixes_all, tracked
 from edgebed.compile.passes.draft import Draft
+from edgebed.program.arithmetic import weight_range
 from edgebed.program.ops._accumulate import INT32_LIMIT, Weighted
 from edgebed.program.ops.constant import Constant as ConstantOp
 from edgebed.program.ops.conv2d import Conv2d
@@ -84,7 +85,8 @@ class _Layer:
         self.program, self.op = program, op
         self.kind, self.out = program.types[op.inputs[0]], program.types[op.output]
         self.x, self.y = known[op.inputs[0]], known[op.output]
-        self.reads: Flags = np.any(taps(op, self.kind, program.constants) != 0, axis=2)
+        self.taps = taps(op, self.kind, program.constants)
+        self.reads: Flags = np.any(self.taps != 0, axis=2)
         self.bias = _bias(program, op, len(self.reads))
 
     @cached_property
@@ -107,18 +109,21 @@ class _Layer:
         return values, even
 
     def _one(self, c: int) -> tuple[Whole, Flags]:
-        picture = np.full(self.kind.shape, self.kind.zero_point, self.kind.dtype)
-        picture[c] = self.x.values[c]
-        part = self._column(c)
-        given = picture if isinstance(self.op, Dense) else picture[c : c + 1]
-        found = sums(self.op, given, self.kind, part).reshape(len(self.reads), -1)
+        """Return what one known channel adds to each sum, and whether everywhere."""
+        centred = self.x.values[c].astype(np.int64) - self.kind.zero_point
+        every = np.ones(len(self.reads), np.bool_)
+        if isinstance(self.op, Dense):
+            return self.taps[:, c] @ centred.reshape(-1), every
+        bordered = any(getattr(self.op, "padding", ())) or self._swapped
+        if self.x.flat[c] and not bordered:
+            return self.taps[:, c].sum(axis=1) * centred.flat[0], every
+        picture = self.x.values[c : c + 1]
+        found = sums(self.op, picture, self.kind, self._column(c)).reshape(len(every), -1)
         return found[:, 0], (found == found[:, :1]).all(axis=1)
 
     def _column(self, c: int) -> dict[str, Constant]:
         """Return the weights of one input channel."""
         weight = self.program.constants[self.op.weight]
-        if isinstance(self.op, Dense):
-            return {self.op.weight: weight}
         one = weight.values[c : c + 1] if self._swapped else weight.values[:, c : c + 1]
         return {self.op.weight: replace(weight, values=one)}
 
@@ -131,8 +136,7 @@ class _Layer:
         """For outputs with one known value, a sum that gives it; None where there is none."""
         if not self.y.flat.any():
             return None
-        found = sum_range(self.op, self.x, self.kind, self.out, self.program.constants)
-        return found.low.reshape(len(self.reads), -1)[:, 0]
+        return sum_range(self.op, self.x, self.kind, self.out, self.program.constants).low
 
 
 def _bias(program: Program, op: Weighted, outputs: int) -> Whole:
@@ -236,6 +240,12 @@ class _Needs:
         return sum(self._need(name, first[: self.sizes[name]]) for name in bare) > 0
 
 
+def _left_scales(constant: Constant, left: Flags) -> tuple[float, ...]:
+    if len(constant.scales) != len(left):
+        return constant.scales
+    return tuple(np.array(constant.scales)[left].tolist())
+
+
 class _Cut:
     """Writes a program again with fewer channels."""
 
@@ -297,7 +307,7 @@ class _Cut:
     def _stored(self, op: Weighted, weight: Array, bias: Whole, left: Flags) -> Weighted:
         """Return the layer with new constants."""
         old = self.source.constants[op.weight]
-        scales = tuple(np.array(old.scales)[left].tolist()) if old.scales else ()
+        scales = _left_scales(old, left)
         names: dict[str, Any] = {"weight": self._store(op, op.weight, weight, old, scales=scales)}
         if op.bias is not None or bias.any():
             names["bias"] = self._store_bias(op, bias, left)
@@ -313,9 +323,11 @@ class _Cut:
             step = self.source.types[op.inputs[0]].scale * self.source.constants[op.weight].scale
             return self.draft.store(f"{op.name}.bias", bias.astype(np.int32), scale=step)
         old = self.source.constants[op.bias]
-        scales = tuple(np.array(old.scales)[left].tolist()) if old.scales else ()
-        values = bias.astype(old.values.dtype)
-        return self._store(op, op.bias, values, old, scales=scales, bits=max(old.bits, 32))
+        scales = _left_scales(old, left)
+        values = bias.astype(np.result_type(old.values.dtype, np.int32))
+        low, high = weight_range(old.bits)
+        fits = low <= bias.min(initial=0) and bias.max(initial=0) <= high
+        return self._store(op, op.bias, values, old, scales=scales, bits=old.bits if fits else 32)
 
     def _store(self, op: Op, name: str, values: Array, like: Constant, **meaning: Any) -> str:
         """Store a constant under its old name where this op alone reads it."""
