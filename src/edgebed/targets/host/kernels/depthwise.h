@@ -134,27 +134,52 @@ EB_INLINE void eb_interleave(const eb_bytes row[4], eb_taps column[4]) {
 
 /* ---- Requantisation of four accumulator vectors to one vector of bytes ---------------------- */
 
-EB_INLINE eb_bytes eb_line_lanes(eb_bytes acc, const uint8_t *words, int line) {
+typedef struct {
+  __m256 a, b, b_negative;
+  __m256i amended, by;
+} eb_line8;
+
+EB_INLINE eb_line8 eb_load_line8(const uint8_t *words) {
   const float *t = (const float *)(const void *)words;
-  const eb_bytes by = eb_load_bytes(words + 256);
-#if EB_ISA >= 5
-  __m512 b = _mm512_loadu_ps(t + 16);
-  if (line & EB_DEPTHWISE_KINK) b = _mm512_mask_loadu_ps(b, _mm512_movepi32_mask(acc), t + 32);
-  const __m512 level = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(t), b);
-  const eb_bytes y = _mm512_cvtps_epi32(level);
-  if (!(line & EB_DEPTHWISE_AMEND)) return y;
-  return _mm512_mask_add_epi32(y, _mm512_cmpeq_epi32_mask(acc, eb_load_bytes(words + 192)), y, by);
-#else
-  __m256 b = _mm256_loadu_ps(t + 16);
-  if (line & EB_DEPTHWISE_KINK)
-    b = _mm256_blendv_ps(b, _mm256_loadu_ps(t + 32), _mm256_castsi256_ps(acc));
-  const __m256 level = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(t), b);
-  const eb_bytes y = _mm256_cvtps_epi32(level);
-  if (!(line & EB_DEPTHWISE_AMEND)) return y;
-  const eb_bytes here = _mm256_cmpeq_epi32(acc, eb_load_bytes(words + 192));
-  return _mm256_add_epi32(y, _mm256_and_si256(here, by));
-#endif
+  const __m256i *ints = (const __m256i *)(const void *)words;
+  return (eb_line8){_mm256_loadu_ps(t), _mm256_loadu_ps(t + 16), _mm256_loadu_ps(t + 32),
+                    _mm256_loadu_si256(ints + 6), _mm256_loadu_si256(ints + 8)};
 }
+
+EB_INLINE __m256i eb_apply_line8(__m256i acc, eb_line8 c, int line) {
+  if (line & EB_DEPTHWISE_KINK)
+    c.b = _mm256_blendv_ps(c.b, c.b_negative, _mm256_castsi256_ps(acc));
+  const __m256i y = _mm256_cvtps_epi32(_mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), c.a, c.b));
+  if (!(line & EB_DEPTHWISE_AMEND)) return y;
+  return _mm256_add_epi32(y, _mm256_and_si256(_mm256_cmpeq_epi32(acc, c.amended), c.by));
+}
+
+#if EB_ISA >= 5
+typedef struct {
+  __m512 a, b, b_negative;
+  __m512i amended, by;
+} eb_line;
+
+EB_INLINE eb_line eb_load_line(const uint8_t *words) {
+  const float *t = (const float *)(const void *)words;
+  return (eb_line){_mm512_loadu_ps(t), _mm512_loadu_ps(t + 16), _mm512_loadu_ps(t + 32),
+                   eb_load_bytes(words + 192), eb_load_bytes(words + 256)};
+}
+
+EB_INLINE eb_bytes eb_apply_line(eb_bytes acc, eb_line c, int line) {
+  if (line & EB_DEPTHWISE_KINK)
+    c.b = _mm512_mask_mov_ps(c.b, _mm512_movepi32_mask(acc), c.b_negative);
+  const eb_bytes y = _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), c.a, c.b));
+  if (!(line & EB_DEPTHWISE_AMEND)) return y;
+  return _mm512_mask_add_epi32(y, _mm512_cmpeq_epi32_mask(acc, c.amended), y, c.by);
+}
+#else
+typedef eb_line8 eb_line;
+EB_INLINE eb_line eb_load_line(const uint8_t *words) { return eb_load_line8(words); }
+EB_INLINE eb_bytes eb_apply_line(eb_bytes acc, eb_line c, int line) {
+  return eb_apply_line8(acc, c, line);
+}
+#endif
 
 /* The exact table; of two halves the other one is thrown away. */
 EB_INLINE eb_bytes eb_scale_bytes(eb_bytes acc, const int32_t *table, eb_requantization r,
@@ -264,24 +289,31 @@ EB_INLINE void eb_depthwise_add(const uint8_t *in, const uint8_t *block, eb_dept
   }
 }
 
+/* The line of vector j of a block, for layers that have one. */
+EB_INLINE eb_line eb_depthwise_line(const uint8_t *tables, eb_depthwise_shape s, int half, int j) {
+  return eb_load_line(tables + (s.line ? 256 + 320 * j + half : 0));
+}
+
 /* Accumulators of vectors j and j + 1 of a block to 16-bit levels. */
 EB_INLINE eb_bytes eb_depthwise_words(const uint8_t *tables, eb_depthwise_shape s,
-                                      eb_requantization r, int half, int j, const eb_bytes acc[2]) {
+                                      eb_requantization r, int half, int j, const eb_line line[2],
+                                      const eb_bytes acc[2]) {
+  const int32_t *exact = (const int32_t *)(const void *)(tables + 1536);
   eb_bytes level[2];
   EB_UNROLL
-  for (int i = 0; i < 2; i++) {
-    const uint8_t *line = tables + 256 + 320 * (j + i) + half;
-    const int32_t *exact =
-        (const int32_t *)(const void *)(tables + 1536) + (j + i) * EB_TABLE_WORDS(r.rule);
-    level[i] = s.line ? eb_line_lanes(acc[i], line, s.line) : eb_scale_bytes(acc[i], exact, r, half);
-  }
+  for (int i = 0; i < 2; i++)
+    level[i] = s.line ? eb_apply_line(acc[i], line[i], s.line)
+                      : eb_scale_bytes(acc[i], exact + (j + i) * EB_TABLE_WORDS(r.rule), r, half);
   return eb_words(level[0], level[1], s.line ? 0 : r.fraction);
 }
 
 EB_INLINE void eb_depthwise_store(uint8_t *out, const uint8_t *tables, eb_depthwise_shape s,
                                   eb_requantization r, int half, int bytes, const eb_bytes acc[4]) {
-  const eb_bytes words01 = eb_depthwise_words(tables, s, r, half, 0, acc);
-  const eb_bytes words23 = eb_depthwise_words(tables, s, r, half, 2, acc + 2);
+  eb_line line[4];
+  EB_UNROLL
+  for (int j = 0; j < 4; j++) line[j] = eb_depthwise_line(tables, s, half, j);
+  const eb_bytes words01 = eb_depthwise_words(tables, s, r, half, 0, line, acc);
+  const eb_bytes words23 = eb_depthwise_words(tables, s, r, half, 2, line + 2, acc + 2);
   eb_store_block(out, eb_narrow(words01, words23, r), bytes);
 }
 
@@ -331,22 +363,65 @@ EB_INLINE int eb_depthwise_slides(eb_depthwise_shape s) {
 
 #define EB_SEGMENT 16 /* blocks */
 
+/* What one pass holds in registers: of vectors j and j + 1, the weights of the first plane. */
+typedef struct {
+  eb_bytes weight[3][2][2]; /* [column][output row][vector] */
+  eb_bytes bias[2];
+  eb_line line[2];
+} eb_depthwise_pass;
+
+EB_INLINE eb_depthwise_pass eb_depthwise_load_pass(const uint8_t *block, eb_depthwise_shape s,
+                                                   int rows, int j) {
+  const uint8_t *tables = block + eb_depthwise_weight_bytes(s);
+  const int packed_rows = eb_depthwise_rows(s);
+  eb_depthwise_pass p;
+  EB_UNROLL
+  for (int i = 0; i < 6 * rows; i++) {
+    const int vector = i % 2, y = i / 2 % rows, kx = i / 2 / rows;
+    p.weight[kx][y][vector] =
+        eb_load_bytes(block + (kx * packed_rows + y) * 256 + 64 * (j + vector));
+  }
+  EB_UNROLL
+  for (int i = 0; i < 2; i++) {
+    p.bias[i] = eb_load_bytes(tables + 64 * (j + i));
+    p.line[i] = eb_depthwise_line(tables, s, 0, j + i);
+  }
+  return p;
+}
+
+/* Vectors j and j + 1 of output row y of one block. */
+EB_INLINE eb_bytes eb_depthwise_slide_words(const uint8_t *block, eb_taps column[3][4],
+                                            const eb_depthwise_pass *p, eb_depthwise_shape s,
+                                            eb_requantization r, int y, int j) {
+  const uint8_t *tables = block + eb_depthwise_weight_bytes(s);
+  eb_bytes acc[2];
+  EB_UNROLL
+  for (int i = 0; i < 2; i++) {
+    acc[i] = p->bias[i];
+    EB_UNROLL
+    for (int kx = 0; kx < 3; kx++)
+      acc[i] = _mm512_dpbusd_epi32(acc[i], column[kx][j + i], p->weight[kx][y][i]);
+    EB_UNROLL
+    for (int tap = 3; tap < 3 * s.planes; tap++) {
+      const uint8_t *w = block + (tap * eb_depthwise_rows(s) + y) * 256 + 64 * (j + i);
+      acc[i] = _mm512_dpbusd_epi32(acc[i], column[tap % 3][j + i], eb_load_bytes(w));
+    }
+  }
+  return eb_depthwise_words(tables, s, r, 0, j, p->line, acc);
+}
+
 /* One pass over a segment of `rows` output rows, from left to right: vectors j and j + 1 of each
  * block, so that all weights stay in registers. Each column is interleaved once; the next blocks
- * get it from registers. The first pass (j = 0) leaves its words for the second (j = 2). */
+ * get it from registers. The first pass (j = 0) leaves its words for the second (j = 2). With 8
+ * channels vectors 2 and 3 have the weights of 0 and 1: then one pass computes all (`both`). */
 EB_INLINE void eb_depthwise_slide(const uint8_t *in, const uint8_t *block, uint8_t *out,
                                   eb_depthwise_shape s, eb_requantization r, int rows, int width,
                                   int j, eb_bytes words[2][EB_SEGMENT]) {
   const eb_depthwise_tile t = {0, rows, 1};
-  const uint8_t *tables = block + eb_depthwise_weight_bytes(s);
-  const int step = s.pixels * s.in_pixel, packed_rows = eb_depthwise_rows(s);
+  const int both = s.channels == 8 && s.pixels == 8;
+  const int step = s.pixels * s.in_pixel;
   const int used = s.pixels * s.channels < 64 ? s.pixels * s.channels : 64;
-  eb_bytes weight[3][2][2]; /* of the first plane */
-  EB_UNROLL
-  for (int i = 0; i < 12; i++)
-    if (i / 2 % 2 < rows)
-      weight[i / 4][i / 2 % 2][i % 2] =
-          eb_load_bytes(block + (i / 4 * packed_rows + i / 2 % 2) * 256 + 64 * (j + i % 2));
+  const eb_depthwise_pass p = eb_depthwise_load_pass(block, s, rows, j);
   eb_taps column[3][4], next[4];
   eb_depthwise_columns(in, s, t, 0, column[0]);
   if (s.pixels == 1) eb_depthwise_columns(in + step, s, t, 0, column[1]);
@@ -362,22 +437,10 @@ EB_INLINE void eb_depthwise_slide(const uint8_t *in, const uint8_t *block, uint8
     }
     const int left = (width - x * s.pixels) * s.channels;
     EB_UNROLL
-    for (int y = 0; y < rows; y++) {
-      eb_bytes acc[2];
-      EB_UNROLL
-      for (int i = 0; i < 2; i++) {
-        acc[i] = eb_load_bytes(tables + 64 * (j + i));
-        EB_UNROLL
-        for (int kx = 0; kx < 3; kx++)
-          acc[i] = _mm512_dpbusd_epi32(acc[i], column[kx][j + i], weight[kx][y][i]);
-        EB_UNROLL
-        for (int tap = 3; tap < 3 * s.planes; tap++) {
-          const uint8_t *w = block + (tap * packed_rows + y) * 256 + 64 * (j + i);
-          acc[i] = _mm512_dpbusd_epi32(acc[i], column[tap % 3][j + i], eb_load_bytes(w));
-        }
-      }
-      const eb_bytes done = eb_depthwise_words(tables, s, r, 0, j, acc);
-      if (j == 0)
+    for (int i = 0; i < rows * (both ? 2 : 1); i++) {
+      const int y = i % rows, jj = j + i / rows * 2;
+      const eb_bytes done = eb_depthwise_slide_words(block, column, &p, s, r, y, jj);
+      if (jj == 0)
         words[y][x] = done;
       else
         eb_store_block(out + y * s.out_row + x * s.pixels * s.out_pixel,
@@ -399,7 +462,89 @@ EB_INLINE void eb_depthwise_slides_over(const uint8_t *in, const uint8_t *block,
     const int width = s.out_width - x < segment ? s.out_width - x : segment;
     uint8_t *to = out + x * s.out_pixel;
     eb_depthwise_slide(in, block, to, s, r, rows, width, 0, words);
+    if (s.channels == 8 && s.pixels == 8) continue;
     eb_depthwise_slide(in, block, to, s, r, rows, width, 2, words);
+  }
+}
+
+/* ---- Stride 2 over narrow maps: 16 or 32 channels ------------------------------------------- */
+
+/* With stride 2 neighbouring output pixels do not lie side by side in the input; vectors of 32
+ * bytes hold one pixel of one or two output rows instead. */
+EB_INLINE int eb_depthwise_stacks(eb_depthwise_shape s) {
+  return s.kernel_w == 3 && s.kernel_h <= 4 && s.stride_h == 2 && s.stride_w == 2 &&
+         s.dilation_h == 1 && s.dilation_w == 1 && s.line && s.pixels > 1 &&
+         (s.channels == 16 || s.channels == 32);
+}
+
+/* One input column of output rows 0 and `second` (0 or 1), interleaved. */
+EB_INLINE void eb_depthwise_stacked(const uint8_t *in, eb_depthwise_shape s, int second,
+                                    __m256i column[4]) {
+  __m256i row[4];
+  EB_UNROLL
+  for (int e = 0; e < 4; e++) {
+    const uint8_t *from = in + (e < s.kernel_h ? e : 0) * s.in_row;
+    if (s.channels == 32)
+      row[e] = _mm256_loadu_si256((const __m256i *)from);
+    else
+      row[e] = _mm256_inserti128_si256(
+          _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)from)),
+          _mm_loadu_si128((const __m128i *)(from + 2 * second * s.in_row)), 1);
+  }
+  const __m256i low01 = _mm256_unpacklo_epi8(row[0], row[1]);
+  const __m256i high01 = _mm256_unpackhi_epi8(row[0], row[1]);
+  const __m256i low23 = _mm256_unpacklo_epi8(row[2], row[3]);
+  const __m256i high23 = _mm256_unpackhi_epi8(row[2], row[3]);
+  column[0] = _mm256_unpacklo_epi16(low01, low23), column[1] = _mm256_unpackhi_epi16(low01, low23);
+  column[2] = _mm256_unpacklo_epi16(high01, high23);
+  column[3] = _mm256_unpackhi_epi16(high01, high23);
+}
+
+/* One pixel of one or two rows: bytes 16 q + 4 j + i in vector j, as everywhere. */
+EB_INLINE __m256i eb_depthwise_stack(const uint8_t *block, const __m256i weight[3][4],
+                                     __m256i column[3][4], eb_depthwise_shape s,
+                                     eb_requantization r) {
+  const uint8_t *tables = block + eb_depthwise_weight_bytes(s);
+  __m256i level[4];
+  EB_UNROLL
+  for (int j = 0; j < 4; j++) {
+    __m256i acc = _mm256_loadu_si256((const __m256i *)(tables + 64 * j));
+    EB_UNROLL
+    for (int kx = 0; kx < 3; kx++) acc = _mm256_dpbusd_epi32(acc, column[kx][j], weight[kx][j]);
+    EB_UNROLL
+    for (int tap = 3; tap < 3 * s.planes; tap++)
+      acc = _mm256_dpbusd_epi32(acc, column[tap % 3][j],
+                                _mm256_loadu_si256((const __m256i *)(block + tap * 256 + 64 * j)));
+    level[j] = eb_apply_line8(acc, eb_load_line8(tables + 256 + 320 * j), s.line);
+  }
+  __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(level[0], level[1]),
+                                      _mm256_packs_epi32(level[2], level[3]));
+  if (r.low > 0) bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8((char)r.low));
+  if (r.high < 255) bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8((char)r.high));
+  return bytes;
+}
+
+EB_INLINE void eb_depthwise_stack_rows(const uint8_t *in, const uint8_t *block, uint8_t *out,
+                                       eb_depthwise_shape s, eb_requantization r, int second) {
+  __m256i column[3][4], weight[3][4];
+  EB_UNROLL
+  for (int i = 0; i < 12; i++)
+    weight[i / 4][i % 4] =
+        _mm256_loadu_si256((const __m256i *)(block + i / 4 * 256 + 64 * (i % 4)));
+  eb_depthwise_stacked(in, s, second, column[0]);
+  for (int x = 0; x < s.out_width; x++, in += 2 * s.in_pixel, out += s.out_pixel) {
+    eb_depthwise_stacked(in + s.in_pixel, s, second, column[1]);
+    eb_depthwise_stacked(in + 2 * s.in_pixel, s, second, column[2]);
+    const __m256i bytes = eb_depthwise_stack(block, weight, column, s, r);
+    if (s.channels == 32) {
+      _mm256_storeu_si256((__m256i *)out, bytes);
+    } else {
+      _mm_storeu_si128((__m128i *)out, _mm256_castsi256_si128(bytes));
+      _mm_storeu_si128((__m128i *)(out + second * s.out_row),
+                       second ? _mm256_extracti128_si256(bytes, 1) : _mm256_castsi256_si128(bytes));
+    }
+    EB_UNROLL
+    for (int j = 0; j < 4; j++) column[0][j] = column[2][j];
   }
 }
 #endif
@@ -431,6 +576,15 @@ EB_INLINE void eb_depthwise_strip(const uint8_t *in, const uint8_t *block, uint8
 EB_INLINE void eb_depthwise(const uint8_t *in, const uint8_t *packed, uint8_t *out,
                             eb_depthwise_shape s, eb_requantization r, int y0, int y1) {
 #if EB_ISA >= 2
+#if EB_ISA >= 5
+  if (s.blocks && eb_depthwise_stacks(s)) {
+    const int step = 32 / s.channels;
+    for (int y = y0; y < y1; y += step)
+      eb_depthwise_stack_rows(in + 2 * y * s.in_row, packed + s.blocks_at, out + y * s.out_row, s,
+                              r, step == 2 && y + 1 < y1);
+    return;
+  }
+#endif
   if (s.blocks) {
     const int rows = eb_depthwise_rows(s);
     for (int b = 0; b < s.blocks; b++) {
