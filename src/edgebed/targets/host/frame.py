@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgebed.program.types import Array, Op, Program, TensorType
 from edgebed.targets.host.layout import (
@@ -201,14 +201,16 @@ class Frame:
         self.stores.append(Store(stored, math.prod(whole)))
         view = View(len(self.stores) - 1, stored, shape, strides, offset, margins)
         if any(map(any, margins)):
-            self._fills.append(border_call(view, whole, fill))
+            self._fills.append(border_call(view, margins, fill))
         return view
 
-    def constant(self, values: Array, stored: Stored) -> View:
-        """Return a view of stored values among the constants, row-major."""
-        place = self.constants.add(values.astype(_NUMPY[stored]))
+    def constant(self, values: Array, stored: Stored, order: Sequence[int] | None = None) -> View:
+        """Return a view of stored values among the constants, in this order of the axes."""
+        order = order if order is not None else range(values.ndim)
+        place = self.constants.add(values.astype(_NUMPY[stored]).transpose(order))
         self.stores.append(Store(stored, values.size, "constants", place))
-        return self._whole(values.shape, stored)
+        strides = ordered_strides(values.shape, order)
+        return replace(self._whole(values.shape, stored), strides=strides)
 
     def pack(self, name: str, values: Array | bytes, c_type: str) -> Packed:
         """Return a pointer to packed constants."""
@@ -263,40 +265,34 @@ def pitches(view: View) -> tuple[int, int]:
     return row, pixel
 
 
-def border_call(view: View, whole: tuple[int, ...], fill: float) -> Call:
-    """Return the call that fills what lies around a tensor in its store."""
-    texts = []
-    for axis in view.order:
-        before, after = view.margins[axis]
-        inner = list(zip(view.margins, whole, view.shape, view.strides, strict=True))
-        for start, count in ((0, before), (before + view.shape[axis], after)):
-            if count:
-                texts.append(_fill_text(view, inner, axis, start, count, fill))
-    body = "\n".join(texts)
-    return Call(body, (), (Operand("out", view, view.offset),))
+def border_call(view: View, margins: Margins, fill: float) -> Call:
+    """Return the call that fills so much around a tensor with a stored value."""
+    back = sum(a * s for (a, _), s in zip(margins, view.strides, strict=True))
+    texts = [
+        _side(view, margins, axis, start, count, fill)
+        for axis in view.order
+        for start, count in _sides(view, margins, axis)
+        if count
+    ]
+    return Call("\n".join(texts), (), (Operand("out", view, back),))
 
 
-def _fill_text(
-    view: View,
-    inner: list[tuple[tuple[int, int], int, int, int]],
-    axis: int,
-    start: int,
-    count: int,
-    fill: float,
-) -> str:
+def _sides(view: View, margins: Margins, axis: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    before, after = margins[axis]
+    return (0, before), (before + view.shape[axis], after)
+
+
+def _side(view: View, margins: Margins, axis: int, start: int, count: int, fill: float) -> str:
     """Fill one side of the border: whole planes for sparse axes, what is left for denser ones."""
-    rank = view.order.index(axis)
-    base, shape, strides = start * view.strides[axis], [], []
-    for a, (margin, size, own, stride) in enumerate(inner):
-        if a == axis:
-            size = count
-        elif view.order.index(a) < rank:
-            base, size = base + margin[0] * stride, own
-        shape.append(size)
-        strides.append(stride)
-    value = repr(float(fill)) + "f" if view.stored == "f32" else str(fill)
+    base, shape = start * view.strides[axis], []
+    for a, (before, after) in enumerate(margins):
+        done = view.order.index(a) < view.order.index(axis)
+        base += before * view.strides[a] if done else 0
+        whole = view.shape[a] if done else view.shape[a] + before + after
+        shape.append(count if a == axis else whole)
+    value = f"{float(fill)!r}f" if view.stored == "f32" else str(int(fill))
     return nest(
         shape,
-        {"out": strides},
+        {"out": view.strides},
         lambda at: f"{at['out'].replace('[', f'[{base} + ', 1)} = {value};",
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import platform
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -51,17 +53,42 @@ def open_library(folder: Path, manifest: Manifest) -> ctypes.CDLL:
             "is not the library that was built", where=str(path),
             why="its SHA-256 differs from the manifest's", try_="compile the network again",
         )  # fmt: skip
-    try:
-        library = ctypes.CDLL(str(path))
-        own = ctypes.c_char.in_dll(library, f"{manifest.name}_digest")
-    except (OSError, ValueError) as error:
-        raise EdgebedError("cannot be loaded", where=str(path), why=str(error)) from error
-    if ctypes.string_at(ctypes.addressof(own)).decode() != manifest.digest:
+    library = _opened(path)
+    if _digest(library, manifest, path) != manifest.digest:
+        # The system knows loaded libraries by their path: an older one of this path is in use.
+        library = _opened_copy(path)
+    if _digest(library, manifest, path) != manifest.digest:
         raise EdgebedError(
             "belongs to another network than its manifest", where=str(path),
             try_="compile the network again",
         )  # fmt: skip
     return library
+
+
+def _opened(path: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise EdgebedError("cannot be loaded", where=str(path), why=str(error)) from error
+
+
+def _opened_copy(path: Path) -> ctypes.CDLL:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        return _opened(copy)
+
+
+def _digest(library: ctypes.CDLL, manifest: Manifest, path: Path) -> str:
+    """Return the digest of the network that a library holds."""
+    try:
+        own = (ctypes.c_char * 65).in_dll(library, f"{manifest.name}_digest")
+    except ValueError:
+        raise EdgebedError(
+            f"is no library of network {manifest.name!r}", where=str(path),
+            try_="compile the network again",
+        ) from None  # fmt: skip
+    return own.value.decode(errors="replace")
 
 
 def pointers(arrays: Sequence[npt.NDArray[Any]]) -> ctypes.Array[ctypes.c_void_p]:

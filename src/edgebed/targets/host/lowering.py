@@ -10,13 +10,24 @@ from edgebed.targets.contract import Problem
 from edgebed.targets.host.arena import in_place
 from edgebed.targets.host.frame import Frame
 from edgebed.targets.host.layout import no_margins, stored_bias
-from edgebed.targets.host.lower import elementwise, plain_conv, pools, softmax, views, weighted
+from edgebed.targets.host.lower import (
+    elementwise,
+    functions,
+    moves,
+    plain_conv,
+    pools,
+    reduce,
+    softmax,
+    views,
+    weighted,
+)
 from edgebed.targets.host.steps import Lowered
 
 Lowering = Callable[[Frame, Op], None]
 
 LOWERINGS: Final[Mapping[str, Lowering]] = {
     "add": elementwise.add,
+    "argmax": reduce.argmax,
     "avg_pool": pools.avg_pool,
     "bit_or": elementwise.bit_or,
     "bit_xor": elementwise.bit_xor,
@@ -27,24 +38,31 @@ LOWERINGS: Final[Mapping[str, Lowering]] = {
     "conv_transpose2d": plain_conv.conv_transpose2d,
     "crop": views.rows,
     "dense": weighted.dense,
+    "depth_to_space": moves.depth_to_space,
     "dequantize": elementwise.dequantize,
     "divide": elementwise.divide,
+    "gather": moves.gather,
     "identity": views.identity,
     "lookup": elementwise.lookup,
     "max_pool": pools.max_pool,
     "maximum": elementwise.maximum,
     "minimum": elementwise.minimum,
     "multiply": elementwise.multiply,
+    "pad": moves.pad,
     "power": elementwise.power,
     "prelu": elementwise.prelu,
     "quantize": elementwise.quantize,
+    "reduce": reduce.reduce,
     "requantize": elementwise.requantize,
     "reshape": views.reshape,
     "slice": views.channels,
     "softmax": softmax.softmax,
+    "space_to_depth": moves.space_to_depth,
+    "squared_difference": elementwise.squared_difference,
     "strided_slice": views.strided,
     "subtract": elementwise.subtract,
     "transpose": views.transpose,
+    "unary": functions.unary,
 }
 """One entry an op. To add one: a function in `lower/` that reads `frame.view` (or `map`, `flat`),
 takes `frame.output` and emits its steps."""

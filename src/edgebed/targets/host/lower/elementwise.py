@@ -20,6 +20,7 @@ from edgebed.program.types import Op, TensorType
 from edgebed.targets.host.frame import Frame
 from edgebed.targets.host.layout import C_TYPES, View
 from edgebed.targets.host.loops import nest
+from edgebed.targets.host.lower import bytes as bytes_
 from edgebed.targets.host.lower.expressions import (
     HEADER,
     by_multiplier,
@@ -93,6 +94,8 @@ def _sum(frame: Frame, op: Elementwise, sign: str) -> None:
     rule, join = op.requantize, f" {sign} "
     if rule is None and types[0].is_float:
         each(frame, op, join.join)
+    elif bytes_.pair(frame, op, "sum" if sign == "+" else "difference"):
+        return
     elif rule is None:
         each(frame, op, lambda v: f"eb_clamp({_chain(v, types, sign)}, -128, 127) + 128")
     elif rule.rounding == "float":
@@ -123,6 +126,8 @@ def multiply(frame: Frame, op: Op) -> None:
     types = [frame.kind(name) for name in op.inputs]
     if rule is None:
         each(frame, op, lambda v: _product(v, types[0]))
+    elif bytes_.pair(frame, op, "product"):
+        return
     elif rule.rounding == "float":
         each(frame, op, lambda v: quantised(" * ".join(map(real_value, v, types)), rule))
     else:
@@ -148,14 +153,58 @@ def _product(values: Values, kind: TensorType) -> str:
     return " * ".join(f"({wide}){v}" for v in values)
 
 
+def squared_difference(frame: Frame, op: Op) -> None:
+    """Lower the square of a difference."""
+    rule = cast(Binary, op).requantize
+    types = [frame.kind(name) for name in op.inputs]
+    if rule is None:
+        each(frame, op, lambda v: _squared(v, types[0].dtype))
+    elif rule.rounding == "float":
+        each(
+            frame,
+            op,
+            lambda v: quantised(_squared(_reals(v, types)), rule),
+        )
+    elif not bytes_.pair(frame, op, "product"):
+        each(frame, op, lambda v: _fixed_square(v, types, rule))
+
+
+def _reals(values: Values, types: Sequence[TensorType]) -> list[str]:
+    return [real_value(v, kind) for v, kind in zip(values, types, strict=True)]
+
+
+def _squared(values: Values, dtype: str = "float32") -> str:
+    """Return (a - b)**2; integers wrap."""
+    if dtype in ("int32", "int64"):
+        wide = f"u{dtype}_t"
+        values = [f"({wide}){v}" for v in values]
+    a, b = values
+    return f"({a} - {b}) * ({a} - {b})"
+
+
+def _fixed_square(values: Values, types: Sequence[TensorType], rule: Affine) -> str:
+    """Return TensorFlow Lite Micro's rule; see the op."""
+    raised = 0 if types[0].dtype == "int16" else 7
+    twice = 2.0 * max(kind.scale for kind in types)
+    a, b = (
+        multiplied(f"{centred(v, kind)} * {1 << raised}", kind.scale / twice, rule)
+        for v, kind in zip(values, types, strict=True)
+    )
+    step = float(np.float32(1 << (2 * raised)) * np.float32(rule.scale))
+    factor = twice * twice / step
+    return clamped(multiplied(f"({a} - {b}) * ({a} - {b})", factor, rule), rule)
+
+
 def maximum(frame: Frame, op: Op) -> None:
     """Lower the larger of two."""
-    _extreme(frame, cast(Binary, op), ">")
+    if not bytes_.extreme(frame, op, "maximum"):
+        _extreme(frame, cast(Binary, op), ">")
 
 
 def minimum(frame: Frame, op: Op) -> None:
     """Lower the smaller of two."""
-    _extreme(frame, cast(Binary, op), "<")
+    if not bytes_.extreme(frame, op, "minimum"):
+        _extreme(frame, cast(Binary, op), "<")
 
 
 def _extreme(frame: Frame, op: Binary, sign: str) -> None:
@@ -198,6 +247,8 @@ def requantize(frame: Frame, op: Op) -> None:
     layer, kind = cast(Requantize, op), frame.kind(op.inputs[0])
     if is_same_number(kind, layer.requantize):
         same_numbers(frame, layer)
+        return
+    if bytes_.table(frame, op):
         return
     each(frame, op, lambda v: rescaled(v[0], kind, layer.requantize))
 
@@ -252,6 +303,8 @@ def lookup(frame: Frame, op: Op) -> None:
     """Lower a table; it holds stored bytes and is entered by stored bytes."""
     layer = cast(Lookup, op)
     table = (frame.values(layer.table).astype(np.int16) + 128).astype(np.uint8)
+    if layer.axis is None and bytes_.table(frame, op):
+        return
     if layer.axis is None:
         packed = (frame.pack("table", table, "uint8_t"),)
         each(frame, op, lambda v: f"table[{v[0]}]", packed=packed, headers=())

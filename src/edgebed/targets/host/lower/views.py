@@ -84,5 +84,7 @@ def constant(frame: Frame, op: Op) -> None:
     values = frame.values(op.constants[0])
     bias = stored_bias(kind)
     frame.views[op.output] = frame.constant(
-        values.astype("int16") + bias if bias else values, stored_type(kind)
+        values.astype("int16") + bias if bias else values,
+        stored_type(kind),
+        frame.wish(op.output).order,
     )

@@ -144,12 +144,12 @@ def gemm(
     parts = (rescale.multipliers, rescale.shifts, rescale.scales)
     rule = Rescale(
         rescale.rule, rescale.clamp, *(conv.per_channel(p, shape) if len(p) else p for p in parts)
-    ).requantization(spread)
+    ).requantization(spread, movable_bias=True)
     constants: tuple[Packed, ...] = (
         frame.pack("weights", conv.pack_weights(weights, shape), "int8_t"),
-        frame.pack("bias", conv.pack_bias(folded, shape), "int32_t"),
+        frame.pack("bias", conv.pack_bias(folded, shape, rule), "int32_t"),
     )
-    table = "0"
+    table = "bias"  # any pointer: EB_NONE reads no table
     if rule.table_words:
         constants = (*constants, frame.pack("table", rule.table, "int32_t"))
         table = "table"
