@@ -19,7 +19,7 @@ from onnx_model import Sketch, check, randoms
 
 from edgebed.errors import EdgebedError
 from edgebed.program import onnx_graph
-from edgebed.program.onnx_graph import from_model
+from edgebed.program.onnx_graph import draft, from_model
 
 Change = Callable[[onnx.ModelProto], None]
 
@@ -336,9 +336,10 @@ def test_a_result_of_absurd_size_is_refused_before_it_is_made(kind: str) -> None
     assert refused(sketch.model(out))
 
 
-def test_constants_that_double_at_every_step_are_refused() -> None:
+def test_constants_that_double_at_every_step_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draft, "LARGEST_MADE_BYTES", 1 << 24)
     sketch = Sketch()
-    grown = sketch.constant(np.ones(1 << 20, np.float32))
+    grown = sketch.constant(np.ones(1 << 10, np.float32))
     for _ in range(40):
         grown = sketch.node("Concat", grown, grown, axis=0)
     assert "bytes" in refused(sketch.model(sketch.node("Mul", sketch.input((1, 4)), grown)))

@@ -22,7 +22,7 @@ from edgebed.program.ops.dequantize import Dequantize
 from edgebed.program.ops.reshape import Reshape
 from edgebed.program.types import Array, Constant, Op, TensorType
 
-LARGEST_MADE_BYTES = 1 << 30
+LARGEST_MADE_BYTES = 1 << 29
 """Bytes of all constants together that the importer computes or copies."""
 
 LARGEST_TENSOR = 1 << 28

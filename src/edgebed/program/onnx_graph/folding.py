@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from edgebed.program.onnx_graph.draft import Draft
-from edgebed.program.onnx_graph.load import LARGEST_BYTES, dtype_name, plain
+from edgebed.program.onnx_graph.load import dtype_name, plain
 from edgebed.program.onnx_graph.node import BROKEN, Node
 from edgebed.program.types import Array
 
 LARGEST_VALUES = 1 << 24
+LARGEST_INPUT_BYTES = 1 << 28
 
 _REFERENCE = frozenset(
     {
@@ -75,8 +76,10 @@ def fold(net: Draft, node: Node) -> bool:
 def _check_broadcast(node: Node, arrays: list[Array]) -> None:
     """Stop before operands of shapes like (n, 1) and (1, m) make something far larger."""
     total = sum(array.nbytes for array in arrays)
-    if total > LARGEST_BYTES:
-        raise node.fail(f"computes with {total} bytes of constants", why=f"{LARGEST_BYTES} fit")
+    if total > LARGEST_INPUT_BYTES:
+        raise node.fail(
+            f"computes with {total} bytes of constants", why=f"{LARGEST_INPUT_BYTES} fit"
+        )
     sizes = [max(a) for a in _columns([array.shape for array in arrays])]
     matrix = arrays[0].size * arrays[-1].size if node.kind in ("MatMul", "Gemm", "Einsum") else 0
     if math.prod(sizes) > LARGEST_VALUES and max(a.size for a in arrays) * 4 < math.prod(sizes):
