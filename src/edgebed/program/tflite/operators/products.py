@@ -22,7 +22,7 @@ def fully_connected(layer: Layer) -> None:
     x = layer.value(0)
     outputs, inner = weight_shape(layer, 1, 2)
     lead = _lead(layer, x, inner)
-    fields = parameters(layer, x, place=1, bias=2, output_axis=0, order=(0, 1), single_product=True)
+    fields = parameters(layer, x, place=1, bias=2, output_axis=0, order=(0, 1))
     rows = _rows(layer, x, lead, inner)
     result = layer.emit("dense", [rows], last_axis=True, **fields)
     if layer.type(x).is_float:

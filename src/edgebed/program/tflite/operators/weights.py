@@ -28,7 +28,6 @@ def parameters(
     output_axis: int,
     order: tuple[int, ...],
     inputs_first: bool = False,
-    single_product: bool = False,
 ) -> dict[str, Any]:
     """Add a layer's constants and return the fields of its op that name them.
 
@@ -40,9 +39,6 @@ def parameters(
         output_axis: of the weights in the file; scales per channel must lie along it.
         order: of the file's axes in the program, output channels first.
         inputs_first: the program's op wants the first two axes exchanged.
-        single_product: the per-tensor factor is the float32 product of the scales over the
-            output's, as TensorFlow Lite's fully connected and unsigned kernels have it; the
-            others compute in double precision.
     """
     quantised = layer.quantised(x)
     build = _integer_constants if quantised else _float_constants
@@ -50,7 +46,7 @@ def parameters(
     fields: dict[str, Any] = {"weight": weight, "bias": _bias(layer, x, bias, count)}
     if quantised:
         _check_scales(layer, place, output_axis)
-        factors = _factors(layer, x, place, bias, single_product)
+        factors = _factors(layer, x, place, bias)
         table = Constant(multiplier_table(factors), 32)
         fields["multiplier"] = layer.store("multiplier", table)
         fields["requantize"] = layer.rule(activation=layer.activation())
@@ -130,15 +126,13 @@ def _bias(layer: Layer, x: Value, place: int, count: int) -> str | None:
     return layer.store("bias", Constant(np.array(values.reshape(-1)), bits))
 
 
-def _factors(layer: Layer, x: Value, place: int, bias: int, single_product: bool) -> list[float]:
+def _factors(layer: Layer, x: Value, place: int, bias: int) -> list[float]:
+    """Return s_in * s_w / s_out in double precision, one or one per output channel."""
     found = layer.tensor(place).quantisation
     assert found is not None
     source, target = layer.type(x).scale, layer.result().scale
-    unsigned = layer.tensor(place).dtype == "UINT8"
-    if len(found.scales) == 1 and (single_product or unsigned):
-        product = float(np.float32(source) * np.float32(found.scales[0]))
-        _check_bias_scale(layer, bias, product, target)
-        return [product / target]
+    if len(found.scales) == 1:
+        _check_bias_scale(layer, bias, source * found.scales[0], target)
     return [source * scale / target for scale in found.scales]
 
 
