@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from variants import build, pointer
 
+from edgebed.targets.host.kernels.affine import find_affine, fma32
 from edgebed.targets.host.kernels.depthwise import Depthwise, PackedDepthwise, pack
-from edgebed.targets.host.kernels.requantize import Clamp
+from edgebed.targets.host.kernels.requantize import Bounds, Clamp
 from edgebed.targets.host.kernels.rules import Rescale, RuleName
 
 Ints = npt.NDArray[np.int64]
@@ -206,3 +208,57 @@ def test_every_variant_computes_the_definition(
     for name, targets in run(drawn, tmp_path_factory.mktemp("depthwise")).items():
         for case, target in zip(drawn, targets, strict=True):
             check(case, target, name)
+
+
+@given(
+    x=st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9),
+    a=st.floats(width=32, min_value=2.0**-30, max_value=4),
+    b=st.floats(width=32, min_value=-300, max_value=300),
+)
+def test_the_modelled_multiply_add_rounds_once(x: float, a: float, b: float) -> None:
+    exact = Fraction(x) * Fraction(a) + Fraction(b)
+    got = float(fma32(np.array([x], np.float32), np.float32(a), np.float32(b))[0])
+    error = abs(Fraction(got) - exact)
+    for end in (-np.inf, np.inf):
+        neighbour = float(np.nextafter(np.float32(got), np.float32(end)))
+        assert error <= abs(Fraction(neighbour) - exact)
+
+
+@settings(max_examples=60)
+@given(
+    rule=st.sampled_from(["fixed", "fixed_single", "shift"]),
+    steps=st.floats(6, 16.5),
+    zero=st.integers(-128, 127),
+    seed=st.integers(0, 999),
+)
+def test_a_proved_line_is_exact_for_every_accumulator(
+    rule: RuleName, steps: float, zero: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    real = 256 / 2 ** (steps - rng.uniform(0, 2, 4))
+    fraction, exponent = np.frexp(real)
+    low, high = (int(v) for v in np.sort(rng.integers(-128, 128, 2)))
+    clamp = Clamp(zero, low, high)
+    rescale = (
+        Rescale(rule, clamp, shifts=-exponent.astype(int))
+        if rule == "shift"
+        else Rescale(rule, clamp, np.rint(fraction * 2**31).astype(int), exponent.astype(int))
+    )
+    ends = np.sort(rng.integers(-100_000, 100_000, (2, 4)), axis=0)
+    found = find_affine(rescale, Bounds(ends[0], ends[1]))
+    if found is None:
+        return
+    acc = np.clip(np.arange(-100_000, 100_001)[None], ends[0][:, None], ends[1][:, None])
+    expected = np.clip(requantised(acc.T, rescale).T + zero, low, high) + 128
+    np.testing.assert_array_equal(np.clip(found.levels(acc), low + 128, high + 128), expected)
+
+
+def test_layers_like_trained_ones_get_a_line() -> None:
+    """256 levels over 2**14 to 2**16 of the accumulator, after a ReLU: so lie trained layers."""
+    rng = np.random.default_rng(5)
+    fraction, exponent = np.frexp(256 / 2 ** rng.uniform(14, 16, 128))
+    clamp = Clamp(-128)
+    rescale = Rescale("fixed", clamp, np.rint(fraction * 2**31).astype(int), exponent.astype(int))
+    layer = Depthwise(6, 6, 128, 8 * 128, 128, 6 * 128, 128)
+    weights = rng.integers(-127, 128, (3, 3, 128))
+    assert pack(layer, weights, np.zeros(128, int), -128, rescale).line

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from onnx_runtime import quantised_operator
 from variants import build, pointer
 
 from edgebed.targets.host.kernels import elementwise as ew
@@ -291,3 +292,24 @@ def test_a_rule_that_no_form_fits_comes_from_its_table(tmp_path: Path) -> None:
     for name, library in build(text, tmp_path):
         library.layer(*(pointer(part) for part in (a, b, table, target)))
         np.testing.assert_array_equal(target, levels[a, b][:100] + 128, err_msg=name)
+
+
+@settings(max_examples=20)
+@given(
+    rule=rules().filter(lambda r: r.name.startswith("float")),
+    unsigned=st.booleans(),
+)
+def test_the_float_rules_are_those_of_onnx_runtime(rule: Rule, unsigned: bool) -> None:
+    offset, kind = (128, np.uint8) if unsigned else (0, np.int8)
+    q = np.arange(-128, 128) + offset
+    operands: list[Any] = []
+    pairs = zip(np.meshgrid(q, q, indexing="ij"), rule.scales[:2], rule.zeros, strict=True)
+    for values, scale, zero in pairs:
+        operands += [values.astype(kind), np.float32(scale), kind(zero + offset)]
+    clamp = Clamp(rule.clamp.zero_point)
+    operands += [np.float32(rule.scales[2]), kind(clamp.zero_point + offset)]
+    function = float_add if rule.name == "float_add" else float_mul
+    name = "QLinearAdd" if rule.name == "float_add" else "QLinearMul"
+    expected = quantised_operator(name, operands).astype(int) - offset
+    pair = function(*rule.scales, *rule.zeros, clamp, unsigned=unsigned)
+    np.testing.assert_array_equal(pair.levels, expected)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from onnx_runtime import quantised_operator
 from variants import build, pointer
 
 from edgebed.targets.host.kernels.pool import (
@@ -208,3 +209,25 @@ def test_every_variant_computes_the_definition(
             assert (pixels[:, :, layer.channels :] == UNTOUCHED).all(), f"{name}: {case}"
             behind = target[:-1, layer.out_width * layer.out_pixel :]
             assert (behind == UNTOUCHED).all() and (target[-1] == UNTOUCHED).all(), f"{name}"
+
+
+@settings(max_examples=30)
+@given(case=cases().filter(lambda c: c.kind in ("float", "global") and c.layer.dilation == (1, 1)))
+def test_the_float_rules_are_those_of_onnx_runtime(case: Case) -> None:
+    layer, zero = case.layer, case.layer.clamp.zero_point
+    scales = [np.float32(s) for s in case.scales]
+    x = case.x.transpose(2, 0, 1)[None].astype(np.int8)
+    operands = [x, scales[0], np.int8(case.in_zero), scales[1], np.int8(zero)]
+    if case.kind == "global":
+        y = quantised_operator("QLinearGlobalAveragePool", operands, channels_last=0)
+    else:
+        y = quantised_operator(
+            "QLinearAveragePool",
+            operands,
+            kernel_shape=layer.kernel,
+            strides=layer.stride,
+            pads=(*layer.padding, *layer.padding),
+            count_include_pad=int(case.padding_counts),
+        )
+    y = np.clip(y[0].transpose(1, 2, 0).astype(int), layer.clamp.low, layer.clamp.high)
+    np.testing.assert_array_equal(case.expected()[: y.shape[0], : y.shape[1]], y)

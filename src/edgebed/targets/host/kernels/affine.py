@@ -32,7 +32,7 @@ NOWHERE = -(2**31)
 
 _STEPS = (0, 1, -1, 2, -2, 3, -3, 4, -4)
 _SHARES = (0.5, 0.25, 0.75, 0.38, 0.62, 0.12, 0.88, 0.02, 0.98)
-_HOPELESS = 5  # failures of a channel after the first slope: none of the others will do
+_HOPELESS = 5  # failures of a channel after three slopes: none of the others will do
 _WIDEST = 2.0  # levels; an offset is never further from its neighbour
 
 
@@ -67,14 +67,14 @@ class Affine:
         return levels
 
 
-def fma32(x: Floats, a: Any, b: Any) -> Floats:
+def fma32(x: Any, a: Any, b: Any) -> Floats:
     """Return float32 x * a + b rounded once, as the processor's fused multiply-add does.
 
     All three are float32 and broadcast against each other.
     """
     product = np.asarray(x, np.float64) * np.asarray(a, np.float64)  # exact: 24 + 24 bits
     product, addend = np.broadcast_arrays(product, np.asarray(b, np.float64))
-    total = product + addend
+    total = np.array(product + addend)
     back = total - product
     rest = (product - (total - back)) + (addend - back)
     # Round to odd, so that the second rounding (to float32) cannot meet a false tie.
@@ -224,7 +224,7 @@ def _search(conditions: _Conditions, kinked: bool) -> Affine | None:
             open_ = open_[failures > 0]
             if not len(open_):
                 break
-        if not len(open_) or fewest.max() > _HOPELESS:
+        if not len(open_) or (step == _STEPS[2] and fewest.max() > _HOPELESS):
             break
     if fewest.max() > 1:
         return None

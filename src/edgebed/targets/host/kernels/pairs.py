@@ -147,7 +147,9 @@ def float_add(
     """
     file_offset = _BIAS if unsigned else 0
     a, b = (np.float32(s) / np.float32(out_scale) for s in (a_scale, b_scale))
-    zeros = a * np.float32(a_zero + file_offset) + b * np.float32(b_zero + file_offset)
+    # Its compiler fuses the first of these products.
+    second_zero = b * np.float32(b_zero + file_offset)
+    zeros = np.float32(fma32(np.float32(a_zero + file_offset), a, second_zero))
     fixed = np.float32(clamp.zero_point + file_offset) - zeros
     x = (_values(0) + file_offset).astype(np.float32)
     value = fma32(x[:, None], a, fma32(x, b, fixed))
