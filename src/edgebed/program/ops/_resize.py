@@ -111,7 +111,7 @@ def resize_axis(op: Geometry, x: Floats, axis: int) -> Floats:
     return total
 
 
-def _whole_positions(op: Geometry, size: int, axis: int) -> tuple[Array, Array, Array]:
+def whole_positions(op: Geometry, size: int, axis: int) -> tuple[Array, Array, Array]:
     """Return lower index, upper index and 10-bit offset from the lower one, in integers."""
     out, one = op.size[axis], 1 << 10
     step = (one * size + out // 2) // out
@@ -128,10 +128,10 @@ def _whole_positions(op: Geometry, size: int, axis: int) -> tuple[Array, Array, 
 def fixed_point_bilinear(op: Geometry, x: Array) -> Array:
     """Return the bilinear map of TensorFlow Lite's integer kernel: 10-bit weights, one rounding."""
     one = 1 << 10
-    low, high, part = _whole_positions(op, x.shape[2], 0)
+    low, high, part = whole_positions(op, x.shape[2], 0)
     wide, rows = x.astype(np.int64), part[:, None]
     mixed = wide[:, :, low] * (one - rows) + wide[:, :, high] * rows
-    low, high, part = _whole_positions(op, x.shape[3], 1)
+    low, high, part = whole_positions(op, x.shape[3], 1)
     total = mixed[..., low] * (one - part) + mixed[..., high] * part
     nudged = total + np.where(total > 0, 1 << 19, -(1 << 19))
     result: Array = np.sign(nudged) * (np.abs(nudged) >> 20)

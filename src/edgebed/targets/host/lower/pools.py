@@ -12,7 +12,6 @@ from edgebed.targets.host.frame import Frame, is_map, pitches
 from edgebed.targets.host.kernels import pool
 from edgebed.targets.host.kernels.requantize import Clamp
 from edgebed.targets.host.layout import C_TYPES, View
-from edgebed.targets.host.loops import place
 from edgebed.targets.host.lower.expressions import HEADER, quantised, real
 from edgebed.targets.host.steps import Call, Operand
 
@@ -93,10 +92,10 @@ def _loops(frame: Frame, op: PoolOp, start: str, step: str, finish: str) -> None
       {_number(x)} acc = {start};
       for (int i = ra; i < rb; i++)
         for (int k = qa; k < qb; k++) {{
-          const {_number(x)} v = x[{_at(x, "i", "k", "o")}];
+          const {_number(x)} v = x[{element(x, "i", "k", "o")}];
           {step}
         }}
-      out[{_at(out, "y", "c", "o")}] = ({C_TYPES[out.stored]})({finish});
+      out[{element(out, "y", "c", "o")}] = ({C_TYPES[out.stored]})({finish});
     }}
   }}"""
     frame.emit(
@@ -108,10 +107,8 @@ def _number(x: View) -> str:
     return "float" if x.stored == "f32" else "int64_t"
 
 
-def _at(view: View, row: str, column: str, channel: str) -> str:
+def element(view: View, row: str, column: str, channel: str) -> str:
+    """Return the C expression of a map's element for these indices."""
     dense, down, across = view.strides
-    text = place([down, across, dense])
-    for number, name in enumerate((row, column, channel)):
-        text = text.replace(f"i{number}", f"@{number}")
-        text = text.replace(f"@{number}", name)
-    return text
+    terms = ((row, down), (column, across), (channel, dense))
+    return " + ".join(name if step == 1 else f"{name} * {step}" for name, step in terms)
