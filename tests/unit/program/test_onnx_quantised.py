@@ -197,6 +197,50 @@ def test_means_that_lie_between_two_integers_may_differ_by_one(body: Body, dtype
     assert share < 0.1 and largest <= 1
 
 
+@pytest.mark.parametrize(
+    ("body", "inputs", "step"),
+    [
+        (_node("Add"), 2, 0.25),
+        (_node("Mul"), 2, 0.25),
+        (_node("AveragePool", kernel_shape=[2, 2], strides=[2, 2]), 1, 0.125),
+    ],
+)
+def test_middles_follow_the_standard(body: Body, inputs: int, step: float) -> None:
+    """Between two integers the even one; ONNX Runtime's fused kernels add the zero point first."""
+    sketch = Sketch()
+    parts = []
+    for _ in range(inputs):
+        q = sketch.quantise(sketch.input((1, 8, 6, 6)), 0.125, np.uint8(131))
+        parts.append(sketch.dequantise(q, 0.125, np.uint8(131)))
+    q = sketch.quantise(body(sketch, *parts), step, np.uint8(133))
+    model, feeds = sketch.model(sketch.dequantise(q, step, np.uint8(133))), randoms(sketch)
+    (mine,) = by_edgebed(from_model(model, "model"), feeds)
+    (plain,), (fused,) = (by_onnxruntime(model, feeds, level) for level in (NONE, ALL))
+    np.testing.assert_array_equal(mine, plain)
+    assert 0 < np.abs(mine - fused).max() <= step
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+def test_zero_points_of_their_own_for_each_channel_stay_real(transposed: bool) -> None:
+    """An int32 bias without a scale has the accumulator's, also where the layer stays real."""
+    sketch = Sketch()
+    x = sketch.input((1, 8), TensorProto.UINT8)
+    shape = (5, 8) if transposed else (8, 5)
+    w = sketch.constant(RNG.integers(0, 255, shape).astype(np.uint8))
+    steps = sketch.constant(RNG.uniform(0.01, 0.02, 5).astype(np.float32))
+    points = sketch.constant(np.array([100, 120, 128, 130, 140], np.uint8))
+    added = sketch.constant(RNG.integers(-2000, 2000, 5).astype(np.int32))
+    scale, point = sketch.constant(np.float32(0.02)), sketch.constant(np.uint8(120))
+    out = sketch.node(
+        "QGemm", x, scale, point, w, steps, points, added, sketch.constant(np.float32(0.3)), point,
+        transB=int(transposed), **MICROSOFT,
+    )  # fmt: skip
+    model = sketch.model(out, kinds={out: TensorProto.UINT8})
+    feeds = {x: RNG.integers(0, 255, (1, 8)).astype(np.uint8)}
+    (mine,), (theirs,) = by_edgebed(from_model(model, "m"), feeds), by_onnxruntime(model, feeds)
+    np.testing.assert_array_equal(mine, theirs)
+
+
 def test_parts_without_quantisation_stay_real() -> None:
     sketch = Sketch()
     x = sketch.input(MAP)

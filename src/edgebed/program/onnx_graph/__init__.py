@@ -12,12 +12,17 @@ and with none (`tests/unit/program/test_onnx_quantised.py`):
   with constant weights, MatMul of two activations, Add, Sub, Mul, Max, Concat, MaxPool,
   AveragePool without padding, GlobalAveragePool, ReduceMean, Softmax, every function of one number
   (Sigmoid, Tanh, LeakyRelu, HardSwish, ...), Resize by nearest, and what only moves numbers.
-- One quantum apart now and then, where the exact result lies in the middle of two integers (or
-  within float32 rounding of it): Conv with int8 activations, which ONNX Runtime sums in float32
-  (about 1 in 2,000 of uniformly random results); Add of scales in a simple ratio, which its
-  vectorised kernel rounds together with the zero point (0.4 %); AveragePool whose padding does not
-  count, which it sums as reals (about 1 %); linear Resize to the same scale, which it weighs with
-  both axes' products at once (1 % to 7 %).
+- One quantum apart where the exact result lies in the middle of two integers, and only there:
+  Add, Mul and AveragePool, if the zero point of the result is odd. ONNX Runtime's fused kernels
+  (QLinearAdd, QLinearMul, QLinearAveragePool) add the zero point before they round half to even;
+  the standard, ONNX Runtime without optimisations, and every other kernel of it (Conv, Gemm,
+  MatMul, GlobalAveragePool, ReduceMean, Concat, the functions, changes of scale) add it after.
+  With scales in no simple ratio it does not happen (0 of 188,160 results of Add and of Mul); an
+  AveragePool that keeps its scale has such middles in a quarter of 2 x 2 windows.
+- One quantum apart through float32 rounding near a middle: Conv with int8 activations whose
+  result no DequantizeLinear follows, which stays real in ONNX Runtime (1 in 2,000 of random
+  results); AveragePool whose padding does not count (1 %); linear Resize to the same scale, whose
+  four values ONNX Runtime weighs by the product of both axes' weights (1 % to 7 %).
 - MatMul followed by Add of a real bias is one integer layer here, its bias rounded to accumulator
   units; ONNX Runtime adds it in float32.
 """

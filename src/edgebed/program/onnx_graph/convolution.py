@@ -13,7 +13,12 @@ from edgebed.program.onnx_graph.draft import Draft
 from edgebed.program.onnx_graph.node import Node
 from edgebed.program.onnx_graph.scales import end
 from edgebed.program.onnx_graph.values import Value
-from edgebed.program.onnx_graph.weighted import integer_layer, integer_plan, real_layer
+from edgebed.program.onnx_graph.weighted import (
+    integer_layer,
+    integer_plan,
+    real_bias,
+    real_layer,
+)
 from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.ops.conv_transpose2d import ConvTranspose2d
 from edgebed.program.ops.reshape import Reshape
@@ -138,8 +143,8 @@ def conv(net: Draft, node: Node) -> None:
         result = integer_layer(net, node, Conv2d, tensor, plan, values, bias, **attributes)
         end(net, node, result, _shape(net, result, axes), plan[0])
         return
-    real_bias = net.known(node, 2, "bias") if bias is not None else None
-    result = real_layer(net, node, Conv2d, tensor, weight, real_bias, **attributes)
+    real = real_bias(net, node, bias, x, w)
+    result = real_layer(net, node, Conv2d, tensor, weight, real, **attributes)
     net.define(node, result, _shape(net, result, axes))
 
 
@@ -180,8 +185,8 @@ def conv_transpose(net: Draft, node: Node) -> None:
     if plan is not None:
         result = integer_layer(net, node, ConvTranspose2d, tensor, plan, weight, bias, **attributes)
     else:
-        real_bias = net.known(node, 2, "bias") if bias is not None else None
-        result = real_layer(net, node, ConvTranspose2d, tensor, weight, real_bias, **attributes)
+        added = real_bias(net, node, bias, x, w)
+        result = real_layer(net, node, ConvTranspose2d, tensor, weight, added, **attributes)
     result = _cut(net, node, result, common, before, after)
     if plan is not None:
         end(net, node, result, _shape(net, result, axes), plan[0])

@@ -17,7 +17,7 @@ from edgebed.program.onnx_graph.load import dtype_name, plain
 from edgebed.program.onnx_graph.node import BROKEN, Node
 from edgebed.program.types import Array
 
-LARGEST_VALUES = 1 << 24
+LARGEST_VALUES = 1 << 26
 LARGEST_INPUT_BYTES = 1 << 28
 
 _REFERENCE = frozenset(

@@ -10,7 +10,12 @@ from edgebed.program.onnx_graph.draft import Draft
 from edgebed.program.onnx_graph.node import Node
 from edgebed.program.onnx_graph.scales import end, tail_of
 from edgebed.program.onnx_graph.values import Value
-from edgebed.program.onnx_graph.weighted import integer_layer, integer_plan, real_layer
+from edgebed.program.onnx_graph.weighted import (
+    integer_layer,
+    integer_plan,
+    real_bias,
+    real_layer,
+)
 from edgebed.program.ops.add import Add
 from edgebed.program.ops.batch_matmul import BatchMatmul
 from edgebed.program.ops.dense import Dense
@@ -117,7 +122,7 @@ def _layer(
         result = integer_layer(net, node, Dense, tensor, plan, values, c, last_axis=True)
         end(net, node, result, shape, plan[0])
         return
-    bias = net.array(c) if c is not None else None
+    bias = real_bias(net, node, c, a, b)
     rows = weight if transposed else weight.T
     result = real_layer(net, node, Dense, tensor, rows, bias, last_axis=True)
     net.define(node, result, shape)

@@ -116,6 +116,21 @@ def integer_bias(
     return result
 
 
+def real_bias(net: Draft, node: Node, bias: Value | None, x: Value, w: Value) -> Array | None:
+    """Return a bias in reals; integers without a scale of their own have the accumulator's."""
+    if bias is None:
+        return None
+    values = net.array(bias)
+    if values is None:
+        raise node.fail("its bias is computed from the network's input", try_="a constant bias")
+    kind = net.kind_of(x)
+    if values.dtype != np.int32 or w.steps is None or kind is None or kind.is_float:
+        return values
+    step = np.float32(kind.scale) * w.steps.scale.astype(np.float32).reshape(-1)
+    result: Array = values.astype(np.float32) * step
+    return result
+
+
 def _of_channels(node: Node, values: Array, channels: int) -> Array:
     flat = values.reshape(-1)
     if flat.size == 1:
