@@ -58,7 +58,9 @@ def compile(
     """
     from edgebed.cli.model import model_first, read_model
     from edgebed.cli.progress import listening
+    from edgebed.deploy.library import check_place
     from edgebed.targets import load as load_target
+    from edgebed.targets.contract import LibraryTarget
 
     folder = _folder(out)
     name = target or only_target((str(model), *options))
@@ -74,6 +76,8 @@ def compile(
             shapes=input_shape,
             listener=listener,
         )
+        if isinstance(device, LibraryTarget):
+            check_place(folder)
         with _claimed(folder):
             built = _built(found, device, folder, listener, not no_passes, only_generate)
     print(json_format.dumps(_plain(built), indent=2) if json else "\n".join(_lines(built)))
@@ -125,17 +129,20 @@ def prepared(
 
 @contextlib.contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """Keep others out of the folder; one that did not exist is not left behind empty."""
+    """Keep others out of the folder; a failure leaves nothing of this behind."""
     from edgebed.recipes.folder import LOCK, RunFolder
 
-    new = not folder.exists()
+    new, lock = not folder.exists(), folder / LOCK
+    unlocked = not lock.exists()
     try:
         with RunFolder(folder).locked():
             yield
     except BaseException:
-        if new and folder.is_dir() and all(one.name == LOCK for one in folder.iterdir()):
-            (folder / LOCK).unlink(missing_ok=True)
-            folder.rmdir()
+        with contextlib.suppress(OSError):
+            if unlocked:
+                lock.unlink(missing_ok=True)
+            if new:
+                folder.rmdir()  # refused, rightly, where a board's sources are in it
         raise
 
 

@@ -117,11 +117,11 @@ def read_archive(path: Path) -> dict[str, Array]:
         EdgebedError: it is none, is cut short, or holds Python objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise EdgebedError(
-            "is not an archive of arrays (.npz)", where=str(path), why=str(error) or None
+            "is not an archive of arrays (.npz)", where=str(path), why=str(error)[:200] or None
         ) from None
 
 

@@ -67,13 +67,13 @@ def build(
     _say_real(program, listener)
     with _staged(folder) as stage:
         plan = target.plan(program)
+        to_onnx.save(program, stage / bundle.PROGRAM)
         plan.write(stage)
         sizes = {}
         if not only_generate:
             listener(Started("compile", "building the library"))
-            sizes = dict(target.build(stage))
+            sizes = _built(target, stage, folder)
             self_test(reference or program, target, stage, listener)
-        to_onnx.save(program, stage / bundle.PROGRAM)
         content = plan_content(program, plan, target.layout(program), target.cost(program), sizes)
         artifacts = sorted({one.name for one in stage.iterdir()} | {bundle.PLAN})
         content["artifacts"] = artifacts
@@ -102,6 +102,15 @@ def self_test(
                 _judge(one, program, wanted[one.name], isa, listener)
     text = f"{', '.join(variants)}: equal to the interpreter on {SAMPLES} random inputs"
     listener(Note("compile", f"self-test: {text}"))
+
+
+def _built(target: LibraryTarget, stage: Path, folder: Path) -> dict[str, int]:
+    """Build in the temporary folder; an error names the one that the user knows."""
+    try:
+        return dict(target.build(stage))
+    except EdgebedError as error:
+        where = (error.where or str(folder)).replace(str(stage), str(folder))
+        raise EdgebedError(error.what, where=where, why=error.why, try_=error.try_) from error
 
 
 def _interpreted(program: Program, inputs: dict[str, Array]) -> dict[str, Array]:
@@ -160,7 +169,6 @@ def _opened(target: LibraryTarget, folder: Path, isa: str | None = None) -> Iter
 def _staged(folder: Path) -> Iterator[Path]:
     """Give an empty folder that takes the place of `folder` when the block ends without error."""
     place = folder.resolve()
-    _check_place(place)
     with _writing(place.parent):
         place.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=f"{files.TEMPORARY}{place.name}-", dir=place.parent))
@@ -174,8 +182,13 @@ def _staged(folder: Path) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _check_place(place: Path) -> None:
-    """Refuse a folder that cannot be exchanged for another."""
+def check_place(folder: Path) -> None:
+    """Refuse a folder that cannot be exchanged for another.
+
+    Raises:
+        EdgebedError: it is a mount point, or the process is in it.
+    """
+    place = folder.resolve()
     if place == Path.cwd() or place in Path.cwd().parents or place.is_mount():
         raise EdgebedError(
             "cannot be replaced by a new folder",
