@@ -90,33 +90,34 @@ EB_INLINE eb_bytes eb_load_bytes(const void *from) {
 }
 #endif
 
-/* Bytes ready for four-tap dot products with int8 weights. */
+/* Bytes ready for four-tap dot products. Weights come as int8, 64 bytes a vector, and once more as
+ * int16: for each half of a vector the even taps, then the odd ones. */
 #if EB_ISA >= 5
+#define EB_WIDE_WEIGHTS 0
 typedef eb_bytes eb_taps;
 EB_INLINE eb_taps eb_as_taps(eb_bytes a) { return a; }
-EB_INLINE eb_bytes eb_dot_taps(eb_bytes acc, eb_taps a, const int8_t *w) {
+EB_INLINE eb_bytes eb_dot_taps(eb_bytes acc, eb_taps a, const uint8_t *w) {
   return _mm512_dpbusd_epi32(acc, a, eb_load_bytes(w));
 }
 #elif EB_ISA >= 3 && !defined(EB_EMULATE_VNNI)
+#define EB_WIDE_WEIGHTS 0
 typedef eb_bytes eb_taps;
 EB_INLINE eb_taps eb_as_taps(eb_bytes a) { return a; }
-EB_INLINE eb_bytes eb_dot_taps(eb_bytes acc, eb_taps a, const int8_t *w) {
+EB_INLINE eb_bytes eb_dot_taps(eb_bytes acc, eb_taps a, const uint8_t *w) {
   return _mm256_dpbusd_avx_epi32(acc, a, eb_load_bytes(w));
 }
 #else
 /* Without the instruction: taps 0, 2 and taps 1, 3 as 16-bit numbers; exact for every input. */
+#define EB_WIDE_WEIGHTS 1
 typedef struct {
   __m256i even, odd;
 } eb_taps;
 EB_INLINE eb_taps eb_as_taps(eb_bytes a) {
   return (eb_taps){_mm256_and_si256(a, _mm256_set1_epi16(255)), _mm256_srli_epi16(a, 8)};
 }
-EB_INLINE eb_bytes eb_dot_taps(eb_bytes acc, eb_taps a, const int8_t *from) {
-  const __m256i w = eb_load_bytes(from);
-  const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8);
-  const __m256i odd = _mm256_srai_epi16(w, 8);
-  return _mm256_add_epi32(acc, _mm256_add_epi32(_mm256_madd_epi16(a.even, even),
-                                                _mm256_madd_epi16(a.odd, odd)));
+EB_INLINE eb_bytes eb_dot_taps(eb_bytes acc, eb_taps a, const uint8_t *w) {
+  acc = _mm256_add_epi32(acc, _mm256_madd_epi16(a.even, eb_load_bytes(w)));
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(a.odd, eb_load_bytes(w + 32)));
 }
 #endif
 
@@ -236,9 +237,20 @@ EB_INLINE int eb_depthwise_weight_bytes(eb_depthwise_shape s) {
   return s.planes * s.kernel_w * eb_depthwise_quads(s) * eb_depthwise_rows(s) * 256;
 }
 
-EB_INLINE int eb_depthwise_block_bytes(eb_depthwise_shape s, eb_requantization r) {
+EB_INLINE int eb_depthwise_wide_at(eb_depthwise_shape s, eb_requantization r) {
   return eb_depthwise_weight_bytes(s) + 256 + 1280 + 4 * 4 * EB_TABLE_WORDS(r.rule);
 }
+
+EB_INLINE int eb_depthwise_block_bytes(eb_depthwise_shape s, eb_requantization r) {
+  return eb_depthwise_wide_at(s, r) + 2 * eb_depthwise_weight_bytes(s);
+}
+
+/* Where the weights for eb_dot_taps begin, and the bytes from one vector to the next. */
+EB_INLINE const uint8_t *eb_depthwise_weights(const uint8_t *block, eb_depthwise_shape s,
+                                              eb_requantization r, int half) {
+  return EB_WIDE_WEIGHTS ? block + eb_depthwise_wide_at(s, r) + 2 * half : block + half;
+}
+#define EB_WEIGHT_STEP (EB_WIDE_WEIGHTS ? 128 : 64)
 
 /* What a tile needs to know, all literal. */
 typedef struct {
@@ -267,10 +279,9 @@ EB_INLINE void eb_depthwise_columns(const uint8_t *in, eb_depthwise_shape s, eb_
 }
 
 /* Add column c of the tile's input to the accumulators [row][position][vector]. */
-EB_INLINE void eb_depthwise_add(const uint8_t *in, const uint8_t *block, eb_depthwise_shape s,
+EB_INLINE void eb_depthwise_add(const uint8_t *in, const uint8_t *weights, eb_depthwise_shape s,
                                 eb_depthwise_tile t, int c, eb_bytes acc[2][2][4]) {
   const int packed_rows = eb_depthwise_rows(s), quads = eb_depthwise_quads(s);
-  const int8_t *weights = (const int8_t *)block + t.half;
   EB_UNROLL
   for (int q = 0; q < quads; q++) {
     eb_taps column[4];
@@ -284,7 +295,8 @@ EB_INLINE void eb_depthwise_add(const uint8_t *in, const uint8_t *block, eb_dept
       const int tap = ((plane * s.kernel_w + kx) * quads + q) * packed_rows + y;
       EB_UNROLL
       for (int j = 0; j < 4; j++)
-        acc[y][x][j] = eb_dot_taps(acc[y][x][j], column[j], weights + tap * 256 + 64 * j);
+        acc[y][x][j] =
+            eb_dot_taps(acc[y][x][j], column[j], weights + EB_WEIGHT_STEP * (4 * tap + j));
     }
   }
 }
@@ -322,15 +334,16 @@ EB_INLINE void eb_depthwise_run(const uint8_t *in, const uint8_t *block, uint8_t
                                 eb_depthwise_shape s, eb_requantization r, eb_depthwise_tile t,
                                 int bytes) {
   const uint8_t *tables = block + eb_depthwise_weight_bytes(s);
+  const uint8_t *weights = eb_depthwise_weights(block, s, r, t.half);
   eb_bytes acc[2][2][4];
   EB_UNROLL
   for (int i = 0; i < 16; i++)
     acc[i / 8][i / 4 % 2][i % 4] = eb_load_bytes(tables + 64 * (i % 4) + t.half);
   if (t.tile == 1) {
-    for (int kx = 0; kx < s.kernel_w; kx++) eb_depthwise_add(in, block, s, t, kx * s.dilation_w, acc);
+    for (int kx = 0; kx < s.kernel_w; kx++) eb_depthwise_add(in, weights, s, t, kx * s.dilation_w, acc);
   } else {
     EB_UNROLL
-    for (int c = 0; c < s.stride_w + s.kernel_w; c++) eb_depthwise_add(in, block, s, t, c, acc);
+    for (int c = 0; c < s.stride_w + s.kernel_w; c++) eb_depthwise_add(in, weights, s, t, c, acc);
   }
   EB_UNROLL
   for (int i = 0; i < t.rows * t.tile; i++)

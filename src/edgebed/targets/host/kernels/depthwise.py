@@ -221,11 +221,13 @@ def _blocks(
     affine = find_affine(rescale, bounds)
     flat = channel.ravel()
     table = _table_of(rescale, exact, bounds, flat).reshape(*lanes.shape[:2], -1)
+    weights = _quad_weights(layer, w, channel, used)
     parts = [
-        _quad_weights(layer, w, channel, used),
+        weights,
         np.where(used, bias[channel], 0).astype("<i4"),
         _line_words(affine, channel),
         table.astype("<i4"),
+        _wide(weights),
     ]
     per_block = [part.reshape(len(lanes), -1).view(np.uint8) for part in parts]
     return np.concatenate(per_block, axis=1).tobytes(), _line_bits(affine)
@@ -260,6 +262,12 @@ def _quad_weights(
     taps = np.where(used, taps, 0)  # rows planes quads taps columns blocks vectors lanes
     ordered = taps.transpose(5, 1, 4, 2, 0, 6, 7, 3)
     return np.ascontiguousarray(ordered.astype(np.int8))
+
+
+def _wide(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return int16 [blocks, ..., vectors, halves, even or odd, 16]: taps 0, 2 and taps 1, 3."""
+    halves = weights.reshape(*weights.shape[:-2], 2, 8 * 2, 2)
+    return np.ascontiguousarray(halves.swapaxes(-1, -2).astype("<i2"))
 
 
 def _line_words(affine: Affine | None, channel: Ints) -> npt.NDArray[Any]:

@@ -58,27 +58,28 @@ EB_INLINE void eb_max_bytes(uint8_t *to, eb_window w, eb_pool_shape s, int chann
   const int down = s.dilation_h * s.in_row, right = s.dilation_w * s.in_pixel;
   const uint8_t *from = w.from + channel;
 #if EB_ISA >= 5
-  __m512i best = _mm512_set1_epi8((char)s.low);
-  for (int ky = w.ky0; ky < w.ky1; ky++)
-    for (int kx = w.kx0; kx < w.kx1; kx++)
-      best = _mm512_max_epu8(best, _mm512_loadu_si512(from + ky * down + kx * right));
-  best = _mm512_min_epu8(best, _mm512_set1_epi8((char)s.high));
-  eb_store_first_u8x64(to, best, n);
-#elif EB_ISA >= 2
-  __m256i best = _mm256_set1_epi8((char)s.low);
-  for (int ky = w.ky0; ky < w.ky1; ky++)
-    for (int kx = w.kx0; kx < w.kx1; kx++)
-      best = _mm256_max_epu8(
-          best, _mm256_loadu_si256((const __m256i *)(from + ky * down + kx * right)));
-  best = _mm256_min_epu8(best, _mm256_set1_epi8((char)s.high));
-  if (n == 32) {
-    _mm256_storeu_si256((__m256i *)to, best);
-  } else {
-    uint8_t lane[32];
-    _mm256_storeu_si256((__m256i *)lane, best);
-    memcpy(to, lane, (size_t)n);
+  if (n > 32) {
+    __m512i best = _mm512_set1_epi8((char)s.low);
+    for (int ky = w.ky0; ky < w.ky1; ky++)
+      for (int kx = w.kx0; kx < w.kx1; kx++)
+        best = _mm512_max_epu8(best, _mm512_loadu_si512(from + ky * down + kx * right));
+    eb_store_first_u8x64(to, _mm512_min_epu8(best, _mm512_set1_epi8((char)s.high)), n);
+    return;
   }
-#else
+#endif
+#if EB_ISA >= 2
+  if (n > 16) {
+    __m256i best = _mm256_set1_epi8((char)s.low);
+    for (int ky = w.ky0; ky < w.ky1; ky++)
+      for (int kx = w.kx0; kx < w.kx1; kx++)
+        best = _mm256_max_epu8(
+            best, _mm256_loadu_si256((const __m256i *)(from + ky * down + kx * right)));
+    best = _mm256_min_epu8(best, _mm256_set1_epi8((char)s.high));
+    eb_store_u8x16(to, _mm256_castsi256_si128(best));
+    eb_store_first_u8x16(to + 16, _mm256_extracti128_si256(best, 1), n - 16);
+    return;
+  }
+#endif
   uint8_t best[16];
   memset(best, s.low, sizeof best);
   for (int ky = w.ky0; ky < w.ky1; ky++)
@@ -87,8 +88,8 @@ EB_INLINE void eb_max_bytes(uint8_t *to, eb_window w, eb_pool_shape s, int chann
         const uint8_t q = from[ky * down + kx * right + i];
         best[i] = q > best[i] ? q : best[i];
       }
-  for (int i = 0; i < n; i++) to[i] = best[i] < s.high ? best[i] : (uint8_t)s.high;
-#endif
+  for (int i = 0; i < 16; i++) best[i] = best[i] < s.high ? best[i] : (uint8_t)s.high;
+  memcpy(to, best, (size_t)n);
 }
 
 /* Rows y0 <= y < y1 of the maximum; out points to the first pixel of the output. */
