@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from edgebed import files as disk
+from edgebed.compile.passes.pipeline import optimise
 from edgebed.errors import EdgebedError
 from edgebed.events import Finished, Listener, Started, ignore
 from edgebed.program.types import Program
@@ -109,13 +110,16 @@ def _object_name(unit: Unit) -> str:
     return f"{Path(unit.source).stem}{suffix}.o"
 
 
-def compile_program(program: Program, out: Path, listener: Listener = ignore) -> Manifest:
+def compile_program(
+    program: Program, out: Path, listener: Listener = ignore, *, passes: bool = True
+) -> Manifest:
     """Compile a program into a folder: C project, static and shared library, manifest.
 
     Args:
         program: what to compile.
         out: folder to write; its files of the same names are replaced.
         listener: told what happens.
+        passes: rewrite the program first, by the default pipeline; it computes the same.
 
     Raises:
         EdgebedError: an op cannot be compiled, or no compiler is installed.
@@ -123,8 +127,9 @@ def compile_program(program: Program, out: Path, listener: Listener = ignore) ->
     from edgebed.targets.host.target import TARGET
 
     listener(Started("compile", f"{program.name} for host, into {out}"))
-    plan = TARGET.plan(program)
-    plan.write(out)
+    if passes:
+        program, _ = optimise(program, listener)
+    TARGET.plan(program).write(out)
     build(out)
     found = manifests.read(out)
     arena = f"arena {found.arena_bytes:,} bytes"

@@ -101,7 +101,7 @@ extern const eb_step {tables[0]}[{count}] EB_HIDDEN;
 EB_API const char {name}_digest[65] = "{project.digest}";
 
 /* The header promises this much. */
-typedef char {name}_crew_fits[sizeof(eb_crew_memory) <= {upper}_CREW_BYTES ? 1 : -1];
+typedef char {name}_crew_fits[sizeof(eb_crew) <= {upper}_CREW_BYTES ? 1 : -1];
 """
 
 

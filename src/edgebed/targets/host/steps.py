@@ -88,7 +88,7 @@ class Call:
             `y1`, and do the part from y0 to y1 of so many.
         in_place: every value is written after the value of the first read at the same place was
             read, so both may share their memory.
-        scratch: bytes of memory at the pointer `scratch`, if any.
+        macs: multiply-accumulates, for the decision whether threads pay.
     """
 
     text: str
@@ -98,6 +98,13 @@ class Call:
     headers: tuple[str, ...] = ()
     rows: int = 0
     in_place: bool = False
+    macs: int = 0
+
+    @property
+    def touched(self) -> int:
+        """Bytes of the views that it reads and writes."""
+        views = [operand.view for operand in (*self.reads, *self.writes)]
+        return sum(view.size * BYTES[view.stored] for view in views)
 
 
 @dataclass(frozen=True)

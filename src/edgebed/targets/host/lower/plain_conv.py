@@ -151,8 +151,12 @@ def conv2d(frame: Frame, op: Conv2d) -> None:
     text = _pixels(out, outputs, sums, [at, *calls])
     frame.emit(
         Call(text, (Operand("x", x, origin),), (Operand("out", out),), sums.packed, (HEADER,),
-             rows=out.shape[1])
+             rows=out.shape[1], macs=_macs(frame, op))
     )  # fmt: skip
+
+
+def _macs(frame: Frame, op: Weighted) -> int:
+    return op.macs(frame.kind(op.output), frame.program.constants)
 
 
 def _pixels(out: View, outputs: int, sums: Sums, body: list[str]) -> str:
@@ -220,7 +224,7 @@ def conv_transpose2d(frame: Frame, op: Op) -> None:
     body = _gathering(layer, x, outputs, (kh, kw), inner, zero)
     frame.emit(
         Call(_pixels(out, outputs, sums, body), (Operand("x", x),), (Operand("out", out),),
-             sums.packed, (HEADER,), rows=out.shape[1])
+             sums.packed, (HEADER,), rows=out.shape[1], macs=_macs(frame, layer))
     )  # fmt: skip
 
 

@@ -45,9 +45,7 @@ def resize(frame: Frame, op: Op) -> None:
     )  # fmt: skip
 
 
-def _real(
-    frame: Frame, op: Resize, x: View, out: View
-) -> tuple[tuple[Packed, ...], list[str]]:
+def _real(frame: Frame, op: Resize, x: View, out: View) -> tuple[tuple[Packed, ...], list[str]]:
     """Mix columns, then rows, in the interpreter's order: equal in every bit."""
     packed, found = [], []
     for axis, letter in ((0, "r"), (1, "q")):
@@ -70,9 +68,7 @@ def _real(
     return tuple(packed), [*body, f"{store} = ({C_TYPES[out.stored]})({result});"]
 
 
-def _fixed(
-    frame: Frame, op: Resize, x: View, out: View
-) -> tuple[tuple[Packed, ...], list[str]]:
+def _fixed(frame: Frame, op: Resize, x: View, out: View) -> tuple[tuple[Packed, ...], list[str]]:
     """TensorFlow Lite's integer kernel: 10-bit weights, one rounding half away from zero."""
     packed = []
     for axis, letter in ((0, "r"), (1, "q")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from edgebed.program.ops.dense import Dense
 from edgebed.program.types import Op, TensorType
 from edgebed.targets.host.frame import Frame, is_map, pitches
 from edgebed.targets.host.kernels import conv, depthwise
-from edgebed.targets.host.kernels.conv import ConvShape, Names
+from edgebed.targets.host.kernels.conv import ConvShape, Names, Part, Tile
 from edgebed.targets.host.kernels.conv_tiles import tiles
 from edgebed.targets.host.kernels.isa import AVX2, AVX512, AVXVNNI, PORTABLE
 from edgebed.targets.host.kernels.requantize import Clamp
@@ -23,6 +23,10 @@ from edgebed.targets.host.layout import BYTES, View, ordered_strides
 from edgebed.targets.host.lower import plain_conv
 from edgebed.targets.host.steps import Call, Operand, Packed
 from edgebed.targets.host.wishes import padding_margins
+
+HEADER: Final = "conv.h"
+SHARES: Final = 240
+"""Into so many equal shares threads may cut a layer; it divides by all small numbers."""
 
 
 def conv2d(frame: Frame, op: Op) -> None:
@@ -103,6 +107,7 @@ def _depthwise(frame: Frame, op: Conv2d, x: View, out: View) -> None:
             (constants,),
             (depthwise.HEADER,),
             rows=shape.out_height,
+            macs=shape.macs,
         )
     )
 
@@ -156,19 +161,18 @@ def gemm(
     to = "out" if out.stored == "u8" else "(uint8_t *)(void *)out"
     names = Names("x", "weights", "bias", table, to)
     text = _per_isa(shape, rule, names)
-    frame.emit(Call(text, (x,), (Operand("out", out),), constants, (conv_header(),)))
-
-
-def conv_header() -> str:
-    """Return the header of the blocked kernel."""
-    return "conv.h"
+    frame.emit(
+        Call(text, (x,), (Operand("out", out),), constants, (HEADER,), rows=SHARES,
+             macs=shape.macs)
+    )  # fmt: skip
 
 
 def _per_isa(shape: ConvShape, rule: Any, names: Names) -> str:
     """Return the call with the tile that suits each instruction set."""
     texts: dict[str, list[int]] = {}
     for isa in (AVX512, AVXVNNI, AVX2, PORTABLE):
-        text = conv.call(shape, rule, names, tiles(shape, isa)[0])
+        tile = tiles(shape, isa)[0]
+        text = conv.call(shape, rule, names, tile, _shares(shape, tile))
         texts.setdefault(text, []).append(isa.level)
     if len(texts) == 1:
         return next(iter(texts))
@@ -177,6 +181,15 @@ def _per_isa(shape: ConvShape, rule: Any, names: Names) -> str:
         test = " || ".join(f"EB_ISA == {level}" for level in levels)
         lines += [f"#{'el' if number else ''}if {test}", text]
     return "\n".join([*lines, "#endif"])
+
+
+def _shares(shape: ConvShape, tile: Tile) -> Part:
+    """Return the part of a layer from share y0 to y1 of SHARES: strips of rows, or channels."""
+    strips, groups = conv.strips(shape, tile), conv.channel_groups(shape, tile)
+    along_rows = strips >= groups
+    count = strips if along_rows else groups
+    ends = (f"{count} * y0 / {SHARES}", f"{count} * y1 / {SHARES}")
+    return Part(*ends, "0", str(groups)) if along_rows else Part("0", str(strips), *ends)
 
 
 def dense(frame: Frame, op: Op) -> None:

@@ -106,10 +106,10 @@ EB_API int EB_MODEL(run)(const void *const *inputs, void *const *outputs, void *
 /* Start a crew of so many threads, the caller included, in memory of EB_CREW_BYTES aligned to 64
  * bytes; returns how many there are. */
 EB_API int EB_MODEL(crew_start)(void *crew, int threads) {
-  return eb_crew_start((eb_crew_memory *)crew, threads);
+  return eb_crew_start((eb_crew *)crew, threads);
 }
 
-EB_API void EB_MODEL(crew_stop)(void *crew) { eb_crew_stop((eb_crew_memory *)crew); }
+EB_API void EB_MODEL(crew_stop)(void *crew) { eb_crew_stop((eb_crew *)crew); }
 
 static int64_t eb_now(void) {
   struct timespec now;
