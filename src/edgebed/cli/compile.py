@@ -48,7 +48,8 @@ def compile(
         options: options of the ai8x tools.
         target: the device; see `edgebed targets`. A network description has its own.
         out: where to write; its contents from an earlier compile are replaced.
-        input_shape: NAME=1,3,224,224 for an input whose size an ONNX file leaves open.
+        input_shape: NAME=1,3,224,224 for an input whose size an ONNX file leaves open; C,H,W for a
+            network description.
         no_passes: compile the network as the file has it, without optimisation.
         weights: checkpoint or integer weights of a network description.
         replan: place the network anew instead of as its description says.

@@ -58,7 +58,8 @@ def read_model(
         weights: weights of a project file.
         replan: ignore the project's own layout.
         options: further words of the command line, for a project.
-        shapes: `NAME=1,3,224,224` for inputs whose size a file leaves open.
+        shapes: `NAME=1,3,224,224` for inputs whose size a file leaves open; for a project the
+            values of its tools' `--input-shape`.
         listener: hears notes of the reader.
 
     Raises:
@@ -71,7 +72,9 @@ def read_model(
         raise EdgebedError("no such file or folder", where=str(path))
     reader = projects(target) if target else None
     if reader is not None and path.suffix in reader.SUFFIXES:
-        flags = reader.parse_flags(options, OPTIONS)
+        # the tools of a project have an option of this name themselves, as C,H,W
+        given = (word for one in shapes for word in ("--input-shape", one))
+        flags = reader.parse_flags((*options, *given), OPTIONS)
         project = reader.read_project(path, weights, flags, listener)
         return Model(project.program, project.program if replan else project)
     _check_unused(path, weights, replan, options)

@@ -40,7 +40,8 @@ def show(
         target: the device whose layers are shown; see `edgebed targets`. Without one, a network
             file is printed alone.
         passes: print the passes, what each changes, and the program that they leave.
-        input_shape: NAME=1,3,224,224 for an input whose size an ONNX file leaves open.
+        input_shape: NAME=1,3,224,224 for an input whose size an ONNX file leaves open; C,H,W for a
+            network description.
         weights: weights of a network description.
         replan: place the network anew instead of as its description says.
     """

@@ -26,6 +26,7 @@ TARGET = ("--out", "o", "--target", "max78000")
         (["run", ""], ["neither a recipe nor a folder"]),
         (["run", "bed", "--seed", "-1"], ["--seed is -1"]),
         (["run", "bed", "--qat-epochs", "-5"], ["--qat-epochs is -5"]),
+        (["run", "bed", "--target", "host"], ["has no camera", "--target max78000"]),
         (["compile", "--fiffo", "net.yaml", *TARGET], ["--fiffo", "did you mean '--fifo'"]),
         (["compile", "--fifo", *TARGET], ["the model is missing"]),
         (["compile", "--targt", "x", "a.yaml", "--out", "o"], ["did you mean '--target'"]),
@@ -33,6 +34,9 @@ TARGET = ("--out", "o", "--target", "max78000")
         (["compile", "--jsn", "net.yaml", *TARGET], ["--jsn", "did you mean '--json'"]),
         (["run", "bed", "--uart-port", "99"], ["--uart-port is for a compiled folder"]),
         (["compile", "--fifo", "net.yaml", *TARGET], ["net.yaml: no such file"]),
+        (["compile", "--fifo", "net.yaml", "--out", "o"], ["net.yaml: no such file"]),
+        (["compile", "net.tflite", "--out", "o"], ["--target is missing", "host", "max78000"]),
+        (["compare", "net.tflite", "o"], ["--input"]),
     ],
 )
 def test_a_typo_is_exit_1_with_the_nearest_word(

@@ -21,12 +21,12 @@ from edgebed.observe import pictures
 from edgebed.program import from_onnx, to_onnx
 from edgebed.program.types import Array, Program
 from edgebed.recipes.bed import data, score, summary
-from edgebed.recipes.bed.config import SYNTHETIC, BedConfig
+from edgebed.recipes.bed.config import DEFAULT_TARGET, SYNTHETIC, BedConfig
 from edgebed.recipes.bed.outcome import OUTPUTS, Outcome
 from edgebed.recipes.folder import RunFolder
 from edgebed.recipes.stages import Result, Stages, recording
 from edgebed.targets import load as load_target
-from edgebed.targets.contract import Machine, Target
+from edgebed.targets.contract import LibraryTarget, Machine, Target
 from edgebed.train.evaluate import Split
 
 SCREENS: Final = 12
@@ -42,7 +42,13 @@ def check(config: BedConfig) -> None:
     from edgebed.train.networks import network
 
     network(config.network, 1).with_weight_bits(config.weight_bits)
-    load_target(config.target)
+    if isinstance(load_target(config.target), LibraryTarget):
+        raise EdgebedError(
+            "has no camera and no display",
+            where=f"--target {config.target}",
+            why="the recipe runs firmware on a board",
+            try_=f"--target {DEFAULT_TARGET}; then edgebed compile RUN --target {config.target}",
+        )
     if config.data != SYNTHETIC and not Path(config.data).is_dir():
         is_file = Path(config.data).exists()
         raise EdgebedError(
