@@ -249,3 +249,36 @@ def layers(draw: st.DrawFn) -> Layer:
 @given(st.lists(layers(), min_size=16, max_size=16))
 def test_drawn_layers(tmp_path_factory: pytest.TempPathFactory, drawn: list[Layer]) -> None:
     run_all([case_of(layer) for layer in drawn], tmp_path_factory.mktemp("drawn"))
+
+
+def usual(
+    size: tuple[int, int], cin: int, cout: int, kernel: tuple[int, int], stride: int
+) -> Layer:
+    """A layer as networks have them, into a map with a border, with its best tile."""
+    columns = (size[1] - 1) * stride + kernel[1]
+    row = (size[1] + 2) * cout
+    shape = ConvShape(columns * cin, cin, cin, *size, cout, row, cout, kernel, (stride, stride))
+    return Layer(shape, tiles(shape)[0], "fixed", Clamp(-128), -128, cin + 2 * cout)
+
+
+def test_layers_as_networks_have_them(tmp_path: Path) -> None:
+    """Large enough for every way through the kernel: overlapping tiles, edges, both tails."""
+    drawn = [
+        usual((10, 18), 3, 16, (3, 3), 1),
+        usual((9, 17), 16, 16, (3, 3), 2),
+        usual((25, 5), 1, 64, (10, 4), 2),
+        usual((25, 5), 64, 64, (1, 1), 1),
+        usual((7, 11), 24, 40, (1, 1), 1),
+        usual((9, 9), 8, 8, (1, 1), 1),
+        usual((3, 3), 64, 144, (1, 1), 1),
+        usual((1, 1), 100, 300, (1, 1), 1),
+    ]
+    raws = [replace(drawn[3], rule="raw", seed=9), replace(drawn[4], rule="float", seed=9)]
+    shape = raws[0].shape
+    raws[0] = replace(
+        raws[0],
+        shape=replace(
+            shape, out_row_pitch=4 * shape.out_row_pitch, out_pixel_pitch=4 * shape.out_pixel_pitch
+        ),
+    )
+    run_all([case_of(layer) for layer in [*drawn, *raws]], tmp_path)

@@ -22,11 +22,14 @@
 
 #define EB_INLINE static inline __attribute__((always_inline, unused))
 
-/* Register tiles are arrays indexed by loops of literal length: unroll them completely. */
+/* Register tiles are arrays indexed by loops of literal length: unroll them completely. Loops
+ * around whole tiles stay loops: written out, a compiler moves their parts about. */
 #if defined(__clang__)
 #define EB_UNROLL _Pragma("clang loop unroll(full)")
+#define EB_ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #define EB_UNROLL _Pragma("GCC unroll 64")
+#define EB_ROLLED _Pragma("GCC unroll 1")
 #endif
 
 /* ---- eb_i32x16: sixteen int32 -------------------------------------------------------------- */
