@@ -15,6 +15,8 @@ from edgebed.program import from_onnx, to_onnx
 from edgebed.program.ops.add import Add
 from edgebed.program.ops.dense import Dense
 from edgebed.program.ops.identity import Identity
+from edgebed.program.ops.quantize import Quantize
+from edgebed.program.ops.unary import Unary
 from edgebed.program.run import run
 from edgebed.program.types import Constant, Program, TensorType
 from edgebed.recipes.folder import RunFolder
@@ -189,6 +191,28 @@ def test_a_float_network_is_told_of_compress(
     out = str(tmp_path / "out")
     assert execute(["compile", str(tmp_path / "real.onnx"), "--out", out]) == 0
     assert "1 layers with weights compute in float32; edgebed compress" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("off", "code"), [(0, 0), (1, 0), (90, 1)])
+def test_a_real_number_at_a_rounding_boundary_is_noted_and_a_wrong_one_refused(
+    off: int,
+    code: int,
+    target: NullLibraryTarget,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ops = (
+        Unary(name="curve", inputs=("x",), output="y", function="sigmoid"),
+        Quantize(name="round", inputs=("y",), output="q", scale=1 / 256, zero_point=-128),
+    )
+    program = Program("mixed", {"x": TensorType((40,), "float32", 1.0)}, ops, ("q",))
+    to_onnx.save(program, tmp_path / "mixed.onnx")
+    target.wrong = {"plain": off}
+    words = ["compile", str(tmp_path / "mixed.onnx"), "--out", str(tmp_path / "out")]
+    assert execute(words) == code
+    said = capsys.readouterr()
+    assert ("plain: output 'q' differs in 1 of 120" in said.out) is (off == 1)
+    assert ("the plain variant computes other values" in said.err) is (off == 90)
 
 
 @pytest.mark.parametrize(
