@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from edgebed.errors import EdgebedError
+from edgebed.program.onnx_graph.load import load as read_message
+from edgebed.program.onnx_graph.load import tensor_array
 from edgebed.program.text import parse
 from edgebed.program.to_onnx import METADATA_KEY
 from edgebed.program.types import Constant, DType, Program
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def load(path: Path) -> Program:
@@ -18,17 +23,7 @@ def load(path: Path) -> Program:
         EdgebedError: the file is missing, not ONNX, cut short, has no edgebed program in it, or
             its weights are not the ones the program was saved with.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        model = onnx.load_model_from_string(path.read_bytes())
-    except OSError as error:
-        raise EdgebedError(f"cannot read: {error.strerror}", where=str(path)) from error
-    except DecodeError as error:
-        raise EdgebedError(
-            "not an ONNX file, or cut short", where=str(path), try_="save or copy it again"
-        ) from error
+    model = read_message(path)
     texts = [prop.value for prop in model.metadata_props if prop.key == METADATA_KEY]
     if not texts:
         raise EdgebedError(
@@ -37,19 +32,20 @@ def load(path: Path) -> Program:
             why=f"metadata key {METADATA_KEY!r} is missing",
             try_="a program.onnx that 'edgebed run' or 'edgebed compile' wrote",
         )
+    if not isinstance(texts[0], str):  # what is not UTF-8 comes as bytes
+        raise EdgebedError("its program is damaged", where=str(path), why="it is not text")
+    constants = _constants(model, path)
     try:
-        return parse(texts[0], _constants(model))
+        return parse(texts[0], constants)
     except EdgebedError as error:
         where = f"{path}" + (f", {error.where}" if error.where else "")
         raise EdgebedError(error.what, where=where, why=error.why, try_=error.try_) from error
 
 
-def _constants(model: object) -> dict[str, Constant]:
-    from onnx import numpy_helper
-
+def _constants(model: onnx.ModelProto, path: Path) -> dict[str, Constant]:
     found = {}
-    for tensor in model.graph.initializer:  # type: ignore[attr-defined]
-        values = numpy_helper.to_array(tensor)
+    for tensor in model.graph.initializer:
+        values = tensor_array(tensor, str(path), path.parent)
         if str(values.dtype) in get_args(DType):
             # width and scale are the text's; the widest ones hold any value
             found[tensor.name] = Constant(values.copy(), 64)

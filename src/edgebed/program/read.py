@@ -11,6 +11,12 @@ from edgebed.program.types import Program
 
 TFLITE_MARK = b"TFL3"
 ZIP_MARK = b"PK\x03\x04"
+_LONGEST_TEXT = 360
+"""So long a message is at most, beside the file's path."""
+
+_LONGEST_PARTS = (360, 150, 110, 84)
+"""So long each of its four parts may be, tried in this order."""
+
 KNOWN = "an .onnx, a .tflite, or a .pt2 that torch.export.save wrote"
 
 
@@ -27,6 +33,45 @@ def read_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = 
         EdgebedError: the file is missing, of another kind, damaged, or holds what is not
             supported.
     """
+    try:
+        return _read(path, input_shapes)
+    except EdgebedError as error:
+        raise _one_sentence(error, path) from error
+
+
+def _one_sentence(error: EdgebedError, path: Path) -> EdgebedError:
+    """Return the error as one line that names the file and is not long.
+
+    A damaged file may call its tensors and operators anything: pages of text, or characters that
+    take over a terminal.
+    """
+    where = error.where or ""
+    if path.name not in where:
+        where = f"{path}, {where}" if where else str(path)
+    file = next((name for name in (str(path), path.name) if where.startswith(name)), "")
+    parts = (error.what, where.removeprefix(file), error.why or "", error.try_ or "")
+    for longest in _LONGEST_PARTS:
+        what, rest, why, try_ = (_shown(part, longest) for part in parts)
+        shown = _printable(file) + rest
+        result = EdgebedError(what, where=shown, why=why or None, try_=try_ or None)
+        if len(str(result)) - len(shown) + len(rest) <= _LONGEST_TEXT:
+            break
+    return error if str(result) == str(error) else result
+
+
+def _shown(text: str, longest: int) -> str:
+    line = _printable(text)
+    tail = longest // 3
+    return line if len(line) <= longest else f"{line[: longest - tail]} ... {line[-tail:]}"
+
+
+def _printable(text: str) -> str:
+    """Return the text with line breaks as spaces and control characters written out."""
+    line = " ".join(text.split("\n"))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _read(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None) -> Program:
     head = _head(path)
     if head[4:8] == TFLITE_MARK:
         from edgebed.program import tflite

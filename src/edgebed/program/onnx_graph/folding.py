@@ -124,8 +124,11 @@ def _by_reference(node: Node, arrays: list[Array | None]) -> list[Array]:
             "cannot be computed from its constants",
             why=(str(error) or type(error).__name__).splitlines()[0][:200],
         ) from error
-    kept = [one for one, name in zip(found, node.outputs, strict=False)]
-    return [plain(np.asarray(one), str(np.asarray(one).dtype)) for one in kept]
+    kept = [np.asarray(one) for one, _ in zip(found, node.outputs, strict=False)]
+    for one in kept:
+        if one.dtype.kind not in "fiub":  # of an absent input, the evaluator makes objects
+            raise node.fail("cannot be computed from its constants", why="an input is absent")
+    return [plain(one, str(one.dtype)) for one in kept]
 
 
 def _shape_of(net: Draft, node: Node) -> Array:

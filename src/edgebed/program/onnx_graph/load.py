@@ -129,8 +129,8 @@ def _external_bytes(
         raise EdgebedError(
             f"its values lie in another file {location!r}", where=place, try_="read from a path"
         )
-    path = (folder / location).resolve()
-    if not location or not path.is_relative_to(folder.resolve()):
+    path = _beside(folder, location)
+    if path is None:
         raise EdgebedError(
             f"its values would lie in {location!r}",
             where=place,
@@ -143,6 +143,16 @@ def _external_bytes(
             try_=f"copy {location!r} into the model's folder, or save the model as one file",
         )
     return _part(path, entries, place)
+
+
+def _beside(folder: Path, location: str) -> Path | None:
+    """Return the path of a file in the folder or below; None where it lies elsewhere."""
+    try:
+        path = (folder / location).resolve()
+        path.is_file()  # raises on a name that no file can have
+    except (OSError, ValueError):
+        return None
+    return path if location and path.is_relative_to(folder.resolve()) else None
 
 
 def _part(path: Path, entries: dict[str, str], place: str) -> bytes:
