@@ -53,11 +53,13 @@ class Frame:
         program: what is lowered.
         views: where the tensors lie that are in memory already.
         lazy: reshapes that would need a copy, by output: they are made when somebody reads them.
+        detections: results of which several ops take a part each.
     """
 
     program: Program
     views: dict[str, View] = field(default_factory=dict)
     lazy: dict[str, str] = field(default_factory=dict)
+    detections: list[object] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
     constants: Constants = field(default_factory=Constants)
     layers: list[Layer] = field(default_factory=list)

@@ -11,8 +11,10 @@ from edgebed.targets.host.arena import in_place
 from edgebed.targets.host.frame import Frame
 from edgebed.targets.host.layout import no_margins, stored_bias
 from edgebed.targets.host.lower import (
+    detections,
     elementwise,
     functions,
+    matrices,
     moves,
     plain_conv,
     pools,
@@ -30,6 +32,7 @@ LOWERINGS: Final[Mapping[str, Lowering]] = {
     "add": elementwise.add,
     "argmax": reduce.argmax,
     "avg_pool": pools.avg_pool,
+    "batch_matmul": matrices.batch_matmul,
     "bit_or": elementwise.bit_or,
     "bit_xor": elementwise.bit_xor,
     "cast": elementwise.cast_,
@@ -41,9 +44,11 @@ LOWERINGS: Final[Mapping[str, Lowering]] = {
     "dense": weighted.dense,
     "depth_to_space": moves.depth_to_space,
     "dequantize": elementwise.dequantize,
+    "detection_post_process": detections.detections,
     "divide": elementwise.divide,
     "gather": moves.gather,
     "identity": views.identity,
+    "l2_normalize": matrices.l2_normalize,
     "lookup": elementwise.lookup,
     "max_pool": pools.max_pool,
     "maximum": elementwise.maximum,

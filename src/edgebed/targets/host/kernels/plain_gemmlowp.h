@@ -52,4 +52,28 @@ EB_INLINE int32_t eb_reciprocal(int32_t a) {
   return eb_saturating_left(x, 1);
 }
 
+/* multiplier / 2^31 * 2^shift = 1 / sqrt(x), as TensorFlow Lite's GetInvSqrtQuantizedMultiplierExp;
+ * 0 counts as 1. */
+EB_INLINE int32_t eb_inverse_root(int32_t x, int32_t *shift) {
+  *shift = 0;
+  if (x <= 1) return INT32_MAX;
+  int right = 11;
+  for (; x >= 1 << 29; right++) x /= 4;
+  const int pairs = (__builtin_clz((unsigned)x) - 1) / 2 - 1;
+  right -= pairs;
+  x = (int32_t)((uint32_t)x << (2 * pairs)) >> 1;
+  const int32_t half = eb_rounding_shift(x, 1);
+  int32_t root = 1 << 28;
+  for (int i = 0; i < 5; i++) {
+    const int32_t square = eb_high_multiply(root, root);
+    const int32_t cube = eb_saturating_left(eb_high_multiply(square, root), 6);
+    root = eb_saturating_left(
+        eb_high_multiply(root, 3 << 27) - eb_high_multiply(half, cube), 3);
+  }
+  root = eb_high_multiply(root, 1518500250); /* sqrt(1/2) */
+  if (right < 0) root = (int32_t)((uint32_t)root << -right), right = 0;
+  *shift = -right;
+  return root;
+}
+
 #endif
