@@ -79,18 +79,26 @@ def run(
         "seed": seed,
         "skip_bad": skip_bad,
     }
-    if what in RECIPES and input is None and uart_port is None:
+    compiled: dict[str, Any] = {
+        "input": input,
+        "uart_port": uart_port,
+        "threads": threads,
+        "profile": profile,
+    }
+    given = _given(compiled)
+    if what in RECIPES and not given:
         from edgebed.cli.run_recipe import configured, run_recipe
 
         config = configured(what, **training, target=target, frames=frames)
         return run_recipe(config, out, resume=resume, json=json, quiet=quiet)
     if what in RECIPES and not Path(what).is_dir():
-        given = f"--uart-port {uart_port}" if input is None else f"--input {input}"
+        words = "" if given[0] == "profile" else f" {compiled[given[0]]}"
+        option = f"--{given[0].replace('_', '-')}"
         raise EdgebedError(
-            f"{given.split()[0]} is for a compiled folder",
+            f"{option} is for a compiled folder",
             where=f"edgebed run {what}",
             why=f"{what} is a recipe, it takes --data",
-            try_=f"edgebed run FOLDER {given}, FOLDER being a finished run",
+            try_=f"edgebed run FOLDER {option}{words}, FOLDER being a finished run",
         )
     if not what or not Path(what).exists():
         raise EdgebedError(
@@ -101,75 +109,61 @@ def run(
         raise EdgebedError(
             "--input is missing", where=f"edgebed run {what}", try_="a tensor, picture or video"
         )
-    library = _library(Path(what))
-    if library is not None:
-        board_only = {"frames": frames, "uart_port": uart_port, "target": target}
-        _check_library_options(what, board_only, threads)
-        from edgebed.cli.run_library import run_library
-
-        assert input is not None  # without a serial line there is one
-        return run_library(library, input, out, threads=threads, profile=profile, json=json)
-    from edgebed.cli.run_folder import run_folder
-
-    _check_board_options(what, {"threads": threads, "profile": profile})
-    return run_folder(
-        Path(what),
-        input,
-        out,
-        target=target,
-        frames=frames,
-        uart_port=uart_port,
-        json=json,
-        quiet=quiet,
-    )
+    options = {**compiled, "frames": frames, "target": target}
+    return _run_compiled(Path(what), options, out, json=json, quiet=quiet)
 
 
-def _library(path: Path) -> Path | None:
-    """Return the folder of a library, or None for that of a board."""
+def _run_compiled(
+    what: Path, options: Mapping[str, Any], out: Path | None, *, json: bool, quiet: bool
+) -> int:
+    """Run a library in this process, or firmware on its virtual board."""
     from edgebed.deploy.bundle import find
     from edgebed.targets import library_target
 
-    folder = find(path) or path
-    return folder if library_target(folder) is not None else None
+    folder = find(what) or what
+    own = library_target(folder)
+    if own is None:
+        from edgebed.cli.run_folder import run_folder
+
+        _check_fitting(what, options, ("threads", "profile"), "a library", "firmware for a board")
+        kept = {name: options[name] for name in ("target", "frames", "uart_port")}
+        return run_folder(what, options["input"], out, **kept, json=json, quiet=quiet)
+    from edgebed.cli.run_library import run_library
+
+    _check_fitting(what, options, ("frames", "uart_port"), "a board", "a library")
+    if options["target"] not in (None, own):
+        raise EdgebedError(f"is compiled for {own}, not for {options['target']}", where=str(what))
+    if options["threads"] < 1:
+        raise EdgebedError(f"--threads is {options['threads']}", try_="1 or more")
+    kept = {name: options[name] for name in ("threads", "profile")}
+    return run_library(folder, options["input"], out, **kept, json=json)
 
 
-def _check_library_options(what: str, given: Mapping[str, Any], threads: int) -> None:
-    from edgebed.deploy.bundle import find
-    from edgebed.targets import library_target
-
-    own = library_target(find(Path(what)) or Path(what))
-    if given["target"] not in (None, own):
-        raise EdgebedError(f"is compiled for {own}, not for {given['target']}", where=what)
-    for name in ("frames", "uart_port"):
-        if given[name] != inspect.signature(run).parameters[name].default:
-            raise EdgebedError(
-                f"--{name.replace('_', '-')} is for a board",
-                where=f"edgebed run {what}",
-                why=f"{what} holds a library",
-            )
-    if threads < 1:
-        raise EdgebedError(f"--threads is {threads}", try_="1 or more")
+def _given(options: Mapping[str, Any]) -> list[str]:
+    """Return the names of the options that are not at their default."""
+    defaults = inspect.signature(run).parameters
+    return [name for name, value in options.items() if value != defaults[name].default]
 
 
-def _check_board_options(what: str, given: Mapping[str, Any]) -> None:
-    for name, value in given.items():
-        if value != inspect.signature(run).parameters[name].default:
-            raise EdgebedError(
-                f"--{name} is for a library",
-                where=f"edgebed run {what}",
-                why=f"{what} holds firmware for a board",
-            )
+def _check_fitting(
+    what: Path, options: Mapping[str, Any], names: tuple[str, ...], owner: str, held: str
+) -> None:
+    """Refuse an option that means something for another kind of folder only."""
+    for name in _given({name: options[name] for name in names}):
+        raise EdgebedError(
+            f"--{name.replace('_', '-')} is for {owner}",
+            where=f"edgebed run {what}",
+            why=f"{what} holds {held}",
+        )
 
 
 def _check_no_recipe(what: str, given: Mapping[str, Any]) -> None:
     """Refuse options that would change a program: a compiled folder's is finished."""
-    defaults = inspect.signature(run).parameters
-    for name, value in given.items():
-        if value != defaults[name].default:
-            option, recipe = f"--{name.replace('_', '-')}", next(iter(RECIPES))
-            raise EdgebedError(
-                f"{option} is for a recipe",
-                where=f"edgebed run {what}",
-                why=f"{what} is a folder whose program is finished",
-                try_=f"leave {option} out, or train anew: edgebed run {recipe} {option} ...",
-            )
+    for name in _given(given):
+        option, recipe = f"--{name.replace('_', '-')}", next(iter(RECIPES))
+        raise EdgebedError(
+            f"{option} is for a recipe",
+            where=f"edgebed run {what}",
+            why=f"{what} is a folder whose program is finished",
+            try_=f"leave {option} out, or train anew: edgebed run {recipe} {option} ...",
+        )

@@ -37,6 +37,8 @@ TARGET = ("--out", "o", "--target", "max78000")
         (["compile", "--fifo", "net.yaml", "--out", "o"], ["net.yaml: no such file"]),
         (["compile", "net.tflite", "--out", "o"], ["--target is missing", "host", "max78000"]),
         (["compare", "net.tflite", "o"], ["--input"]),
+        (["run", "bed", "--profile"], ["--profile is for a compiled folder"]),
+        (["run", "bed", "--threads", "2"], ["--threads is for a compiled folder"]),
     ],
 )
 def test_a_typo_is_exit_1_with_the_nearest_word(
