@@ -123,7 +123,7 @@ def layer_of(
         (kernel, kernel), (stride, stride),
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    weights = np.clip(rng.normal(0, 40, (kernel, kernel, channels)), -127, limit).astype(int)
+    weights = np.clip(rng.normal(0, limit / 3, (kernel, kernel, channels)), -127, limit).astype(int)
     # As in trained networks: 256 levels cover 2**14 to 2**16 of the accumulator, after a ReLU.
     real = 256 / 2 ** rng.uniform(14, 16, channels)
     fractions, exponents = np.frexp(real)

@@ -26,7 +26,10 @@ typedef struct {
   int in_row, in_pixel, out_row, out_pixel; /* bytes from one to the next */
   int blocks;                               /* of 64 bytes; 0: no vector form was packed */
   int pixels;                               /* in a block */
+  int rows;                                 /* output rows that share interleaved columns */
   int planes;                               /* int8 weights a tap, added up */
+  uint32_t extra; /* bit (plane - 1) * kernel_w + column: further planes have weights there */
+  uint64_t wide;  /* bit b: block b has weights in further planes; the others skip them */
   int line;                                 /* see EB_DEPTHWISE_LINE; 0: use the exact table */
   int bias_at, table_at, blocks_at;         /* bytes from the start of the packed constants */
 } eb_depthwise_shape;
@@ -223,18 +226,21 @@ EB_INLINE void eb_store_block(uint8_t *to, eb_bytes a, int n) {
 
 /* ---- One block ------------------------------------------------------------------------------ */
 
-/* Output rows that share interleaved columns. */
-EB_INLINE int eb_depthwise_rows(eb_depthwise_shape s) {
-  return s.stride_h == 1 && s.dilation_h == 1 ? 2 : 1;
+/* Groups of four input rows under the window of the shared rows. */
+EB_INLINE int eb_depthwise_quads(eb_depthwise_shape s) {
+  return (s.kernel_h + s.rows - 1 + 3) / 4;
 }
 
-EB_INLINE int eb_depthwise_quads(eb_depthwise_shape s) {
-  return (s.kernel_h + eb_depthwise_rows(s) - 1 + 3) / 4;
+/* Whether column kx of a plane has weights; the first plane always counts as if it had. */
+EB_INLINE int eb_depthwise_has(eb_depthwise_shape s, int plane, int kx) {
+  if (plane == 0) return 1;
+  if ((s.planes - 1) * s.kernel_w > 32) return s.extra != 0; /* too many to tell */
+  return s.extra >> ((plane - 1) * s.kernel_w + kx) & 1;
 }
 
 /* Offsets within the packed constants of one block. */
 EB_INLINE int eb_depthwise_weight_bytes(eb_depthwise_shape s) {
-  return s.planes * s.kernel_w * eb_depthwise_quads(s) * eb_depthwise_rows(s) * 256;
+  return s.planes * s.kernel_w * eb_depthwise_quads(s) * s.rows * 256;
 }
 
 EB_INLINE int eb_depthwise_wide_at(eb_depthwise_shape s, eb_requantization r) {
@@ -254,8 +260,8 @@ EB_INLINE const uint8_t *eb_depthwise_weights(const uint8_t *block, eb_depthwise
 
 /* What a tile needs to know, all literal. */
 typedef struct {
-  int half;       /* 0, or 32 for the second half of a block */
-  int rows, tile; /* output rows x block positions side by side */
+  int half; /* 0, or 32 for the second half of a block; need not be literal */
+  int tile; /* block positions side by side */
 } eb_depthwise_tile;
 
 /* The columns of one quad of input rows at one column of the filter. */
@@ -264,7 +270,7 @@ EB_INLINE void eb_depthwise_columns(const uint8_t *in, eb_depthwise_shape s, eb_
   eb_bytes row[4];
   EB_UNROLL
   for (int e = 0; e < 4; e++) {
-    const int m = 4 * quad + e < s.kernel_h + t.rows - 1 ? 4 * quad + e : 0;
+    const int m = 4 * quad + e < s.kernel_h + s.rows - 1 ? 4 * quad + e : 0;
     const uint8_t *from = in + m * s.dilation_h * s.in_row;
     if (s.pixels == 1 || s.stride_w == 1) {
       row[e] = eb_load_bytes(from + t.half);
@@ -281,18 +287,18 @@ EB_INLINE void eb_depthwise_columns(const uint8_t *in, eb_depthwise_shape s, eb_
 /* Add column c of the tile's input to the accumulators [row][position][vector]. */
 EB_INLINE void eb_depthwise_add(const uint8_t *in, const uint8_t *weights, eb_depthwise_shape s,
                                 eb_depthwise_tile t, int c, eb_bytes acc[2][2][4]) {
-  const int packed_rows = eb_depthwise_rows(s), quads = eb_depthwise_quads(s);
+  const int quads = eb_depthwise_quads(s);
   EB_UNROLL
   for (int q = 0; q < quads; q++) {
     eb_taps column[4];
     eb_depthwise_columns(in + c * s.in_pixel, s, t, q, column);
     EB_UNROLL
-    for (int i = 0; i < t.tile * s.planes * t.rows; i++) {
-      const int y = i % t.rows, plane = i / t.rows % s.planes, x = i / (t.rows * s.planes);
+    for (int i = 0; i < t.tile * s.planes * s.rows; i++) {
+      const int y = i % s.rows, plane = i / s.rows % s.planes, x = i / (s.rows * s.planes);
       const int right = c - x * s.stride_w, kx = right / s.dilation_w;
       const int outside = right < 0 || right % s.dilation_w || kx >= s.kernel_w;
-      if (outside || 4 * q > y + s.kernel_h - 1) continue;
-      const int tap = ((plane * s.kernel_w + kx) * quads + q) * packed_rows + y;
+      if (outside || 4 * q > y + s.kernel_h - 1 || !eb_depthwise_has(s, plane, kx)) continue;
+      const int tap = ((plane * s.kernel_w + kx) * quads + q) * s.rows + y;
       EB_UNROLL
       for (int j = 0; j < 4; j++)
         acc[y][x][j] =
@@ -329,7 +335,7 @@ EB_INLINE void eb_depthwise_store(uint8_t *out, const uint8_t *tables, eb_depthw
   eb_store_block(out, eb_narrow(words01, words23, r), bytes);
 }
 
-/* t.rows output rows x t.tile block positions; the first `bytes` of each are stored. */
+/* s.rows output rows x t.tile block positions; the first `bytes` of each are stored. */
 EB_INLINE void eb_depthwise_run(const uint8_t *in, const uint8_t *block, uint8_t *out,
                                 eb_depthwise_shape s, eb_requantization r, eb_depthwise_tile t,
                                 int bytes) {
@@ -346,7 +352,7 @@ EB_INLINE void eb_depthwise_run(const uint8_t *in, const uint8_t *block, uint8_t
     for (int c = 0; c < s.stride_w + s.kernel_w; c++) eb_depthwise_add(in, weights, s, t, c, acc);
   }
   EB_UNROLL
-  for (int i = 0; i < t.rows * t.tile; i++)
+  for (int i = 0; i < s.rows * t.tile; i++)
     eb_depthwise_store(out + i / t.tile * s.out_row + i % t.tile * s.out_pixel, tables, s, r,
                        t.half, bytes, acc[i / t.tile][i % t.tile]);
 }
@@ -367,13 +373,6 @@ EB_INLINE void eb_depthwise_shift(const eb_taps now[4], const eb_taps next[4], i
   }
 }
 
-/* Whether eb_depthwise_slide can take the layer: three neighbouring columns, one quad. */
-EB_INLINE int eb_depthwise_slides(eb_depthwise_shape s) {
-  return s.kernel_w == 3 && s.stride_w == 1 && s.dilation_w == 1 &&
-         eb_depthwise_quads(s) == 1 &&
-         (s.pixels == 1 || (s.pixels * s.channels == 64 && s.channels % 8 == 0));
-}
-
 #define EB_SEGMENT 16 /* blocks */
 
 /* What one pass holds in registers: of vectors j and j + 1, the weights of the first plane. */
@@ -384,15 +383,15 @@ typedef struct {
 } eb_depthwise_pass;
 
 EB_INLINE eb_depthwise_pass eb_depthwise_load_pass(const uint8_t *block, eb_depthwise_shape s,
-                                                   int rows, int j) {
+                                                   int j) {
   const uint8_t *tables = block + eb_depthwise_weight_bytes(s);
-  const int packed_rows = eb_depthwise_rows(s);
   eb_depthwise_pass p;
   EB_UNROLL
-  for (int i = 0; i < 6 * rows; i++) {
-    const int vector = i % 2, y = i / 2 % rows, kx = i / 2 / rows;
+  for (int i = 0; i < 12; i++) {
+    const int vector = i % 2, y = i / 2 % 2, kx = i / 4;
+    if (y >= s.rows) continue;
     p.weight[kx][y][vector] =
-        eb_load_bytes(block + (kx * packed_rows + y) * 256 + 64 * (j + vector));
+        eb_load_bytes(block + (kx * s.rows + y) * 256 + 64 * (j + vector));
   }
   EB_UNROLL
   for (int i = 0; i < 2; i++) {
@@ -416,25 +415,26 @@ EB_INLINE eb_bytes eb_depthwise_slide_words(const uint8_t *block, eb_taps column
       acc[i] = _mm512_dpbusd_epi32(acc[i], column[kx][j + i], p->weight[kx][y][i]);
     EB_UNROLL
     for (int tap = 3; tap < 3 * s.planes; tap++) {
-      const uint8_t *w = block + (tap * eb_depthwise_rows(s) + y) * 256 + 64 * (j + i);
+      if (!eb_depthwise_has(s, tap / 3, tap % 3)) continue;
+      const uint8_t *w = block + (tap * s.rows + y) * 256 + 64 * (j + i);
       acc[i] = _mm512_dpbusd_epi32(acc[i], column[tap % 3][j + i], eb_load_bytes(w));
     }
   }
   return eb_depthwise_words(tables, s, r, 0, j, p->line, acc);
 }
 
-/* One pass over a segment of `rows` output rows, from left to right: vectors j and j + 1 of each
+/* One pass over a segment of s.rows output rows, from left to right: vectors j and j + 1 of each
  * block, so that all weights stay in registers. Each column is interleaved once; the next blocks
  * get it from registers. The first pass (j = 0) leaves its words for the second (j = 2). With 8
  * channels vectors 2 and 3 have the weights of 0 and 1: then one pass computes all (`both`). */
 EB_INLINE void eb_depthwise_slide(const uint8_t *in, const uint8_t *block, uint8_t *out,
-                                  eb_depthwise_shape s, eb_requantization r, int rows, int width,
-                                  int j, eb_bytes words[2][EB_SEGMENT]) {
-  const eb_depthwise_tile t = {0, rows, 1};
+                                  eb_depthwise_shape s, eb_requantization r, int width, int j,
+                                  eb_bytes words[2][EB_SEGMENT]) {
+  const eb_depthwise_tile t = {0, 1};
   const int both = s.channels == 8 && s.pixels == 8;
   const int step = s.pixels * s.in_pixel;
   const int used = s.pixels * s.channels < 64 ? s.pixels * s.channels : 64;
-  const eb_depthwise_pass p = eb_depthwise_load_pass(block, s, rows, j);
+  const eb_depthwise_pass p = eb_depthwise_load_pass(block, s, j);
   eb_taps column[3][4], next[4];
   eb_depthwise_columns(in, s, t, 0, column[0]);
   if (s.pixels == 1) eb_depthwise_columns(in + step, s, t, 0, column[1]);
@@ -450,8 +450,9 @@ EB_INLINE void eb_depthwise_slide(const uint8_t *in, const uint8_t *block, uint8
     }
     const int left = (width - x * s.pixels) * s.channels;
     EB_UNROLL
-    for (int i = 0; i < rows * (both ? 2 : 1); i++) {
-      const int y = i % rows, jj = j + i / rows * 2;
+    for (int i = 0; i < 4; i++) {
+      const int y = i % 2, jj = j + i / 2 * 2;
+      if (y >= s.rows || (i > 1 && !both)) continue;
       const eb_bytes done = eb_depthwise_slide_words(block, column, &p, s, r, y, jj);
       if (jj == 0)
         words[y][x] = done;
@@ -467,16 +468,16 @@ EB_INLINE void eb_depthwise_slide(const uint8_t *in, const uint8_t *block, uint8
   }
 }
 
-EB_INLINE void eb_depthwise_slides_over(const uint8_t *in, const uint8_t *block, uint8_t *out,
-                                        eb_depthwise_shape s, eb_requantization r, int rows) {
+EB_INLINE void eb_depthwise_slide_rows(const uint8_t *in, const uint8_t *block, uint8_t *out,
+                                       eb_depthwise_shape s, eb_requantization r) {
   eb_bytes words[2][EB_SEGMENT];
   const int segment = EB_SEGMENT * s.pixels;
   for (int x = 0; x < s.out_width; x += segment, in += segment * s.in_pixel) {
     const int width = s.out_width - x < segment ? s.out_width - x : segment;
     uint8_t *to = out + x * s.out_pixel;
-    eb_depthwise_slide(in, block, to, s, r, rows, width, 0, words);
+    eb_depthwise_slide(in, block, to, s, r, width, 0, words);
     if (s.channels == 8 && s.pixels == 8) continue;
-    eb_depthwise_slide(in, block, to, s, r, rows, width, 2, words);
+    eb_depthwise_slide(in, block, to, s, r, width, 2, words);
   }
 }
 
@@ -484,15 +485,10 @@ EB_INLINE void eb_depthwise_slides_over(const uint8_t *in, const uint8_t *block,
 
 /* With stride 2 neighbouring output pixels do not lie side by side in the input; vectors of 32
  * bytes hold one pixel of one or two output rows instead. */
-EB_INLINE int eb_depthwise_stacks(eb_depthwise_shape s) {
-  return s.kernel_w == 3 && s.kernel_h <= 4 && s.stride_h == 2 && s.stride_w == 2 &&
-         s.dilation_h == 1 && s.dilation_w == 1 && s.line && s.pixels > 1 &&
-         (s.channels == 16 || s.channels == 32);
-}
 
 /* One input column of output rows 0 and `second` (0 or 1), interleaved. */
-EB_INLINE void eb_depthwise_stacked(const uint8_t *in, eb_depthwise_shape s, int second,
-                                    __m256i column[4]) {
+EB_INLINE void eb_depthwise_stack_column(const uint8_t *in, eb_depthwise_shape s, int second,
+                                         __m256i column[4]) {
   __m256i row[4];
   EB_UNROLL
   for (int e = 0; e < 4; e++) {
@@ -525,9 +521,11 @@ EB_INLINE __m256i eb_depthwise_stack(const uint8_t *block, const __m256i weight[
     EB_UNROLL
     for (int kx = 0; kx < 3; kx++) acc = _mm256_dpbusd_epi32(acc, column[kx][j], weight[kx][j]);
     EB_UNROLL
-    for (int tap = 3; tap < 3 * s.planes; tap++)
+    for (int tap = 3; tap < 3 * s.planes; tap++) {
+      if (!eb_depthwise_has(s, tap / 3, tap % 3)) continue;
       acc = _mm256_dpbusd_epi32(acc, column[tap % 3][j],
                                 _mm256_loadu_si256((const __m256i *)(block + tap * 256 + 64 * j)));
+    }
     level[j] = eb_apply_line8(acc, eb_load_line8(tables + 256 + 320 * j), s.line);
   }
   __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(level[0], level[1]),
@@ -544,10 +542,10 @@ EB_INLINE void eb_depthwise_stack_rows(const uint8_t *in, const uint8_t *block, 
   for (int i = 0; i < 12; i++)
     weight[i / 4][i % 4] =
         _mm256_loadu_si256((const __m256i *)(block + i / 4 * 256 + 64 * (i % 4)));
-  eb_depthwise_stacked(in, s, second, column[0]);
+  eb_depthwise_stack_column(in, s, second, column[0]);
   for (int x = 0; x < s.out_width; x++, in += 2 * s.in_pixel, out += s.out_pixel) {
-    eb_depthwise_stacked(in + s.in_pixel, s, second, column[1]);
-    eb_depthwise_stacked(in + 2 * s.in_pixel, s, second, column[2]);
+    eb_depthwise_stack_column(in + s.in_pixel, s, second, column[1]);
+    eb_depthwise_stack_column(in + 2 * s.in_pixel, s, second, column[2]);
     const __m256i bytes = eb_depthwise_stack(block, weight, column, s, r);
     if (s.channels == 32) {
       _mm256_storeu_si256((__m256i *)out, bytes);
@@ -562,66 +560,101 @@ EB_INLINE void eb_depthwise_stack_rows(const uint8_t *in, const uint8_t *block, 
 }
 #endif
 
-/* `rows` output rows of one half block, from left to right. */
-EB_INLINE void eb_depthwise_strip(const uint8_t *in, const uint8_t *block, uint8_t *out,
-                                  eb_depthwise_shape s, eb_requantization r, int half, int rows) {
-#if EB_ISA >= 5
-  if (eb_depthwise_slides(s)) {
-    eb_depthwise_slides_over(in, block, out, s, r, rows);
-    return;
-  }
-#endif
-  const eb_depthwise_tile one = {half, rows, 1}, two = {half, rows, 2};
+/* s.rows output rows of one half block, from left to right. */
+EB_INLINE void eb_depthwise_tile_rows(const uint8_t *in, const uint8_t *block, uint8_t *out,
+                                      eb_depthwise_shape s, eb_requantization r, int half) {
+  const eb_depthwise_tile one = {half, 1}, two = {half, 2};
   const int used = s.pixels * s.channels - half < EB_W ? s.pixels * s.channels - half : EB_W;
   const int in_step = s.pixels * s.stride_w * s.in_pixel, out_step = s.pixels * s.out_pixel;
+  const int pairs = EB_ISA >= 5 && s.pixels == 1 && s.dilation_w == 1 && s.kernel_w <= 5;
   int x = 0;
-  if (EB_ISA >= 5 && s.pixels == 1 && s.dilation_w == 1 && s.kernel_w <= 5)
+  if (pairs)
     for (; x + 2 <= s.out_width; x += 2, in += 2 * in_step, out += 2 * out_step)
       eb_depthwise_run(in, block, out, s, r, two, used);
-  for (; x + s.pixels <= s.out_width; x += s.pixels, in += in_step, out += out_step)
-    eb_depthwise_run(in, block, out, s, r, one, used);
-  const int left = (s.out_width - x) * s.channels - half;
-  if (left > 0) eb_depthwise_run(in, block, out, s, r, one, left < EB_W ? left : EB_W);
+  if (!pairs || s.out_width % 2)
+    for (; x < s.out_width; x += s.pixels, in += in_step, out += out_step) {
+      const int left = (s.out_width - x) * s.channels - half;
+      if (left > 0) eb_depthwise_run(in, block, out, s, r, one, left < used ? left : used);
+    }
+}
+
+/* All rows of one block; with two rows at a time the last pair may overlap the one before. */
+EB_INLINE void eb_depthwise_block(const uint8_t *in, const uint8_t *block, uint8_t *out,
+                                  eb_depthwise_shape s, eb_requantization r, int slides, int y0,
+                                  int y1) {
+  const int bytes = s.pixels * s.channels < 64 ? s.pixels * s.channels : 64;
+  for (int y = y0; y < y1; y += s.rows) {
+    const int row = y + s.rows <= y1 ? y : y1 - s.rows;
+    const uint8_t *from = in + row * s.stride_h * s.in_row;
+    uint8_t *to = out + row * s.out_row;
+#if EB_ISA >= 5
+    if (slides) {
+      eb_depthwise_slide_rows(from, block, to, s, r);
+      continue;
+    }
+#endif
+    (void)slides;
+    for (int half = 0; half < bytes; half += EB_W)
+      eb_depthwise_tile_rows(from, block, to + half, s, r, half);
+  }
+}
+
+EB_INLINE void eb_depthwise_blocks(const uint8_t *in, const uint8_t *packed, uint8_t *out,
+                                   eb_depthwise_shape s, eb_requantization r, int slides, int y0,
+                                   int y1) {
+  eb_depthwise_shape narrow = s;
+  narrow.extra = 0;
+  for (int b = 0; b < s.blocks; b++) {
+    const uint8_t *block = packed + s.blocks_at + b * eb_depthwise_block_bytes(s, r);
+    /* The last of several blocks overlaps the one before. */
+    const int channel = b && 64 * b + 64 > s.channels ? s.channels - 64 : 64 * b;
+    if (s.wide >> (b < 63 ? b : 63) & 1)
+      eb_depthwise_block(in + channel, block, out + channel, s, r, slides, y0, y1);
+    else
+      eb_depthwise_block(in + channel, block, out + channel, narrow, r, slides, y0, y1);
+  }
 }
 #endif
 
-/* Rows y0 <= y < y1 of a layer; out points to the top left of the (unpadded) output. */
-EB_INLINE void eb_depthwise(const uint8_t *in, const uint8_t *packed, uint8_t *out,
-                            eb_depthwise_shape s, eb_requantization r, int y0, int y1) {
+/* ---- Layers: rows y0 <= y < y1; depthwise.py picks the function ------------------------------ */
+
+/* Any layer with one output channel an input channel. */
+EB_INLINE void eb_depthwise_tiled(const uint8_t *in, const uint8_t *packed, uint8_t *out,
+                                  eb_depthwise_shape s, eb_requantization r, int y0, int y1) {
 #if EB_ISA >= 2
-#if EB_ISA >= 5
-  if (s.blocks && eb_depthwise_stacks(s)) {
-    const int step = 32 / s.channels;
-    for (int y = y0; y < y1; y += step)
-      eb_depthwise_stack_rows(in + 2 * y * s.in_row, packed + s.blocks_at, out + y * s.out_row, s,
-                              r, step == 2 && y + 1 < y1);
-    return;
-  }
-#endif
-  if (s.blocks) {
-    const int rows = eb_depthwise_rows(s);
-    for (int b = 0; b < s.blocks; b++) {
-      const uint8_t *block = packed + s.blocks_at + b * eb_depthwise_block_bytes(s, r);
-      /* The last of several blocks overlaps the one before. */
-      const int channel = b && 64 * b + 64 > s.channels ? s.channels - 64 : 64 * b;
-      EB_UNROLL
-      for (int half = 0; half < 64; half += EB_W) {
-        if (half >= s.pixels * s.channels) break;
-        const uint8_t *from = in + channel;
-        uint8_t *to = out + channel + half;
-        int y = y0;
-        for (; y + rows <= y1; y += rows)
-          eb_depthwise_strip(from + y * s.stride_h * s.in_row, block, to + y * s.out_row, s, r,
-                             half, rows);
-        if (y < y1)
-          eb_depthwise_strip(from + y * s.stride_h * s.in_row, block, to + y * s.out_row, s, r,
-                             half, 1);
-      }
-    }
+  if (y1 - y0 >= s.rows) {
+    eb_depthwise_blocks(in, packed, out, s, r, 0, y0, y1);
     return;
   }
 #endif
   eb_depthwise_plain(in, packed, out, s, r, y0, y1);
+}
+
+/* Three neighbouring columns, at most three rows (four where rows are not shared): blocks of 64
+ * channels, or of whole pixels. */
+EB_INLINE void eb_depthwise_slid(const uint8_t *in, const uint8_t *packed, uint8_t *out,
+                                 eb_depthwise_shape s, eb_requantization r, int y0, int y1) {
+#if EB_ISA >= 5
+  if (y1 - y0 >= s.rows)
+    eb_depthwise_blocks(in, packed, out, s, r, 1, y0, y1);
+  else
+    eb_depthwise_plain(in, packed, out, s, r, y0, y1);
+#else
+  eb_depthwise_tiled(in, packed, out, s, r, y0, y1);
+#endif
+}
+
+/* Three columns, stride 2, maps of 16 or 32 channels without gaps, a proved line. */
+EB_INLINE void eb_depthwise_stacked(const uint8_t *in, const uint8_t *packed, uint8_t *out,
+                                    eb_depthwise_shape s, eb_requantization r, int y0, int y1) {
+#if EB_ISA >= 5
+  const int step = 32 / s.channels;
+  for (int y = y0; y < y1; y += step)
+    eb_depthwise_stack_rows(in + 2 * y * s.in_row, packed + s.blocks_at, out + y * s.out_row, s, r,
+                            step == 2 && y + 1 < y1);
+#else
+  eb_depthwise_tiled(in, packed, out, s, r, y0, y1);
+#endif
 }
 
 #endif

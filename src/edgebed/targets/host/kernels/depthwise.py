@@ -69,8 +69,9 @@ class Depthwise:
 
     @property
     def shared_rows(self) -> int:
-        """Output rows that share interleaved columns, as eb_depthwise_rows."""
-        return 2 if self.stride[0] == 1 and self.dilation[0] == 1 else 1
+        """Output rows that share interleaved columns."""
+        neighbours = self.stride[0] == 1 and self.dilation[0] == 1
+        return 2 if neighbours and self.kernel[0] > 1 and self.out_height > 1 else 1
 
     @property
     def quads(self) -> int:
@@ -97,6 +98,7 @@ class PackedDepthwise:
         requantization: literals of the rule.
         shape: the C literal of type eb_depthwise_shape.
         line: whether the fast requantisation was proved exact (bits of EB_DEPTHWISE_LINE).
+        vector: whether a vector form was packed.
     """
 
     layer: Depthwise
@@ -104,6 +106,23 @@ class PackedDepthwise:
     requantization: Requantization
     shape: str
     line: int
+    vector: bool
+
+    @property
+    def function(self) -> str:
+        """The C function that computes this layer best."""
+        layer = self.layer
+        if not self.vector:
+            return "eb_depthwise_plain"
+        columns = layer.kernel[1] == 3 and layer.dilation[1] == 1
+        dense = layer.pixels > 1 and layer.pixels * layer.channels == _BLOCK
+        whole = layer.pixels == 1 or (dense and layer.channels % 8 == 0)
+        if columns and whole and layer.stride[1] == 1 and layer.quads == 1:
+            return "eb_depthwise_slid"
+        stacks = layer.stride == (2, 2) and layer.dilation[0] == 1 and layer.kernel[0] <= 4
+        if columns and stacks and dense and layer.channels in (16, 32) and self.line:
+            return "eb_depthwise_stacked"
+        return "eb_depthwise_tiled"
 
     def call(self, source: str, target: str, packed: str, y0: str = "0", y1: str = "") -> str:
         """Return the C statement that computes output rows y0 <= y < y1 (all rows by default).
@@ -117,7 +136,7 @@ class PackedDepthwise:
         """
         last = y1 or str(self.layer.out_height)
         return (
-            f"eb_depthwise({source}, {packed}, {target}, {self.shape}, "
+            f"{self.function}({source}, {packed}, {target}, {self.shape}, "
             f"{self.requantization.literal()}, {y0}, {last});"
         )
 
@@ -153,33 +172,48 @@ def pack(
     exact = rescale.requantization(bounds)
     plain = [_plain_weights(w), _padded(folded), exact.table.tobytes()]
     parts, starts = _aligned(plain)
-    blocks, line, planes = b"", 0, 1
+    blocks, line, planes = b"", 0, _planes(w)
     vector = layer.multiplier == 1 and rescale.rule != "none"
     if vector:
-        planes = len(_planes(w))
         blocks, line = _blocks(layer, w, folded, bounds, rescale, exact)
     return PackedDepthwise(
         layer,
         parts + blocks,
         exact,
-        _literal(
-            layer, len(layer.block_channels()) if vector else 0, planes, line, starts, len(parts)
-        ),
+        _literal(layer, planes if vector else [], line, starts, len(parts)),
         line,
+        vector,
     )
 
 
 def _literal(
-    layer: Depthwise, blocks: int, planes: int, line: int, starts: list[int], blocks_at: int
+    layer: Depthwise, planes: list[Ints], line: int, starts: list[int], blocks_at: int
 ) -> str:
+    """Return the C literal; without planes there is no vector form."""
+    extra, wide = _further_planes(layer, planes[1:])
     fields: tuple[int, ...] = (
         *(layer.out_width, layer.channels, layer.multiplier),
         *(*layer.kernel, *layer.stride, *layer.dilation),
         *(layer.in_row, layer.in_pixel, layer.out_row, layer.out_pixel),
-        *(blocks, layer.pixels, planes, line),
-        *(starts[1], starts[2], blocks_at),
+        *(len(layer.block_channels()) if planes else 0, layer.pixels, layer.shared_rows),
+        len(planes),
     )
-    return f"(eb_depthwise_shape){{{', '.join(map(str, fields))}}}"
+    rest = (line, starts[1], starts[2], blocks_at)
+    texts = [*map(str, fields), f"{extra:#x}u", f"{wide:#x}ull", *map(str, rest)]
+    return f"(eb_depthwise_shape){{{', '.join(texts)}}}"
+
+
+def _further_planes(layer: Depthwise, planes: list[Ints]) -> tuple[int, int]:
+    """Return `extra` and `wide` of eb_depthwise_shape: where further planes have weights."""
+    extra = wide = 0
+    for number, plane in enumerate(planes):
+        columns = plane.reshape(*layer.kernel, -1).any(axis=(0, 2))
+        for kx in np.flatnonzero(columns):
+            extra |= 1 << (number * layer.kernel[1] + int(kx))
+        blocks = [plane[:, channels[channels >= 0]].any() for channels in layer.block_channels()]
+        for block in np.flatnonzero(blocks):
+            wide |= 1 << min(int(block), 63)
+    return extra & 0xFFFFFFFF or int(extra > 0), wide
 
 
 def _aligned(parts: list[bytes]) -> tuple[bytes, list[int]]:
