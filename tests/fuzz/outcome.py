@@ -15,6 +15,7 @@ import numpy as np
 
 from edgebed.compile.passes.pipeline import optimise
 from edgebed.errors import EdgebedError
+from edgebed.program.ops._pool import Pool
 from edgebed.program.read import read_model
 from edgebed.program.run import run
 from edgebed.program.types import Program
@@ -113,8 +114,15 @@ def _small(program: Program) -> bool:
     return (
         len(program.ops) <= _MOST_OPS
         and sum(sizes) <= _MOST_VALUES
-        and sum(program.macs().values()) <= _MOST_MACS
+        and sum(program.macs().values()) + sum(_taps(program)) <= _MOST_MACS
     )
+
+
+def _taps(program: Program) -> Iterator[int]:
+    """Yield how many values each pool looks at."""
+    for op in program.ops:
+        if isinstance(op, Pool):
+            yield program.types[op.output].size * op.kernel[0] * op.kernel[1]
 
 
 def _outputs(program: Program) -> dict[str, Any] | str:

@@ -36,7 +36,7 @@ def trace(program: Program, inputs: Array | Mapping[str, Array]) -> Iterator[tup
     if len(batched) > 1:
         raise EdgebedError("some inputs have a batch axis and some have none")
     keep = batched == {True}
-    batch = {len(array) for array in known.values()}
+    batch = {len(array) for array in known.values()} or {1}
     if len(batch) > 1:
         raise EdgebedError(f"the inputs hold {', '.join(map(str, sorted(batch)))} samples")
     last_use = {tensor: op.name for op in program.ops for tensor in op.inputs}

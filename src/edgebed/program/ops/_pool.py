@@ -10,6 +10,9 @@ import numpy as np
 from edgebed.program.ops._windows import output_size
 from edgebed.program.types import Array, Constant, Op, TensorType
 
+MOST_PADDING = 4096
+"""So wide the border of a small map may be; a damaged file could ask for hours of zeros."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pool(Op):
@@ -40,6 +43,8 @@ class Pool(Op):
             raise self.fail(f"kernel {self.kernel} on a map of {size[0]} x {size[1]}")
         if any(p >= k for p, k in zip(self.padding, self.kernel * 2, strict=True)):
             raise self.fail(f"padding {self.padding} with a kernel {self.kernel}")
+        if any(p > max(n, MOST_PADDING) for p, n in zip(self.padding, size * 2, strict=True)):
+            raise self.fail(f"padding {self.padding} around a map of {size[0]} x {size[1]}")
         return x.with_shape((channels, rows, columns))
 
     def padded(self, x: Array, value: float) -> Array:
