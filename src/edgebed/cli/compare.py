@@ -91,6 +91,7 @@ def compare(
 
     form = PictureForm(check_pixels(pixels))
     program = read_model(model, None, shapes=input_shape).program
+    _check_types(input, program)
     samples = read_samples(input, _file_inputs(program), form, count=count).inputs
     if not samples:
         raise EdgebedError("holds no input", where=str(input))
@@ -132,6 +133,25 @@ def _file(model: Path) -> Path:
     from edgebed.deploy.bundle import PROGRAM
 
     return model / PROGRAM if model.is_dir() else model
+
+
+def _check_types(source: Path, program: Program) -> None:
+    """Refuse tensors of another type: a conversion would compare other inputs than were given."""
+    from edgebed.cli.run_folder import read_tensor
+    from edgebed.cli.run_library import read_archive
+
+    arrays: Mapping[str, Array] = {}
+    if source.suffix == ".npy" and source.is_file():
+        arrays = dict.fromkeys(program.inputs, read_tensor(source))
+    elif source.suffix == ".npz" and source.is_file():
+        arrays = read_archive(source)
+    for name, kind in program.inputs.items():
+        if name in arrays and arrays[name].dtype != kind.dtype:
+            raise EdgebedError(
+                f"holds {arrays[name].dtype} for input {name!r}",
+                where=str(source),
+                why=f"the network takes {kind.dtype}",
+            )
 
 
 def _file_inputs(program: Program) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -82,6 +82,7 @@ def read_model(
     sizes = input_shapes(shapes)
     _check_kind(file, target, reader)
     program = read.read_model(file, sizes or None)
+    _check_shapes(program, sizes, file)
     return Model(program, program, imported=not is_own(file))
 
 
@@ -107,6 +108,23 @@ def input_shapes(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
             raise EdgebedError(f"--input-shape {word}", try_="--input-shape NAME=1,3,224,224")
         found[name] = tuple(map(int, numbers))
     return found
+
+
+def _check_shapes(program: Program, sizes: Mapping[str, tuple[int, ...]], file: Path) -> None:
+    """Refuse a shape that had no effect: its name is unknown, or the file fixes another one."""
+    for name, shape in sizes.items():
+        if name not in program.inputs:
+            raise EdgebedError(
+                f"has no input {name!r}", where=str(file), try_=did_you_mean(name, program.inputs)
+            )
+        if program.file_shape(name) != shape:
+            fixed = ",".join(map(str, program.file_shape(name)))
+            raise EdgebedError(
+                f"input {name!r} has the fixed shape {fixed}",
+                where=str(file),
+                why="only sizes that a file leaves open can be set",
+                try_="without --input-shape",
+            )
 
 
 def _check_kind(file: Path, target: str | None, reader: ModuleType | None) -> None:

@@ -220,6 +220,8 @@ def test_a_real_number_at_a_rounding_boundary_is_noted_and_a_wrong_one_refused(
     [
         (["--input-shape", "x"], "--input-shape NAME=1,3,224,224"),
         (["--input-shape", "x=1,0"], "--input-shape x=1,0"),
+        (["--input-shape", "lef=1,2,3,4"], "did you mean 'left'"),
+        (["--input-shape", "left=1,2,3,5"], "input 'left' has the fixed shape 1,2,3,4"),
         (["--weights", "w.npz"], "--weights has no meaning"),
     ],
 )
@@ -346,6 +348,14 @@ def test_compare_refuses_a_library_of_another_network(
     np.save(tmp_path / "x.npy", np.zeros((1, 3), np.float32))
     words = [str(tmp_path / "real.onnx"), str(compiled), "--input", str(tmp_path / "x.npy")]
     assert "compiled from another network than real.onnx" in _fails(["compare", *words], capsys)
+
+
+def test_compare_refuses_tensors_of_another_type(
+    compiled: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "in.npz", left=np.zeros((2, 3, 4)), right=np.zeros((2, 3, 4), np.int8))
+    words = ["compare", str(model), str(compiled), "--input", str(tmp_path / "in.npz")]
+    assert "holds float64 for input 'left'" in _fails(words, capsys)
 
 
 def test_show_prints_what_each_pass_changed(
