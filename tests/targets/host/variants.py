@@ -25,6 +25,7 @@ def variants() -> tuple[tuple[str, tuple[str, ...]], ...]:
     found = {i.name: (f"-DEB_ISA={i.level}", *i.flags) for i in isas.runnable()}
     if "avx2" in found and "avxvnni" not in found:
         found["avxvnni, emulated"] = ("-DEB_ISA=3", "-DEB_EMULATE_VNNI", *isas.AVX2.flags)
+    found["plain C"] = ("-DEB_ISA=0", "-DEB_PLAIN")
     return tuple(found.items())
 
 

@@ -129,6 +129,72 @@ EB_INLINE eb_i32x16 eb_dots_total(eb_dots a) {
   return (eb_i32x16){_mm256_permute4x64_epi64(low, 0xD8), _mm256_permute4x64_epi64(high, 0xD8)};
 }
 
+#elif defined(__SSE2__) && !defined(EB_PLAIN)
+/* What every x86-64 processor has: as for AVX2, in halves. Part i holds channels 2i and 2i+1. */
+#include <emmintrin.h>
+typedef struct {
+  __m128i part[8];
+} eb_dots, eb_filter;
+typedef __m128i eb_quad;
+
+EB_INLINE eb_dots eb_dots_from(const int32_t *bias) {
+  eb_dots a;
+  EB_UNROLL
+  for (int i = 0; i < 8; i++)
+    a.part[i] = _mm_unpacklo_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(bias + 2 * i)),
+                                   _mm_setzero_si128());
+  return a;
+}
+EB_INLINE eb_dots eb_dots_zero(void) {
+  eb_dots a;
+  EB_UNROLL
+  for (int i = 0; i < 8; i++) a.part[i] = _mm_setzero_si128();
+  return a;
+}
+EB_INLINE eb_quad eb_quad_at(const uint8_t *x) {
+  int32_t four;
+  memcpy(&four, x, 4);
+  return _mm_unpacklo_epi8(_mm_set1_epi32(four), _mm_setzero_si128());
+}
+EB_INLINE eb_filter eb_filter_at(const int8_t *w) {
+  eb_filter a;
+  EB_UNROLL
+  for (int i = 0; i < 4; i++) {
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(w + 16 * i));
+    a.part[2 * i] = _mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
+    a.part[2 * i + 1] = _mm_srai_epi16(_mm_unpackhi_epi8(bytes, bytes), 8);
+  }
+  return a;
+}
+EB_INLINE eb_filter eb_filter_ones(void) {
+  eb_filter a;
+  EB_UNROLL
+  for (int i = 0; i < 8; i++) a.part[i] = _mm_set1_epi16(1);
+  return a;
+}
+EB_INLINE eb_dots eb_dots_add(eb_dots sum, eb_quad x, eb_filter w) {
+  EB_UNROLL
+  for (int i = 0; i < 8; i++)
+    sum.part[i] = _mm_add_epi32(sum.part[i], _mm_madd_epi16(x, w.part[i]));
+  return sum;
+}
+EB_INLINE eb_dots eb_dots_join(eb_dots a, eb_dots b) {
+  EB_UNROLL
+  for (int i = 0; i < 8; i++) a.part[i] = _mm_add_epi32(a.part[i], b.part[i]);
+  return a;
+}
+EB_INLINE eb_i32x16 eb_dots_total(eb_dots a) {
+  eb_i32x16 total;
+  EB_UNROLL
+  for (int i = 0; i < 4; i++) {
+    const __m128 one = _mm_castsi128_ps(a.part[2 * i]), two = _mm_castsi128_ps(a.part[2 * i + 1]);
+    const __m128i first = _mm_castps_si128(_mm_shuffle_ps(one, two, 0x88));
+    const __m128i second = _mm_castps_si128(_mm_shuffle_ps(one, two, 0xDD));
+    _mm_storeu_si128((__m128i *)(void *)(total.lane + 4 * i), _mm_add_epi32(first, second));
+  }
+  return total;
+}
+
 #else
 typedef eb_i32x16 eb_dots;
 typedef const uint8_t *eb_quad;

@@ -4,6 +4,7 @@
  * 5 AVX-512 (F, BW, VL, DQ, VNNI). Every kernel is written once over the few names below; all
  * variants give the same integers. The plain version is the one to read first.
  *
+ * EB_ISA 0 uses SSE2 where the compiler may, unless EB_PLAIN is set.
  * With EB_EMULATE_VNNI the dot product of EB_ISA 3 is spelled in AVX2, so that a processor
  * without AVX-VNNI can run everything else of that variant.
  */
