@@ -260,7 +260,7 @@ EB_INLINE const uint8_t *eb_depthwise_weights(const uint8_t *block, eb_depthwise
 
 /* What a tile needs to know, all literal. */
 typedef struct {
-  int half; /* 0, or 32 for the second half of a block; need not be literal */
+  int half; /* 0, or 32 for the second half of a block */
   int tile; /* block positions side by side */
 } eb_depthwise_tile;
 
@@ -594,8 +594,9 @@ EB_INLINE void eb_depthwise_block(const uint8_t *in, const uint8_t *block, uint8
     }
 #endif
     (void)slides;
-    for (int half = 0; half < bytes; half += EB_W)
-      eb_depthwise_tile_rows(from, block, to + half, s, r, half);
+    EB_UNROLL
+    for (int half = 0; half < 64; half += EB_W)
+      if (half < bytes) eb_depthwise_tile_rows(from, block, to + half, s, r, half);
   }
 }
 
