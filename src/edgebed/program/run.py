@@ -44,7 +44,9 @@ def trace(program: Program, inputs: Array | Mapping[str, Array]) -> Iterator[tup
         yield name, array if keep else array[0]
     for op in program.ops:
         types = [program.types[name] for name in op.inputs]
-        result = op.run([known[name] for name in op.inputs], program.constants, types)
+        # What exceeds float32 is infinite, as it is on the device.
+        with np.errstate(all="ignore"):
+            result = op.run([known[name] for name in op.inputs], program.constants, types)
         if not op.inputs:
             result = np.broadcast_to(result, (*batch, *result.shape[1:]))
         known[op.output] = result

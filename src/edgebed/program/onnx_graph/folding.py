@@ -7,6 +7,7 @@ size; the rest by ONNX's own reference evaluator, one node at a time.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -108,7 +109,8 @@ def _by_reference(node: Node, arrays: list[Array | None]) -> list[Array]:
         message = onnx.helper.make_node(node.kind, node.inputs, node.outputs, **attributes)
         feeds = dict(zip(node.inputs, arrays, strict=True))
         feeds.pop("", None)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # means of nothing are NaN, and refused where used
             found = ReferenceEvaluator(
                 onnx.helper.make_function(
                     "edgebed",

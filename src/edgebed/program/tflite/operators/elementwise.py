@@ -68,7 +68,23 @@ def _integers(layer: Layer, kind: str, x: Value, y: Value) -> str:
         rule = None if len(set(meaning)) == 1 else layer.rule()
     else:
         rule = layer.rule(activation=layer.activation())
+    if kind in ("ADD", "SUB"):
+        _check_steps(layer, x, y)
     return layer.emit(_KINDS[kind], [x.tensor, y.tensor], requantize=rule)
+
+
+def _check_steps(layer: Layer, x: Value, y: Value) -> None:
+    """Refuse a result so fine that TensorFlow Lite's sums, with 15 or 20 bits more, cannot tell.
+
+    Its kernels stop there too (`QuantizeMultiplierSmallerThanOneExp`).
+    """
+    coarse, fine = max(layer.type(x).scale, layer.type(y).scale), layer.result().scale
+    bits = 15 if layer.type(x).dtype == "int16" else 20
+    if 2 * coarse >= (1 << bits) * fine:
+        raise layer.fail(
+            f"scales {coarse:g} of an operand and {fine:g} of the result are too far apart",
+            try_="quantise the network again",
+        )
 
 
 def prelu(layer: Layer) -> None:
