@@ -92,6 +92,9 @@ class Chain:
     def rule(self, scale: float | None = None, dtype: str = "int8") -> Affine:
         """Any rule of an int8 (or other) result."""
         off = 128 if dtype == "uint8" else 0
+        if dtype == "int16":
+            rounding = self.pick("fixed_point", "fixed_point_single", "float")
+            return Affine(scale or self.scale(), 0, rounding, -32768, 32767, "int16")
         zero = self.whole(-128, 127) + off
         low = self.pick(-128, -128, self.whole(-128, 0)) + off
         high = self.pick(127, 127, self.whole(1, 127)) + off
@@ -107,17 +110,15 @@ def fitting_factor(reach: int) -> float:
     return 100.0 / max(reach, 1)
 
 
-# ---- One more op behind a tensor ------------------------------------------------------------------
+# ---- One more op behind a tensor -----------------------------------------------------------
 
 
 def is_map(kind: TensorType) -> bool:
     return len(kind.shape) == 3
 
 
-def weights(
-    c: Chain, shape: tuple[int, ...], outputs: int, axis: int = 0, **kind: Any
-) -> dict[str, Any]:
-    """Constants of a weighted op with a rule; `kind` may hold dtype of the result."""
+def weights(c: Chain, shape: tuple[int, ...], outputs: int) -> dict[str, Any]:
+    """Constants of a weighted op, and its rule."""
     base = c.name()
     per = int(np.prod(shape)) // outputs
     values = c.rng.integers(-127, 128, shape)
@@ -130,7 +131,7 @@ def weights(
         bias = c.rng.integers(-reach, reach + 1, outputs)
         found["bias"] = c.constant(f"{base}.bias", bias.astype(np.int32), 32)
     if rule == "affine":
-        rule = c.rule(dtype=kind.get("dtype", "int8"))
+        rule = c.rule(dtype=c.pick("int8", "int8", "uint8", "int16"))
         count = c.pick(1, outputs)
         factors = c.rng.uniform(0.3, 3.0, count) * fitting_factor(reach)
         table = (
@@ -291,7 +292,8 @@ def shape_op(c: Chain, x: str) -> str | None:
         value = None if kind.dtype == "float32" else c.pick(None, c.whole(-5, 5))
         return c.add(
             Pad, (x,), before=tuple(c.whole(0, n) for n in most), mode=mode,
-            after=tuple(c.whole(0, n) for n in most), value=None if kind.dtype == "uint8" else value,
+            after=tuple(c.whole(0, n) for n in most),
+            value=None if kind.dtype == "uint8" else value,
         )  # fmt: skip
     if choice == 4 and rank == 3:
         start = c.whole(0, shape[0] - 1)
