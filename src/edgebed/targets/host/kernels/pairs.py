@@ -26,6 +26,7 @@ Constants = tuple[float, float, float, float]
 
 _BIAS = 128
 _FORMS = {"even": "EB_PAIR_EVEN", "away": "EB_PAIR_AWAY", "table": "EB_PAIR_TABLE"}
+_STEPS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1))
 _SHARES = (0.5, 0.25, 0.75, 0.1, 0.9, 0.01, 0.99)
 
 
@@ -209,13 +210,15 @@ def _clamped(values: Ints, clamp: Clamp) -> Ints:
 
 def _fit(pair: Pair, single: bool) -> tuple[Form, Constants] | None:
     kind: Any = np.float32 if single else np.float64
-    a, b = float(kind(pair.a_scale)), float(kind(pair.b_scale))
     forms: tuple[Form, ...] = ("even", "away")
-    for form in forms:
-        for offset, half in _offsets(pair, form, a, b):
-            constants = (a, b, float(kind(offset)), float(kind(half)))
-            if np.array_equal(_evaluate(pair, form, constants, kind), pair.levels):
-                return form, constants
+    for step_a, step_b in _STEPS if single else _STEPS[:1]:
+        a = float(kind(pair.a_scale * (1 + step_a * 2.0**-24)))
+        b = float(kind(pair.b_scale * (1 + step_b * 2.0**-24)))
+        for form in forms:
+            for offset, half in _offsets(pair, form, a, b):
+                constants = (a, b, float(kind(offset)), float(kind(half)))
+                if np.array_equal(_evaluate(pair, form, constants, kind), pair.levels):
+                    return form, constants
     return None
 
 
