@@ -129,6 +129,19 @@ def test_joins_and_slices_keep_track_of_channels() -> None:
     assert (sizes[first], sizes[second], sizes[whole], sizes[part]) == (5, 5, 10, 7)
 
 
+@pytest.mark.parametrize(("multiple", "left"), [(1, 3), (2, 4), (4, 4), (5, 5), (8, 6)])
+def test_dead_channels_fill_up_a_multiple(multiple: int, left: int) -> None:
+    h = Hand()
+    weights = WEIGHTS.copy()
+    weights[[0, 2, 3]] = 0
+    x = h.conv("x", 6, weights=weights, bias=np.zeros(6))
+    program = h.program(h.conv(x, 2))
+    result = DeadChannels(multiple).run(program)
+    assert_same(program, result)
+    assert result.types[x].shape[0] == left
+    assert DeadChannels(multiple).run(result) is result
+
+
 def test_outputs_keep_their_channels() -> None:
     h = Hand()
     x = h.conv("x", 6, **_dead(2, 0))

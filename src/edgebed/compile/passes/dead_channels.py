@@ -37,9 +37,14 @@ class DeadChannels:
     where its sum is beyond the clamp whatever the input. What a known channel adds to a sum that
     reads it moves into the bias where that is one number for all positions; zero padding makes it
     differ at the border, and then the channel stays. Channels that nobody reads go as well.
+
+    Attributes:
+        multiple: keep dead channels until what is left of a tensor is a multiple of this many,
+            or all of it; vector instructions work on so many at once anyway.
     """
 
     name: ClassVar[str] = "dead_channels"
+    multiple: int = 1
 
     def run(self, program: Program) -> Program:
         """Return the program with fewer channels; its inputs and outputs keep theirs."""
@@ -48,7 +53,7 @@ class DeadChannels:
             settled = _settle(program, known)
             if settled is not program:
                 program, known = settled, facts_of(settled)
-            smaller = _without(program, known)
+            smaller = _without(program, known, self.multiple)
             if smaller is program:
                 return program
             program = smaller
@@ -69,10 +74,10 @@ def _settle(program: Program, known: Mapping[str, Facts]) -> Program:
     return draft.program()
 
 
-def _without(program: Program, known: Mapping[str, Facts]) -> Program:
+def _without(program: Program, known: Mapping[str, Facts], multiple: int) -> Program:
     """Return the program less its dead channels; the same one where there is none."""
     needs = _Needs(program, known)
-    needed = needs.result()
+    needed = needs.result(multiple)
     if all(flags.all() for flags in needed.values()):
         return program
     return _Cut(program, needed, {one.op.output: one for one in needs.layers}).program()
@@ -167,9 +172,9 @@ class _Needs:
             self._link(op)
         self._seal()
 
-    def result(self) -> dict[str, Flags]:
-        """Return for each tensor which of its channels have to stay; at least one of each."""
-        while self._through_layers() or self._keep_one():
+    def result(self, multiple: int) -> dict[str, Flags]:
+        """Return for each tensor which of its channels stay: a multiple, at least one, or all."""
+        while self._through_layers() or self._fill(multiple):
             pass
         return {name: self.flags(name) for name in self.start}
 
@@ -233,11 +238,19 @@ class _Needs:
             found |= self._need(layer.op.inputs[0], reads)
         return found
 
-    def _keep_one(self) -> bool:
-        """Keep the first channel of a tensor that would have none."""
-        first = np.arange(max(self.sizes.values(), default=0)) == 0
-        bare = [name for name in self.start if not self.flags(name).any()]
-        return sum(self._need(name, first[: self.sizes[name]]) for name in bare) > 0
+    def _fill(self, multiple: int) -> bool:
+        """Keep more channels of a tensor that would have too few; say whether any did."""
+        for name in self.start:
+            left = self.flags(name)
+            count = int(left.sum())
+            missing = -count % multiple if count else 1
+            if missing and not left.all():
+                # What is known already needs no inputs.
+                order = np.argsort(left.astype(int) * 2 - self.known[name].flat, kind="stable")
+                chosen = np.zeros(len(left), np.bool_)
+                chosen[order[: min(missing, len(left) - count)]] = True
+                return self._need(name, chosen)
+        return False
 
 
 def _left_scales(constant: Constant, left: Flags) -> tuple[float, ...]:
