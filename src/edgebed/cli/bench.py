@@ -163,7 +163,7 @@ def _lines(report: Mapping[str, Any], out: Path | None) -> Iterator[str]:
         told = "" if apart is None else f"  outputs differ by at most {apart:.4g}"
         yield (
             f"{head}  {row['median_us']:10.2f} us ({low:.2f} to {high:.2f})"
-            f"  {row['times_of_edgebed']:5.2f} x{told}"
+            f"  {row['times_of_edgebed']:5.2f} x the time of edgebed{told}"
         )
     if out is not None:
         yield f"{out / 'bench.json'}, {out / 'bench.svg'}"

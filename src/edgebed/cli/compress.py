@@ -233,7 +233,8 @@ def _print(report: dict[str, Any], done: Compressed, json: bool) -> None:
 
 def _lines(report: dict[str, Any], done: Compressed) -> Iterator[str]:
     yield f"score: {report['measure']} (measured)"
-    yield f"  float {report['float']:.4f}, integers {report['score']:.4f}, drop {report['drop']:.4f}"
+    both = f"float {report['float']:.4f}, integers {report['score']:.4f}"
+    yield f"  {both}, drop {report['drop']:.4f}"
     before, after = done.bytes
     yield f"  weights and tables {before:,} -> {after:,} bytes"
     if done.choice.wide:
