@@ -13,6 +13,7 @@ from typing import Any, Final
 from edgebed.deploy.bundle import PROGRAM
 from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.events import Listener, ignore
+from edgebed.program.foreign import recognised
 from edgebed.program.to_onnx import METADATA_KEY
 from edgebed.program.types import Program
 
@@ -139,7 +140,7 @@ def _check_kind(file: Path, target: str | None, reader: ModuleType | None) -> No
     if other is not None and other != target:
         raise EdgebedError(f"is a project for {other}", where=str(file), try_=f"--target {other}")
     known = (*SUFFIXES, *(reader.SUFFIXES if reader else ()))
-    raise EdgebedError(
+    raise recognised(file) or EdgebedError(
         f"a model of type {file.suffix or 'unknown'} cannot be read",
         where=str(file),
         try_=f"a run folder or one of {', '.join(known)}",
@@ -204,7 +205,7 @@ def _program_file(path: Path) -> Path:
     if not path.is_dir():
         return path
     if not (path / PROGRAM).is_file():
-        raise EdgebedError(
+        raise recognised(path) or EdgebedError(
             "holds no program", where=str(path), why=f"no {PROGRAM}", try_="a finished run's folder"
         )
     return path / PROGRAM

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgebed.errors import EdgebedError
+from edgebed.program.foreign import recognised
 from edgebed.program.types import Program
 
 TFLITE_MARK = b"TFL3"
@@ -84,7 +85,7 @@ def _read(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None) -> Pro
 
 def _head(path: Path) -> bytes:
     if path.is_dir():
-        raise EdgebedError("is a folder", where=str(path), try_=KNOWN)
+        raise recognised(path) or EdgebedError("is a folder", where=str(path), try_=KNOWN)
     try:
         with path.open("rb") as file:
             return file.read(64)
@@ -101,7 +102,7 @@ def _read_archive(path: Path) -> Program:
     if not any(
         name.endswith(("archive_format", "serialized_exported_program.json")) for name in names
     ):
-        raise EdgebedError(
+        raise recognised(path) or EdgebedError(
             "an archive that torch.export did not write",
             where=str(path),
             why="a pickled module or checkpoint holds code or weights, not a network",
@@ -118,11 +119,13 @@ def _read_onnx(
     from edgebed.program.onnx_graph import read
     from edgebed.program.onnx_graph.load import load
 
-    if not head or head.lstrip()[:1] in (b"{", b"<"):
+    if head[:1] == b"{":
         raise EdgebedError("is no network", where=str(path), why="not a known format", try_=KNOWN)
     try:
         model = load(path)
     except EdgebedError as error:
+        if known := recognised(path):
+            raise known from error
         if path.suffix.lower() == ".onnx":
             raise
         raise EdgebedError("is no network", where=str(path), why=error.what, try_=KNOWN) from error

@@ -47,7 +47,7 @@ def test_a_tflite_file_whatever_its_name(cases_dir: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (b"", "no network"),
+        (b"", "is empty"),
         (b"{}", "no network"),
         (b"hello, this is text", "no network"),
         (b"PK\x03\x04 and no more", "damaged archive"),
@@ -72,3 +72,33 @@ def test_folders_and_missing_files_are_named(tmp_path: Path) -> None:
         read_model(tmp_path)
     with pytest.raises(EdgebedError, match="cannot read"):
         read_model(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("net.onnx", b"", "is empty; try: save, download"),
+        ("net.onnx", b"\x89PNG\r\n\x1a\n" + bytes(50), "is a picture"),
+        ("net.onnx", b"\x89HDF\r\n\x1a\n" + bytes(50), "from_keras_model"),
+        ("net.onnx", b"<!DOCTYPE html><html>404</html>", "is a web page"),
+        ("net.tflite", b"version https://git-lfs.github.com/spec/v1\noid", "try: git lfs pull"),
+        ("net.onnx", b"\x1f\x8b\x08" + bytes(50), "try: gunzip"),
+        ("net.onnx", b"\x93NUMPY\x01\0" + bytes(50), "is an array"),
+        ("net.pt", b"\x80\x02}q\x00." + bytes(50), r"torch\.export\.save"),
+        ("net.pb", b"\x08\x01", "TensorFlow graph; try: tf.lite.TFLiteConverter"),
+    ],
+)
+def test_what_is_taken_for_a_network_is_called_by_its_name(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(EdgebedError, match=words) as caught:
+        read_model(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_a_saved_model_is_a_folder_to_convert(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(EdgebedError, match="SavedModel; try: .*from_saved_model"):
+        read_model(tmp_path)

@@ -218,7 +218,11 @@ def _agreed(given: tuple[int, ...], dims: Sequence[int | str], place: str) -> tu
         if index > 0
     )
     if not fits:
-        raise EdgebedError(f"cannot have shape {given}", where=place, why=f"the file says {dims}")
+        raise EdgebedError(
+            f"cannot have shape {given}",
+            where=place,
+            why=f"the file says {', '.join(map(str, dims))}",
+        )
     return given
 
 

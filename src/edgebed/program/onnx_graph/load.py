@@ -40,7 +40,10 @@ def load(path: Path) -> onnx.ModelProto:
         model = onnx.load_model_from_string(data)
     except (DecodeError, *BROKEN) as error:
         raise EdgebedError(
-            "not an ONNX file, or cut short", where=str(path), try_="save or copy it again"
+            "not an ONNX file, or cut short",
+            where=str(path),
+            why=f"{len(data)} bytes that are no complete message",
+            try_="save, copy or download it again",
         ) from error
     if not model.HasField("graph") or not model.opset_import:
         raise EdgebedError(

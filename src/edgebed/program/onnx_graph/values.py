@@ -61,7 +61,8 @@ def dequantised(array: Array, steps: Steps) -> Array:
     """Return float32 values of a constant's integers."""
     scale, zero = (spread(one, array.ndim, array.shape, steps) for one in _parts(steps))
     centred = (array.astype(np.int64) - zero).astype(np.float32)
-    result: Array = centred * scale
+    with np.errstate(over="ignore"):  # what is infinite is refused where it is used
+        result: Array = centred * scale
     return result
 
 

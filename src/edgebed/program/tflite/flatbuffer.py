@@ -38,7 +38,10 @@ class Reader:
     def damaged(self, what: str, why: str) -> EdgebedError:
         """Return the error for a file that contradicts itself."""
         return EdgebedError(
-            f"the file is damaged: {what}", where=self.where, why=why, try_="export it again"
+            f"the file is damaged: {what}",
+            where=self.where,
+            why=why,
+            try_="copy, download or export it again",
         )
 
     @contextmanager
@@ -47,8 +50,12 @@ class Reader:
         try:
             yield
         except DAMAGE as error:
-            cause = str(error).split("\n")[0][:120] or type(error).__name__
-            raise self.damaged(f"{what} cannot be read", cause) from error
+            raise self.damaged(f"{what} cannot be read", self._cause(error)) from error
+
+    def _cause(self, error: Exception) -> str:
+        if isinstance(error, struct.error):
+            return f"it would lie behind the file's {self.size} bytes"
+        return str(error).split("\n")[0][:120] or type(error).__name__
 
     def entries(self, table: Any, field: str) -> Iterator[Any]:
         """Yield the tables of a vector of tables."""
