@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import numpy as np
@@ -16,7 +18,7 @@ from edgebed.targets.host.frame import Frame, is_map, pitches
 from edgebed.targets.host.kernels import conv, depthwise
 from edgebed.targets.host.kernels.conv import ConvShape, Names, Part, Tile
 from edgebed.targets.host.kernels.conv_tiles import tiles
-from edgebed.targets.host.kernels.isa import AVX2, AVX512, AVXVNNI, PORTABLE
+from edgebed.targets.host.kernels.isa import AVX2, AVX512, AVXVNNI, PORTABLE, Isa
 from edgebed.targets.host.kernels.requantize import Clamp
 from edgebed.targets.host.kernels.rules import Rescale
 from edgebed.targets.host.layout import BYTES, View, ordered_strides
@@ -140,6 +142,7 @@ def gemm(
     out: View,
 ) -> None:
     """Write the step of a layer on the blocked kernel; weights are O x KH x KW x I."""
+    weights, shape = centred(weights, shape)
     zero = frame.kind(op.inputs[0]).zero_point
     bias = None if op.bias is None else frame.values(op.bias)
     folded = conv.fold_bias(bias, weights, shape, zero)
@@ -167,11 +170,25 @@ def gemm(
     )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)
+def best_tile(shape: ConvShape, isa: Isa) -> Tile:
+    """Return the tile that the model of the processor prefers."""
+    return tiles(shape, isa)[0]
+
+
+def centred(weights: npt.NDArray[Any], shape: ConvShape) -> tuple[npt.NDArray[Any], ConvShape]:
+    """Take the weights' zero point off where the difference still fits a byte: it costs time."""
+    real = weights.astype(np.int16) - shape.weight_zero_point
+    if shape.weight_zero_point == 0 or real.min() < INT8_MIN or real.max() > INT8_MAX:
+        return weights, shape
+    return real.astype(np.int8), replace(shape, weight_zero_point=0)
+
+
 def _per_isa(shape: ConvShape, rule: Any, names: Names) -> str:
     """Return the call with the tile that suits each instruction set."""
     texts: dict[str, list[int]] = {}
     for isa in (AVX512, AVXVNNI, AVX2, PORTABLE):
-        tile = tiles(shape, isa)[0]
+        tile = best_tile(shape, isa)
         text = conv.call(shape, rule, names, tile, _shares(shape, tile))
         texts.setdefault(text, []).append(isa.level)
     if len(texts) == 1:
