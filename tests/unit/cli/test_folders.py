@@ -127,7 +127,7 @@ def test_every_problem_is_a_line_with_its_change(
     ("name", "content", "part"),
     [
         ("absent.onnx", None, "no such file"),
-        ("model.h5", b"x", "type .h5 cannot be read"),
+        ("model.h5", b"x", "is a Keras model"),
         ("broken.onnx", b"not a protobuf", "broken.onnx"),
         ("empty.onnx", b"", "empty.onnx"),
     ],

@@ -100,5 +100,5 @@ def test_what_is_taken_for_a_network_is_called_by_its_name(
 
 def test_a_saved_model_is_a_folder_to_convert(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").touch()
-    with pytest.raises(EdgebedError, match="SavedModel; try: .*from_saved_model"):
+    with pytest.raises(EdgebedError, match=r"SavedModel; try: .*from_saved_model"):
         read_model(tmp_path)
