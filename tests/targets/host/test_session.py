@@ -19,7 +19,9 @@ from edgebed.program.ops.dequantize import Dequantize
 from edgebed.program.ops.quantize import Quantize
 from edgebed.program.run import run
 from edgebed.program.types import Program, TensorType
+from edgebed.targets.host import lowering, tuning
 from edgebed.targets.host.build import build, compile_program
+from edgebed.targets.host.kernels.conv_tiles import tiles
 from edgebed.targets.host.kernels.isa import runnable
 from edgebed.targets.host.target import TARGET
 
@@ -187,3 +189,20 @@ def test_costs_and_the_map_of_the_arena_name_every_layer() -> None:
     layout = TARGET.layout(program)
     assert len(layout.layers) == len(program.ops)
     assert 0 < layout.maps[0].used <= 1
+
+
+def test_tuned_tiles_change_the_code_and_not_the_result(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "_ROUND_NS", 1000)
+    program = network()
+    choices = tuning.tune(program)
+    (layer,) = lowering.lower(program).blocked
+    slowest = {(layer.shape, isa.name): tiles(layer.shape, isa)[-1] for isa in runnable()}
+    assert {shape for shape, _ in choices} == {layer.shape}
+    TARGET.plan(program, slowest).write(tmp_path)
+    build(tmp_path)
+    x = sample()
+    with edgebed.load(folder) as one, edgebed.load(tmp_path) as other:
+        assert one.manifest.digest != other.manifest.digest
+        np.testing.assert_array_equal(one.run(x)[0], other.run(x)[0])

@@ -111,7 +111,12 @@ def _object_name(unit: Unit) -> str:
 
 
 def compile_program(
-    program: Program, out: Path, listener: Listener = ignore, *, passes: bool = True
+    program: Program,
+    out: Path,
+    listener: Listener = ignore,
+    *,
+    passes: bool = True,
+    tuned: bool = False,
 ) -> Manifest:
     """Compile a program into a folder: C project, static and shared library, manifest.
 
@@ -120,16 +125,19 @@ def compile_program(
         out: folder to write; its files of the same names are replaced.
         listener: told what happens.
         passes: rewrite the program first, by the default pipeline; it computes the same.
+        tuned: measure a few register tiles of each layer first, and take the fastest.
 
     Raises:
         EdgebedError: an op cannot be compiled, or no compiler is installed.
     """
     from edgebed.targets.host.target import TARGET
+    from edgebed.targets.host.tuning import tune
 
     listener(Started("compile", f"{program.name} for host, into {out}"))
     if passes:
         program, _ = optimise(program, listener)
-    TARGET.plan(program).write(out)
+    choices = tune(program, listener) if tuned else None
+    TARGET.plan(program, choices).write(out)
     build(out)
     found = manifests.read(out)
     arena = f"arena {found.arena_bytes:,} bytes"
@@ -274,31 +282,36 @@ def _run(command: Sequence[str], folder: Path) -> None:
         raise EdgebedError(f"{Path(command[0]).name} refused the code", why=lines[0])
 
 
-def built_library(source: Path, isa: Isa, cache: Path) -> Path:
-    """Return a small library of one file of this package, compiled for one instruction set.
+def shared_library(source: Path, isa: Isa, folder: Path, headers: Path) -> Path:
+    """Return a small library of one C file, compiled for one instruction set.
+
+    Args:
+        source: the file.
+        isa: what it is compiled for.
+        folder: where the library goes, under the digest of what it is made of; one that is there
+            already is taken.
+        headers: folder of its includes.
 
     Raises:
         EdgebedError: no compiler is installed, or none compiles it.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = b"".join(path.read_bytes() for path in (source, *sorted(headers.glob("*.h"))))
     reasons = []
     for tools in all_tools():
-        state = hashlib.sha256(repr((tools.compiler.command, tools.base, isa)).encode())
-        for header in sorted((source.parent.parent / "kernels").glob("*.h")):
-            state.update(header.read_bytes())
-        state.update(source.read_bytes())
-        target = cache / f"{source.stem}-{isa.name}-{state.hexdigest()[:24]}.so"
+        flags = [*tools.base, *_COMMON[:5], *isa.flags, f"-DEB_ISA={isa.level}", "-shared"]
+        command = [*tools.compiler.command, *flags, f"-I{headers}", str(source)]
+        state = hashlib.sha256(repr((tools.compiler.command, flags)).encode() + text)
+        target = folder / f"{source.stem}-{isa.name}-{state.hexdigest()[:24]}.so"
         if target.is_file():
             return target
-        cache.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(f".{os.getpid()}")
-        flags = [*tools.base, *_COMMON[:5], *isa.flags, f"-DEB_ISA={isa.level}", "-shared"]
         try:
-            _run([*tools.compiler.command, *flags, str(source), "-o", str(partial)], cache)
+            _run([*command, "-o", str(partial)], folder)
         except EdgebedError as error:
             reasons.append(str(error))
             continue
         partial.replace(target)
         return target
-    raise EdgebedError(
-        "cannot be compiled", where=source.name, why="; ".join(reasons) or "no compiler"
-    )
+    why = "; ".join(reasons) or "no C compiler found"
+    raise EdgebedError("cannot be compiled", where=source.name, why=why)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgebed.program.types import Array, Op, Program, TensorType
+from edgebed.targets.host.kernels.conv import Tile
 from edgebed.targets.host.layout import (
     Margins,
     Stored,
@@ -21,6 +22,7 @@ from edgebed.targets.host.layout import (
 from edgebed.targets.host.loops import nest
 from edgebed.targets.host.steps import (
     SLACK,
+    Blocked,
     Call,
     Constants,
     Layer,
@@ -29,6 +31,7 @@ from edgebed.targets.host.steps import (
     Packed,
     Step,
     Store,
+    TileKey,
 )
 from edgebed.targets.host.wishes import (
     CHANNELS_LAST,
@@ -54,12 +57,16 @@ class Frame:
         views: where the tensors lie that are in memory already.
         lazy: reshapes that would need a copy, by output: they are made when somebody reads them.
         detections: results of which several ops take a part each.
+        tuned: tiles that were measured; the others follow the model.
+        blocked: layers whose tile can be tuned.
     """
 
     program: Program
     views: dict[str, View] = field(default_factory=dict)
     lazy: dict[str, str] = field(default_factory=dict)
     detections: list[object] = field(default_factory=list)
+    tuned: Mapping[TileKey, Tile] = field(default_factory=dict)
+    blocked: list[Blocked] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
     constants: Constants = field(default_factory=Constants)
     layers: list[Layer] = field(default_factory=list)
@@ -246,7 +253,9 @@ class Frame:
     def done(self) -> Lowered:
         """Return the finished steps."""
         data = bytes(self.constants.data) + bytes(SLACK)
-        return Lowered(tuple(self.stores), tuple(self.layers), tuple(self.steps), data)
+        return Lowered(
+            tuple(self.stores), tuple(self.layers), tuple(self.steps), data, tuple(self.blocked)
+        )
 
 
 def is_map(view: View) -> bool:

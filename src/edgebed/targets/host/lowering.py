@@ -9,6 +9,7 @@ from edgebed.program.types import Op, Program
 from edgebed.targets.contract import Problem
 from edgebed.targets.host.arena import in_place
 from edgebed.targets.host.frame import Frame
+from edgebed.targets.host.kernels.conv import Tile
 from edgebed.targets.host.layout import no_margins, stored_bias
 from edgebed.targets.host.lower import (
     detections,
@@ -24,7 +25,7 @@ from edgebed.targets.host.lower import (
     views,
     weighted,
 )
-from edgebed.targets.host.steps import Lowered
+from edgebed.targets.host.steps import Lowered, TileKey
 
 Lowering = Callable[[Frame, Op], None]
 
@@ -89,9 +90,14 @@ def check(program: Program) -> list[Problem]:
     ]
 
 
-def lower(program: Program) -> Lowered:
-    """Return the steps of a program that `check` accepts."""
-    frame = Frame(program)
+def lower(program: Program, tuned: Mapping[TileKey, Tile] | None = None) -> Lowered:
+    """Return the steps of a program that `check` accepts.
+
+    Args:
+        program: what to lower.
+        tuned: tiles from `tuning.tune`; the model chooses where there is none.
+    """
+    frame = Frame(program, tuned=tuned or {})
     for number, name in enumerate(program.inputs):
         _load(frame, name, number)
     for op in program.ops:

@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 
 from edgebed.targets._shared.native import cache_folder
-from edgebed.targets.host.build import built_library
+from edgebed.targets.host.build import shared_library
 from edgebed.targets.host.cpu import isa_of
+from edgebed.targets.host.emit_layers import KERNELS
 
 _SOURCE: Final = Path(__file__).parent / "runtime" / "peak.c"
 _RUNS: Final = 200
@@ -24,7 +25,8 @@ def int8_peak(variant: int) -> float:
     Args:
         variant: number of the instruction set.
     """
-    library = ctypes.CDLL(str(built_library(_SOURCE, isa_of(variant), cache_folder() / "host")))
+    cache = cache_folder() / "host"
+    library = ctypes.CDLL(str(shared_library(_SOURCE, isa_of(variant), cache, KERNELS)))
     function = library.eb_peak
     function.restype = ctypes.c_double
     x, w, sink = np.ones(64, np.uint8), np.ones(64, np.int8), np.zeros(256, np.int32)

@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edgebed.targets.host.kernels.conv import ConvShape
+from edgebed.targets.host.kernels.requantize import Requantization
 from edgebed.targets.host.layout import BYTES, C_TYPES, Stored, View
 
 ALIGNMENT: Final = 64
@@ -141,6 +143,18 @@ class Layer:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Blocked:
+    """A layer on the blocked kernel, as the tuner needs it."""
+
+    shape: ConvShape
+    rule: Requantization
+
+
+TileKey = tuple[ConvShape, str]
+"""A layer and the name of an instruction set."""
+
+
 @dataclass
 class Constants:
     """Packed constants under construction; equal ones are kept once."""
@@ -168,9 +182,11 @@ class Lowered:
         layers: in the order of their ops.
         steps: in the order of their execution.
         constants: packed, with SLACK readable bytes at the end.
+        blocked: layers whose tile can be tuned.
     """
 
     stores: tuple[Store, ...]
     layers: tuple[Layer, ...]
     steps: tuple[Step, ...]
     constants: bytes
+    blocked: tuple[Blocked, ...] = ()

@@ -17,8 +17,9 @@ from edgebed.targets.contract import Cost, Library, Machine, Problem
 from edgebed.targets.host import build as builds
 from edgebed.targets.host import emit, lowering
 from edgebed.targets.host.arena import Arena, arrange
+from edgebed.targets.host.kernels.conv import Tile
 from edgebed.targets.host.manifest import FILE, LayerFacts, Manifest, TensorFacts
-from edgebed.targets.host.steps import Lowered
+from edgebed.targets.host.steps import Lowered, TileKey
 from edgebed.targets.layout import Layout
 
 ARITHMETIC = Arithmetic(
@@ -45,8 +46,14 @@ class Host:
         """Return every op that cannot be compiled; empty when all can."""
         return lowering.check(program)
 
-    def project(self, program: Program) -> emit.Project:
+    def project(
+        self, program: Program, tuned: Mapping[TileKey, Tile] | None = None
+    ) -> emit.Project:
         """Return the C project of a program.
+
+        Args:
+            program: what to compile.
+            tuned: tiles from `tuning.tune`; the model chooses where there is none.
 
         Raises:
             EdgebedError: an op cannot be compiled.
@@ -54,19 +61,23 @@ class Host:
         problems = self.check(program)
         if problems:
             raise EdgebedError(str(problems[0]), where=program.name)
-        lowered = lowering.lower(program)
+        lowered = lowering.lower(program, tuned)
         arena = arrange(lowered)
         name = emit.identifier(program.name)
         digest = _digest(program, lowered, arena)
         return emit.Project(program, lowered, arena, name, digest)
 
-    def plan(self, program: Program) -> BuildPlan:
-        """Return the complete C project. Pure: the same program gives the same digest.
+    def plan(self, program: Program, tuned: Mapping[TileKey, Tile] | None = None) -> BuildPlan:
+        """Return the complete C project. Pure: the same arguments give the same digest.
+
+        Args:
+            program: what to compile.
+            tuned: tiles from `tuning.tune`; the model chooses where there is none.
 
         Raises:
             EdgebedError: an op cannot be compiled.
         """
-        project = self.project(program)
+        project = self.project(program, tuned)
         files = emit.files(project)
         files[FILE] = manifest_of(project).to_json().encode()
         return BuildPlan(self.name, files, builds.commands(project.name, files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -23,7 +24,7 @@ from edgebed.targets.host.kernels.requantize import Clamp
 from edgebed.targets.host.kernels.rules import Rescale
 from edgebed.targets.host.layout import BYTES, View, ordered_strides
 from edgebed.targets.host.lower import plain_conv
-from edgebed.targets.host.steps import Call, Operand, Packed
+from edgebed.targets.host.steps import Blocked, Call, Operand, Packed, TileKey
 from edgebed.targets.host.wishes import padding_margins
 
 HEADER: Final = "conv.h"
@@ -163,7 +164,8 @@ def gemm(
         table = "table"
     to = "out" if out.stored == "u8" else "(uint8_t *)(void *)out"
     names = Names("x", "weights", "bias", table, to)
-    text = _per_isa(shape, rule, names)
+    frame.blocked.append(Blocked(shape, rule))
+    text = _per_isa(shape, rule, names, frame.tuned)
     frame.emit(
         Call(text, (x,), (Operand("out", out),), constants, (HEADER,), rows=SHARES,
              macs=shape.macs)
@@ -184,11 +186,11 @@ def centred(weights: npt.NDArray[Any], shape: ConvShape) -> tuple[npt.NDArray[An
     return real.astype(np.int8), replace(shape, weight_zero_point=0)
 
 
-def _per_isa(shape: ConvShape, rule: Any, names: Names) -> str:
+def _per_isa(shape: ConvShape, rule: Any, names: Names, tuned: Mapping[TileKey, Tile]) -> str:
     """Return the call with the tile that suits each instruction set."""
     texts: dict[str, list[int]] = {}
     for isa in (AVX512, AVXVNNI, AVX2, PORTABLE):
-        tile = best_tile(shape, isa)
+        tile = tuned.get((shape, isa.name)) or best_tile(shape, isa)
         text = conv.call(shape, rule, names, tile, _shares(shape, tile))
         texts.setdefault(text, []).append(isa.level)
     if len(texts) == 1:

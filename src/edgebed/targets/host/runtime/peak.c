@@ -2,7 +2,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "../kernels/conv.h"
+#include "conv.h"
 
 enum { PEAK_SUMS = EB_ISA >= 5 ? 16 : 8, PEAK_REPEATS = 4096 };
 
