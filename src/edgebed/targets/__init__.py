@@ -8,15 +8,16 @@ group `edgebed.targets`.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import tomllib
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebed.errors import EdgebedError, did_you_mean
-from edgebed.targets.contract import Library, Target
+
+if TYPE_CHECKING:  # loading a compiled network imports this package: it must be quick
+    from edgebed.targets.contract import Library, Target
 
 FACTS = "device.toml"
 GROUP = "edgebed.targets"
@@ -117,8 +118,10 @@ def open_library(folder: str | Path, *, threads: int = 1, isa: str | None = None
 
 def _packages() -> dict[str, str]:
     """Return the package of every target by name."""
+    from importlib import metadata
+
     found = _own_packages()
-    for entry in importlib.metadata.entry_points(group=GROUP):
+    for entry in metadata.entry_points(group=GROUP):
         found.setdefault(entry.name, entry.value)
     return found
 

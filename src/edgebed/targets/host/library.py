@@ -5,9 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import platform
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -73,6 +71,9 @@ def _opened(path: Path) -> ctypes.CDLL:
 
 
 def _opened_copy(path: Path) -> ctypes.CDLL:
+    import shutil
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
