@@ -117,15 +117,22 @@ def is_map(kind: TensorType) -> bool:
     return len(kind.shape) == 3
 
 
-def weights(c: Chain, shape: tuple[int, ...], outputs: int) -> dict[str, Any]:
+def weights(c: Chain, shape: tuple[int, ...], outputs: int, dtype: str = "int8") -> dict[str, Any]:
     """Constants of a weighted op, and its rule."""
     base = c.name()
+    if dtype == "float32":
+        c.constant(f"{base}.weight", c.rng.uniform(-1, 1, shape).astype(np.float32), 32)
+        c.constant(f"{base}.bias", c.rng.uniform(-1, 1, outputs).astype(np.float32), 32)
+        return {"weight": f"{base}.weight", "bias": f"{base}.bias",
+                "activation": c.pick("none", "relu", "abs")}  # fmt: skip
     per = int(np.prod(shape)) // outputs
     values = c.rng.integers(-127, 128, shape)
     zero = c.pick(0, 0, 0, c.whole(-3, 3))
     c.constant(f"{base}.weight", values.astype(np.int8), 8, 0.01, zero)
     rule: Any = c.pick("affine", "affine", "affine", "shift", None)
     reach = int(np.sqrt(per)) * 74 * 74 + 200
+    if dtype == "int16":
+        rule, reach = "affine", 40 * reach
     found: dict[str, Any] = {"weight": f"{base}.weight"}
     if c.pick(True, True, False):
         bias = c.rng.integers(-reach, reach + 1, outputs)
@@ -149,7 +156,7 @@ def weights(c: Chain, shape: tuple[int, ...], outputs: int) -> dict[str, Any]:
 
 def conv(c: Chain, x: str) -> str | None:
     kind = c.types[x]
-    if not is_map(kind) or kind.dtype != "int8":
+    if not is_map(kind) or kind.dtype not in ("int8", "int16", "float32"):
         return None
     channels, height, width = kind.shape
     kh, kw = c.whole(1, min(4, height)), c.whole(1, min(4, width))
@@ -164,8 +171,8 @@ def conv(c: Chain, x: str) -> str | None:
     padding = tuple(c.whole(0, k - 1) for k in (kh, kw, kh, kw))
     if style == "dilated" and 2 * (kh - 1) < height and 2 * (kw - 1) < width:
         dilation = (2, 2)
-    found = weights(c, (outputs, channels // groups, kh, kw), outputs)
-    if isinstance(found["requantize"], PowerOfTwo) and kind.zero_point:
+    found = weights(c, (outputs, channels // groups, kh, kw), outputs, kind.dtype)
+    if isinstance(found.get("requantize"), PowerOfTwo) and kind.zero_point:
         return None
     return c.add(
         Conv2d, (x,), stride=(c.whole(1, 2), c.whole(1, 2)), padding=padding, groups=groups,
@@ -175,11 +182,11 @@ def conv(c: Chain, x: str) -> str | None:
 
 def transposed(c: Chain, x: str) -> str | None:
     kind = c.types[x]
-    if not is_map(kind) or kind.dtype != "int8" or kind.size > 2000:
+    if not is_map(kind) or kind.dtype not in ("int8", "float32") or kind.size > 2000:
         return None
     kernel, outputs = c.whole(1, 3), c.whole(1, 9)
-    found = weights(c, (kind.shape[0], outputs, kernel, kernel), outputs)
-    if isinstance(found["requantize"], PowerOfTwo) and kind.zero_point:
+    found = weights(c, (kind.shape[0], outputs, kernel, kernel), outputs, kind.dtype)
+    if isinstance(found.get("requantize"), PowerOfTwo) and kind.zero_point:
         return None
     stride, cut = c.whole(1, 2), c.whole(0, (kernel - 1) // 2)
     return c.add(ConvTranspose2d, (x,), stride=(stride, stride), padding=(cut, cut), **found)
@@ -187,12 +194,12 @@ def transposed(c: Chain, x: str) -> str | None:
 
 def dense(c: Chain, x: str) -> str | None:
     kind = c.types[x]
-    if kind.dtype != "int8" or kind.size > 4000 or not kind.shape:
+    if kind.dtype not in ("int8", "int16", "float32") or kind.size > 4000 or not kind.shape:
         return None
     outputs, last = c.pick(1, 2, 10, 16, 37), c.pick(True, False)
     inner = kind.shape[-1] if last else kind.size
-    found = weights(c, (outputs, inner), outputs)
-    if isinstance(found["requantize"], PowerOfTwo) and kind.zero_point:
+    found = weights(c, (outputs, inner), outputs, kind.dtype)
+    if isinstance(found.get("requantize"), PowerOfTwo) and kind.zero_point:
         return None
     return c.add(Dense, (x,), last_axis=last, **found)
 

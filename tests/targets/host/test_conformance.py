@@ -55,7 +55,9 @@ def _listed(found: Array | tuple[Array, ...]) -> tuple[Array, ...]:
 
 def reached_by_floats(program: Program) -> set[str]:
     """Tensors that depend on real arithmetic, where the last bit is free."""
-    inexact = ("unary", "softmax", "reduce", "avg_pool")
+    inexact = (
+        "unary", "softmax", "reduce", "avg_pool", "conv2d", "conv_transpose2d", "dense",
+    )  # fmt: skip
     reached: set[str] = set()
     for op in program.ops:
         real = any(program.types[name].is_float for name in op.inputs)

@@ -47,7 +47,9 @@ class Sums:
     finish: Callable[[str, str], str]
 
 
-def sums_of(frame: Frame, op: Weighted, weights: npt.NDArray[Any], stored: Stored) -> Sums:
+def sums_of(
+    frame: Frame, op: Weighted, weights: npt.NDArray[Any], stored: Stored, groups: int = 1
+) -> Sums:
     """Pack a layer.
 
     Args:
@@ -55,6 +57,7 @@ def sums_of(frame: Frame, op: Weighted, weights: npt.NDArray[Any], stored: Store
         op: the layer.
         weights: centred, ... x O; the zero point of the input is folded into the bias.
         stored: element type of the input.
+        groups: each group's weights lie together.
     """
     weight_type, number = _NUMBERS[stored]
     channels = weights.shape[-1]
@@ -64,6 +67,7 @@ def sums_of(frame: Frame, op: Weighted, weights: npt.NDArray[Any], stored: Store
         zero = kind.zero_point + (128 if stored == "u8" else 0)
         taps = weights.reshape(-1, channels).astype(np.int64).sum(axis=0)
         bias = bias.astype(np.int64) - zero * taps
+    weights = np.moveaxis(weights.reshape(*weights.shape[:-1], groups, -1), -2, 0)
     packed = (
         frame.pack("weights", weights.astype(weight_type), _C[weight_type]),
         frame.pack("bias", bias.astype(number), _C[number]),
@@ -129,12 +133,7 @@ def conv2d(frame: Frame, op: Conv2d) -> None:
     each = op.groups == outputs == x.shape[0] and inner == 1
     groups = 1 if each else op.groups
     moved = values.transpose(2, 3, 1, 0)
-    sums = sums_of(frame, op, moved, x.stored)
-    if groups > 1:  # each group's weights lie together
-        parts = np.ascontiguousarray(np.moveaxis(moved.reshape(*moved.shape[:3], groups, -1), 3, 0))
-        name = _NUMBERS[x.stored][0]
-        weights = frame.pack("weights", parts.astype(name), _C[name])
-        sums = Sums(sums.function, sums.number, (weights, *sums.packed[1:]), sums.finish)
+    sums = sums_of(frame, op, moved, x.stored, groups)
     row, pixel = pitches(x)
     window = (*kernel, inner, outputs // groups, op.dilation[0] * row, op.dilation[1] * pixel)
     suffix = "_each" if each else ""
