@@ -9,13 +9,15 @@ through weight equalization and bias correction", 2019.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
 from edgebed.program.ops.conv2d import Conv2d
+from edgebed.program.ops.pad import Pad
 from edgebed.program.types import Array, Constant, Op, Program
 
-_CHANNELWISE = ("max_pool", "avg_pool", "pad")
+_POOLS = ("max_pool", "avg_pool")
 _HOMOGENEOUS = ("relu", "leaky_relu")
 _ROUNDS = 4
 _LIMIT = 64.0
@@ -33,7 +35,7 @@ def pairs(program: Program) -> tuple[Pair, ...]:
     """Return the pairs of convolutions with nothing between them that is not homogeneous."""
     found = []
     for op in program.ops:
-        if isinstance(op, Conv2d) and op.activation in ("none", "relu"):
+        if _is_real(program, op) and op.activation in ("none", "relu"):
             second = _next(program, op)
             if second is not None and _private(program, op) and _private(program, second):
                 found.append(Pair(op, second))
@@ -55,21 +57,29 @@ def equalise(program: Program) -> Program:
     return program.with_(constants=constants)
 
 
+def _is_real(program: Program, op: Op) -> TypeGuard[Conv2d]:
+    return isinstance(op, Conv2d) and program.types[op.output].is_float
+
+
 def _next(program: Program, op: Op) -> Conv2d | None:
-    """Return the only convolution behind an op, across ops that keep channels and scale."""
+    """Return the only float convolution behind an op, across ops that keep channels and scale."""
     while True:
         readers = program.readers(op.output)
         if len(readers) != 1 or op.output in program.outputs:
             return None
         (op,) = readers
         if isinstance(op, Conv2d):
-            return op
-        function = getattr(op, "function", None)
-        zero_pad = op.kind != "pad" or (
-            getattr(op, "value", None) in (None, 0) and getattr(op, "mode", "") == "constant"
-        )
-        if not (function in _HOMOGENEOUS or (op.kind in _CHANNELWISE and zero_pad)):
+            return op if _is_real(program, op) else None
+        homogeneous = op.kind == "unary" and getattr(op, "function", "") in _HOMOGENEOUS
+        if not (homogeneous or op.kind in _POOLS or _is_border(op)):
             return None
+
+
+def _is_border(op: Op) -> bool:
+    """Say whether an op surrounds every channel with zeros and adds no channel."""
+    if not isinstance(op, Pad) or op.mode != "constant" or op.value not in (None, 0):
+        return False
+    return not (op.before[0] or op.after[0])
 
 
 def _private(program: Program, op: Conv2d) -> bool:

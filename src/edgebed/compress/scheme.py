@@ -112,6 +112,7 @@ def plan(program: Program, statistics: Mapping[str, Statistics], settings: Setti
     for op in program.ops:
         if _can(program, op, settings):
             scheme.quantised.add(op.name)
+    scheme.quantised -= _real_endings(program, statistics)
     for op in program.ops:
         follower = _clamp_behind(program, op, scheme)
         if follower is not None:
@@ -148,6 +149,36 @@ def _can(program: Program, op: Op, settings: Settings) -> bool:
     if op.kind in (*WEIGHTED, "constant"):
         return op.kind != "constant" or program.types[op.output].is_float
     return op.kind in TIED or (op.kind in RULED and not wide)
+
+
+def _real_endings(program: Program, statistics: Mapping[str, Statistics]) -> set[str]:
+    """Return concatenations of unlike parts at the network's end, and the moves behind them.
+
+    Scores next to box sizes would share one coarse scale; apart, each part keeps its own until it
+    is a real number.
+    """
+    found: set[str] = set()
+    for op in program.ops:
+        if op.kind != "concat":
+            continue
+        spans = [statistics[name].high - statistics[name].low for name in op.inputs]
+        ending = _ending(program, op)
+        if ending and min(spans) < _ALIKE * max(spans):
+            found |= ending
+    return found
+
+
+def _ending(program: Program, op: Op) -> set[str]:
+    """Return an op and its followers when only moves lie between it and the outputs, else none."""
+    found, waiting = set(), [op]
+    while waiting:
+        one = waiting.pop()
+        readers = program.readers(one.output)
+        if one.kind not in TIED or (not readers and one.output not in program.outputs):
+            return set()
+        found.add(one.name)
+        waiting += readers
+    return found
 
 
 def _per_channel(program: Program, op: Op) -> bool:
@@ -217,29 +248,30 @@ class _Groups:
     ) -> None:
         self.program, self.settings = program, settings
         self.parent: dict[str, str] = {}
-        self.ranges = {name: self._range(name, one) for name, one in statistics.items()}
+        ranges = {name: self._range(name, one) for name, one in statistics.items()}
+        self.union = dict(ranges)  # of all members, by the group's root
+        self.least = {name: one.span for name, one in ranges.items()}  # narrowest computed member
+        self.wide = {name for name in ranges if name in settings.wide}
 
     def tie(self, op: Op) -> None:
-        """Let an op's inputs and output share a scale, where that costs little."""
-        inputs = op.inputs
-        if isinstance(op, Concat):
-            widest = max(self._of(name).span for name in inputs)
-            inputs = tuple(n for n in inputs if self._of(n).span >= _ALIKE * widest)
-        for name in inputs:
-            self._join(name, op.output)
+        """Let an op's inputs and output share a scale.
+
+        A move has nothing to lose. A concatenation's part keeps its own scale, and is rescaled,
+        where the common one would cost it more than a bit.
+        """
+        for name in op.inputs:
+            a, b = self._root(name), self._root(op.output)
+            if isinstance(op, Concat):
+                both = self.union[a].union(self.union[b]).span
+                if min(self.least[a], self.least[b]) >= _ALIKE * both:
+                    self._join(a, b, min(self.least[a], self.least[b]))
+            else:
+                self._join(a, b, self.least[a])
 
     def grid(self, name: str) -> Grid:
         """Return the integers of a tensor."""
         root = self._root(name)
-        members = [other for other in self.ranges if self._root(other) == root]
-        wide = any(other in self.settings.wide for other in members)
-        found = self.ranges[name]
-        for other in members:
-            found = found.union(self.ranges[other])
-        return grid(found, wide=wide)
-
-    def _of(self, name: str) -> Range:
-        return self.ranges[name]
+        return grid(self.union[root], wide=root in self.wide)
 
     def _range(self, name: str, one: Statistics) -> Range:
         low, high = _useful(self.program, name)
@@ -253,7 +285,11 @@ class _Groups:
             name = above
         return name
 
-    def _join(self, first: str, second: str) -> None:
-        a, b = self._root(first), self._root(second)
-        if a != b:
-            self.parent[a] = b
+    def _join(self, a: str, b: str, least: float) -> None:
+        if a == b:
+            return
+        self.parent[a] = b
+        self.union[b] = self.union[a].union(self.union[b])
+        self.least[b] = least
+        if a in self.wide:
+            self.wide.add(b)
