@@ -1,4 +1,4 @@
-"""Read mutated .tflite and .onnx files, each in a process with limits of memory and time.
+"""Read mutated .tflite, .onnx and .pt2 files, each in a process with limits of memory and time.
 
     python tests/fuzz/fuzz_importers.py --cases 100000 --keep /tmp/found
 
@@ -44,7 +44,7 @@ class Plan:
     Attributes:
         seed: of every draw.
         folders: with further files to start from.
-        kinds: of files, "tflite" and "onnx".
+        kinds: of files, "tflite", "onnx" and "pt2"; the last takes a second a case.
         keep: folder that files with a defect are written to; None for nowhere.
     """
 
@@ -78,7 +78,8 @@ class Tally:
 @cache
 def corpus(kind: str, folders: tuple[str, ...]) -> tuple[tuple[tuple[str, bytes], ...], ...]:
     """Return the small and the large files to start from, each with its name."""
-    made = seeds.tflite_seeds() if kind == "tflite" else seeds.onnx_seeds()
+    makers = {"tflite": seeds.tflite_seeds, "onnx": seeds.onnx_seeds, "pt2": seeds.torch_seeds}
+    made = makers[kind]()
     for folder in folders:
         for path in sorted(Path(folder).glob(f"*.{kind}")):
             made[path.name] = path.read_bytes()
@@ -114,6 +115,8 @@ def case(plan: Plan, number: int) -> tuple[str, str, bytes]:
     other = draw.choice(small)[1]
     if kind == "onnx" and draw.random() < 0.7:
         data = mutations.message(data, draw, other)
+    elif kind == "pt2":
+        data = mutations.archive(data, draw, other)
     elif kind == "tflite" and draw.random() < 0.7:
         data = mutations.numbers(data, draw, places(name, plan.folders))
     else:
@@ -163,6 +166,7 @@ def outcomes(plan: Plan, numbers: range) -> Iterator[tuple[int, str, Outcome]]:
                 found = "it crashed"
             waiting = HANG_SECONDS
             if found is None:
+                worker.join()
                 return
             if isinstance(found, str):
                 lost = found
@@ -214,7 +218,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", choices=("tflite", "onnx"), help="one format alone")
+    parser.add_argument("--kind", choices=("tflite", "onnx", "pt2"), help="one format alone")
     parser.add_argument("--corpus", action="append", default=[], help="folder with further files")
     parser.add_argument("--keep", help="folder for the files that show a defect")
     parser.add_argument("--only", type=int, help="run this case alone, in this process")

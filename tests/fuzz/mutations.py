@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import random
 import re
 import struct
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -140,6 +142,42 @@ def message(data: bytes, draw: random.Random, other: bytes) -> bytes:
             model, draw, donor
         )
     return bytes(model.SerializeToString())
+
+
+def archive(data: bytes, draw: random.Random, other: bytes) -> bytes:
+    """Return a zip archive with its bytes or, below the checksums, one of its entries damaged."""
+    if draw.random() < 0.2:
+        return blind(data, draw, other)
+    with zipfile.ZipFile(io.BytesIO(data)) as source:
+        entries = {name: source.read(name) for name in source.namelist()}
+    name = draw.choice(list(entries))
+    entries[name] = blind(entries[name], draw, entries[draw.choice(list(entries))])
+    if name.endswith(".json") and draw.random() < 0.7:
+        entries[name] = _reworded(source_text(data, name), draw)
+    if draw.random() < 0.1:
+        entries.pop(name)
+    if draw.random() < 0.1:
+        entries[draw.choice(TEXTS) or "empty"] = b"x"
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as target:
+        for each, content in entries.items():
+            target.writestr(each, content)
+    return made.getvalue()
+
+
+def source_text(data: bytes, name: str) -> str:
+    """Return the text of an archive's entry."""
+    with zipfile.ZipFile(io.BytesIO(data)) as source:
+        return source.read(name).decode()
+
+
+def _reworded(text: str, draw: random.Random) -> bytes:
+    """Replace a number or a word of JSON by another one."""
+    words = list(re.finditer(r'-?\d+|"[^"]*"|true|false|null', text))
+    for found in sorted(draw.sample(words, min(2, len(words))), key=lambda w: -w.start()):
+        new = draw.choice((draw.choice(words).group(), str(draw.choice(LONG)), "null", '"x"', "-1"))
+        text = text[: found.start()] + new + text[found.end() :]
+    return text.encode()
 
 
 def _messages(root: Message) -> Iterator[Message]:

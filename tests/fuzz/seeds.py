@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -197,6 +198,23 @@ def _graphs() -> Bytes:
         **two, "chain": build(chain, steps, ["x"], ["y"]),
         "dilated": build(batched, dilated, ["x"], ["y"]),
     }  # fmt: skip
+
+
+def torch_seeds() -> Bytes:
+    """Return programs that torch.export wrote."""
+    import torch
+
+    layers = [torch.nn.Conv2d(2, 3, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(12, 2)]
+    models = {
+        "network": (torch.nn.Sequential(*layers), torch.zeros(1, 2, 4, 4)),
+        "linear": (torch.nn.Linear(4, 2), torch.zeros(1, 4)),
+    }
+    found = {}
+    for name, (model, example) in models.items():
+        made = io.BytesIO()
+        torch.export.save(torch.export.export(model.eval(), (example,)), made)
+        found[name] = made.getvalue()
+    return found
 
 
 Node = tuple[str, Sequence[str], Sequence[str], dict[str, Any]]

@@ -102,7 +102,7 @@ def _read_archive(path: Path) -> Program:
     if not any(
         name.endswith(("archive_format", "serialized_exported_program.json")) for name in names
     ):
-        raise recognised(path) or EdgebedError(
+        raise EdgebedError(
             "an archive that torch.export did not write",
             where=str(path),
             why="a pickled module or checkpoint holds code or weights, not a network",

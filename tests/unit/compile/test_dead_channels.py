@@ -13,8 +13,9 @@ from edgebed.compile.passes import optimise
 from edgebed.compile.passes.dead_channels import DeadChannels
 from edgebed.program import tflite
 from edgebed.program.arithmetic import Affine
+from edgebed.program.ops.maximum import Maximum
 from edgebed.program.run import run
-from edgebed.program.types import Program
+from edgebed.program.types import Program, TensorType
 
 RULE = Affine(0.1, ZERO)
 WEIGHTS = np.random.default_rng(7).integers(1, 100, (6, 4, 1, 1))
@@ -194,3 +195,15 @@ def test_the_visual_wake_words_network_halves(cases_dir: Path) -> None:
     better = DeadChannels().run(optimise(program)[0])
     assert sum(program.macs().values()) == 7_489_664
     assert sum(better.macs().values()) <= 3_730_000
+
+
+def test_a_rescale_that_wraps_is_not_taken_for_a_constant() -> None:
+    """Where a left shift leaves 32 bits, the ends of a range say nothing of its inside."""
+    kind = TensorType((4, 5, 3), "int8", 0.05, -3)
+    rule = Affine(1e-43, -3)
+    op = Maximum(name="m", inputs=("a", "b"), output="y", requantize=rule)
+    program = Program("wrap", {"a": kind, "b": kind}, (op,), ("y",))
+    random = np.random.default_rng(1)
+    given = {n: random.integers(-128, 128, (1, *kind.shape)).astype(np.int8) for n in "ab"}
+    (whole,), (less,) = run(program, given).values(), run(optimise(program)[0], given).values()
+    np.testing.assert_array_equal(whole, less)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +203,18 @@ def test_a_cut_archive_is_refused(tmp_path: Path, end: int) -> None:
     path.write_bytes(path.read_bytes()[:end])
     with pytest.raises(EdgebedError, match=r"cut\.pt2"):
         read_torch(path)
+
+
+def test_a_damaged_archive_is_one_sentence_and_no_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole, cut = tmp_path / "whole.pt2", tmp_path / "cut.pt2"
+    torch.export.save(torch.export.export(nn.Linear(4, 2).eval(), (torch.zeros(1, 4),)), whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(cut, "w") as target:
+        for name in source.namelist():
+            if "weight_" not in name:
+                target.writestr(name, source.read(name))
+    capfd.readouterr()
+    with pytest.raises(EdgebedError, match=r"cut\.pt2: .*try: torch\.export\.save"):
+        read_model(cut)
+    assert capfd.readouterr().err == ""

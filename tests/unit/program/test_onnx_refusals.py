@@ -392,3 +392,10 @@ def test_no_damaged_byte_makes_it_crash(data: st.DataObject) -> None:
         from_model(model, "net.onnx")
     except EdgebedError as error:
         assert str(error).startswith("net.onnx")
+
+
+def test_text_in_place_of_a_constant_is_refused() -> None:
+    node = helper.make_node("Constant", [], ["y"], value="text")
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    model = helper.make_model(helper.make_graph([node], "net", [], [out]))
+    assert "holds no numbers" in refused(model)

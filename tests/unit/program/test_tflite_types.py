@@ -17,6 +17,7 @@ from flatbuffers import flexbuffers
 from tflite_model import Operator, Tensor, build, constant, single
 from tflite_oracles import OUT, REAL, Q, answer, bias, draw, equal, equal_to_lite, lite, weights
 
+from edgebed.errors import EdgebedError
 from edgebed.program.tflite import read
 
 U = {"dtype": "uint8", "scale": 0.05, "zero_point": 121}
@@ -343,3 +344,16 @@ def test_an_input_may_be_an_output(tmp_path: Path) -> None:
     program = read(tmp_path / "network.tflite")
     samples = draw(program, 0)
     np.testing.assert_array_equal(answer(program, samples)[0], samples[0])
+
+
+def test_sums_whose_scales_the_fixed_point_cannot_hold(tmp_path: Path) -> None:
+    """TensorFlow Lite's kernels stop where 2 max(s) / (2**20 s_out) is not below 1."""
+    x = [Tensor(n, (1, 4), "int8", 0.5, 0) for n in "ab"]
+    for scale, fits in ((1.1e-6, True), (0.9e-6, False)):
+        model = single("ADD", x, [Tensor("y", (1, 4), "int8", scale, 0)], "AddOptions")
+        (tmp_path / "network.tflite").write_bytes(model)
+        if fits:
+            read(tmp_path / "network.tflite")
+        else:
+            with pytest.raises(EdgebedError, match="too far apart"):
+                read(tmp_path / "network.tflite")

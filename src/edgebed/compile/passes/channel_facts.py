@@ -164,7 +164,7 @@ def _range(
         return _table_range(constants[op.table].values, inputs[0])
     plain = unknown(out, op)
     rising = isinstance(op, RISING) and all(kind.dtype in QUANTISED for kind in types)
-    if not rising or (isinstance(op, Pad) and op.mode != "constant"):
+    if not rising or _may_wrap(op, types) or (isinstance(op, Pad) and op.mode != "constant"):
         return plain.low, plain.high
     if isinstance(op, Add) and op.requantize is None:
         return plain.low, plain.high
@@ -175,6 +175,17 @@ def _range(
         result = op.run([one[None] for one in maps], constants, types)[0]
         ends.append(pick(result, axis=rest).astype(np.int64))
     return np.maximum(ends[0], plain.low), np.minimum(ends[1], plain.high)
+
+
+def _may_wrap(op: Op, types: Sequence[TensorType]) -> bool:
+    """Return whether a rule's left shift could leave 32 bits, where larger inputs come out less.
+
+    Centred values have up to 17 bits; their factor is the ratio of the scales.
+    """
+    rule = getattr(op, "requantize", None)
+    if not isinstance(rule, Affine) or rule.rounding == "float":
+        return False
+    return any(kind.scale >= rule.scale * (1 << 14) for kind in types)
 
 
 def _spread(values: Whole, kind: TensorType) -> Array:

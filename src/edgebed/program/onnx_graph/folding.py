@@ -53,14 +53,14 @@ def fold(net: Draft, node: Node) -> bool:
     if node.domain or node.kind in ("QuantizeLinear", "DequantizeLinear"):
         return False
     if node.kind in _SHAPES:
-        net.define_constant(node.output, _SHAPES[node.kind](net, node))
+        net.define_constant(node.output, _numbers(node, _SHAPES[node.kind](net, node)))
         return True
     values = [net.values.get(name) for name in node.inputs if name]
     if any(value is None or value.array is None for value in values):
         return False
     arrays = [net.array(net.values[name]) if name else None for name in node.inputs]
     if node.kind in _OWN:
-        made = _OWN[node.kind](node, arrays)
+        made = _numbers(node, _OWN[node.kind](node, arrays))
         net.spend(node, made)
         net.define_constant(node.output, made)
         return True
@@ -72,6 +72,17 @@ def fold(net: Draft, node: Node) -> bool:
             net.spend(node, array)
             net.define_constant(name, array)
     return True
+
+
+def _numbers(node: Node, values: Array) -> Array:
+    """Return the values.
+
+    Raises:
+        EdgebedError: they are text or objects, as of a damaged attribute or an absent input.
+    """
+    if values.dtype.kind not in "fiub":
+        raise node.fail("holds no numbers", why="an attribute or an input is text, or absent")
+    return values
 
 
 def _check_broadcast(node: Node, arrays: list[Array]) -> None:
@@ -127,10 +138,7 @@ def _by_reference(node: Node, arrays: list[Array | None]) -> list[Array]:
             why=(str(error) or type(error).__name__).splitlines()[0][:200],
         ) from error
     kept = [np.asarray(one) for one, _ in zip(found, node.outputs, strict=False)]
-    for one in kept:
-        if one.dtype.kind not in "fiub":  # of an absent input, the evaluator makes objects
-            raise node.fail("cannot be computed from its constants", why="an input is absent")
-    return [plain(one, str(one.dtype)) for one in kept]
+    return [plain(_numbers(node, one), str(one.dtype)) for one in kept]
 
 
 def _shape_of(net: Draft, node: Node) -> Array:
