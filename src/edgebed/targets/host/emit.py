@@ -167,7 +167,18 @@ def header(project: Project) -> str:
 extern "C" {{
 #endif
 
-/* SHA-256 of the network and its generated code, 64 hexadecimal digits. */
+{_functions(name, upper)}
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+
+def _functions(name: str, upper: str) -> str:
+    pad = " " * len(name)
+    return f"""/* SHA-256 of the network and its generated code, 64 hexadecimal digits. */
 extern const char {name}_digest[65];
 
 /* Compute one sample; inputs[i] and outputs[i] point to the tensors above, in their order.
@@ -182,23 +193,27 @@ int {name}_can_run(int variant);
 
 /* As {name}_run, on a chosen variant, with a crew of threads (or 0). */
 int {name}_run_on(const void *const *inputs, void *const *outputs, void *arena, int variant,
-{" " * len(name)}               void *crew);
+{pad}               void *crew);
+
+/* As {name}_run_on, with its arguments in memory: for languages in which passing five of them
+ * takes longer than a small network. */
+typedef struct {{
+  const void *const *inputs;
+  void *const *outputs;
+  void *arena, *crew;
+  int32_t variant;
+}} {name}_bound;
+int {name}_run_bound(const {name}_bound *bound);
 
 /* As {name}_run_on; adds the nanoseconds of every layer to times[{upper}_LAYERS]. */
 int {name}_run_timed(const void *const *inputs, void *const *outputs, void *arena, int variant,
-{" " * len(name)}                  void *crew, int64_t *times);
+{pad}                  void *crew, int64_t *times);
 
 /* Threads that share the long layers. crew is {upper}_CREW_BYTES of memory that stays in place
  * until {name}_crew_stop; the count includes the caller's thread and is returned. A crew serves
  * one run at a time. */
 int {name}_crew_start(void *crew, int threads);
 void {name}_crew_stop(void *crew);
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif
 """
 
 

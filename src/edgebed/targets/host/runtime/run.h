@@ -99,6 +99,10 @@ EB_API int EB_MODEL(run_on)(const void *const *inputs, void *const *outputs, voi
   return 0;
 }
 
+EB_API int EB_MODEL(run_bound)(const EB_MODEL(bound) * bound) {
+  return EB_MODEL(run_on)(bound->inputs, bound->outputs, bound->arena, bound->variant, bound->crew);
+}
+
 EB_API int EB_MODEL(run)(const void *const *inputs, void *const *outputs, void *arena) {
   return EB_MODEL(run_on)(inputs, outputs, arena, EB_MODEL(variant)(), NULL);
 }
