@@ -43,7 +43,7 @@ class TensorType:
 
     def __str__(self) -> str:
         zero = f" zero {self.zero_point}" if self.zero_point else ""
-        return f"{self.dtype}[{', '.join(map(str, self.shape))}] scale {self.scale!r}{zero}"
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}] scale {float(self.scale)!r}{zero}"
 
     @property
     def is_float(self) -> bool:
@@ -168,8 +168,19 @@ class Op:
         """
         raise NotImplementedError
 
-    def macs(self, out: TensorType, constants: Mapping[str, Constant]) -> int:
-        """Return the multiply-accumulates for one input, given the output's type."""
+    def macs(
+        self,
+        out: TensorType,
+        constants: Mapping[str, Constant],
+        inputs: Sequence[TensorType] = (),
+    ) -> int:
+        """Return the multiply-accumulates for one sample.
+
+        Args:
+            out: the output's type.
+            constants: of the program.
+            inputs: types of the inputs; products of two tensors count nothing without them.
+        """
         return 0
 
     def fail(self, what: str, *, why: str | None = None, try_: str | None = None) -> EdgebedError:
@@ -231,7 +242,11 @@ class Program:
 
     def macs(self) -> Mapping[str, int]:
         """Return the multiply-accumulates of each op by its name."""
-        return {op.name: op.macs(self.types[op.output], self.constants) for op in self.ops}
+        types = self.types
+        return {
+            op.name: op.macs(types[op.output], self.constants, [types[n] for n in op.inputs])
+            for op in self.ops
+        }
 
     def readers(self, tensor: str) -> tuple[Op, ...]:
         """Return the ops that read a tensor."""

@@ -88,7 +88,8 @@ def carry(op: Op, perm: Perm) -> Carried | None:
 
 def _adds_floats(op: Any) -> bool:
     """Return whether integers are added as float32, in an order on which the last bit depends."""
-    adds = isinstance(op, BatchMatmul | L2Normalize | Reduce | Softmax)
+    sums_integers = isinstance(op, Reduce) and op.function in ("mean", "sum")
+    adds = isinstance(op, L2Normalize | Reduce | Softmax) and not sums_integers
     return adds and op.requantize is not None and op.requantize.rounding == "float"
 
 
@@ -158,7 +159,7 @@ def swapped_matrix(op: Op, which: int, perm: Perm) -> Op | None:
     """Return a matrix product that reads its operand without a transpose of the last two axes."""
     rank = len(perm)
     swap = (*range(rank - 2), rank - 1, rank - 2)
-    if not isinstance(op, BatchMatmul) or rank < 2 or perm != swap or _adds_floats(op):
+    if not isinstance(op, BatchMatmul) or rank < 2 or perm != swap:
         return None
     if which == 0:
         return replace(op, transpose_a=not op.transpose_a)

@@ -42,3 +42,12 @@ def fixed_point_total(
     single = rule.rounding == "fixed_point_single"
     centred = total - count * kind.zero_point
     return rule.clamp(multiply_by_quantized(centred, multiplier, shift, single=single))
+
+
+def real_total(total: Array, count: int, kind: TensorType, rule: Affine, *, mean: bool) -> Array:
+    """Return sums, or means, by the rule `float`; see `fixed_point_total`.
+
+    The exact sum, as float32, times the scale, over the count: the steps of `avg_pool`.
+    """
+    real = (total - count * kind.zero_point).astype(np.float32) * np.float32(kind.scale)
+    return rule.quantise(real / np.float32(count) if mean else real)

@@ -31,9 +31,9 @@ def sum_factors(types: Sequence[TensorType], rule: Affine) -> SumFactors:
 
     Both operands come to twice the larger scale: m_i = s_i / (2 max(s)), and the sum leaves it by
     2 max(s) / (2**left_shift s_out), in double precision. Source: TensorFlow Lite's add kernel;
-    20 bits for 8-bit, 15 for 16-bit operands.
+    20 bits for 8-bit operands, 15 where any has 16 bits, so that none leaves 32 bits.
     """
-    left_shift = 15 if types[0].dtype == "int16" else 20
+    left_shift = 15 if any(kind.dtype == "int16" for kind in types) else 20
     twice = 2.0 * max(kind.scale for kind in types)
     first, second = (quantize_multiplier(kind.scale / twice) for kind in types)
     output = quantize_multiplier(twice / ((1 << left_shift) * rule.scale))

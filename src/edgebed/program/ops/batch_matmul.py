@@ -73,9 +73,16 @@ class BatchMatmul(Op):
         right = np.swapaxes(b, -1, -2) if self.transpose_b else b
         return np.asarray(np.matmul(left, right))
 
-    def macs(self, out: TensorType, constants: Mapping[str, Constant]) -> int:
-        """Return 0: the inner size is not in the output's type."""
-        return 0
+    def macs(
+        self,
+        out: TensorType,
+        constants: Mapping[str, Constant],
+        inputs: Sequence[TensorType] = (),
+    ) -> int:
+        """Return the output's values times the inner size; 0 without the types of the inputs."""
+        if not inputs:
+            return 0
+        return out.size * inputs[0].shape[-2 if self.transpose_a else -1]
 
 
 def _requantized(sums: Array, types: Sequence[TensorType], rule: Affine) -> Array:

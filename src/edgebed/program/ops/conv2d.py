@@ -83,7 +83,12 @@ class Conv2d(Weighted):
             acc = np.concatenate(parts, axis=1)
         return self.complete(acc, kind, constants, self.requantize, self.activation)
 
-    def macs(self, out: TensorType, constants: Mapping[str, Constant]) -> int:
+    def macs(
+        self,
+        out: TensorType,
+        constants: Mapping[str, Constant],
+        inputs: Sequence[TensorType] = (),
+    ) -> int:
         """Return output positions times weights; padding counts as work."""
         _, rows, columns = out.shape
         return rows * columns * int(constants[self.weight].values.size)

@@ -69,7 +69,12 @@ class ConvTranspose2d(Weighted):
         acc = _spread(x, w, self)
         return self.complete(acc, kind, constants, self.requantize, self.activation)
 
-    def macs(self, out: TensorType, constants: Mapping[str, Constant]) -> int:
+    def macs(
+        self,
+        out: TensorType,
+        constants: Mapping[str, Constant],
+        inputs: Sequence[TensorType] = (),
+    ) -> int:
         """Return output positions times weights, counting the inserted zeros as a device does."""
         _, rows, columns = out.shape
         return rows * columns * int(constants[self.weight].values.size)

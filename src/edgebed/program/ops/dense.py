@@ -40,7 +40,9 @@ class Dense(Weighted):
         if weight.values.ndim != 2:
             raise self.fail(f"its weight has shape {weight.values.shape}", why="O x K is needed")
         out, inner = weight.values.shape
-        given = x.shape[-1] if self.last_axis and x.shape else x.size
+        if self.last_axis and not x.shape:
+            raise self.fail("a single number has no last axis", try_="last_axis=False")
+        given = x.shape[-1] if self.last_axis else x.size
         if inner != given:
             raise self.fail(f"weight {weight.values.shape} on {x.shape} = {given} values")
         check_bias(self, constants, self.bias, out)
@@ -61,7 +63,12 @@ class Dense(Weighted):
         done = self.complete(acc, kind, constants, self.requantize, self.activation, axis=-1)
         return done if self.last_axis else done[:, :, None, None]
 
-    def macs(self, out: TensorType, constants: Mapping[str, Constant]) -> int:
+    def macs(
+        self,
+        out: TensorType,
+        constants: Mapping[str, Constant],
+        inputs: Sequence[TensorType] = (),
+    ) -> int:
         """Return the number of weights times the rows."""
         size = int(constants[self.weight].values.size)
         return size * out.size // out.shape[-1] if self.last_axis else size

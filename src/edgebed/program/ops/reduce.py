@@ -12,7 +12,7 @@ import numpy as np
 from edgebed.program.arithmetic import Affine
 from edgebed.program.ops._axes import check_axis
 from edgebed.program.ops._float import real_values
-from edgebed.program.ops._reduce import fixed_point_total
+from edgebed.program.ops._reduce import fixed_point_total, real_total
 from edgebed.program.ops._rescale import rescale
 from edgebed.program.types import QUANTISED, Array, Constant, Op, TensorType
 
@@ -22,9 +22,10 @@ class Reduce(Op):
     """Mean, sum, product, extreme or Euclidean length along axes.
 
     float32: sums in float32, within 1e-6 of the sum of the magnitudes. Integers with a rule:
-    `fixed_point` is TensorFlow Lite Micro's kernel for mean, sum, min and max; `float` computes
-    in float32 between. Without a rule min and max keep the input's type; sum, prod, min and max
-    of int32 and int64 are plain.
+    `fixed_point` is TensorFlow Lite Micro's kernel for mean, sum, min and max. With `float` mean
+    and sum take the exact sum of the integers less their zero point, as float32, times the scale,
+    over the count for a mean; the rest is computed in float32 between. Without a rule min and max
+    keep the input's type; sum, prod, min and max of int32 and int64 are plain.
 
     Attributes:
         function: which one; `l2` is the square root of the sum of squares.
@@ -80,13 +81,19 @@ class Reduce(Op):
         axes = tuple(axis + 1 for axis in self.axes)
         if rule is None:
             return self._plain(x, axes)
+        if self.function in ("mean", "sum"):
+            return self._total(x, kind, rule)
         if rule.rounding == "float":
             return rule.quantise(self._plain(real_values(x, kind), axes))
-        if self.function in ("max", "min"):
-            return rescale(self._plain(x, axes), kind, rule)
+        return rescale(self._plain(x, axes), kind, rule)
+
+    def _total(self, x: Array, kind: TensorType, rule: Affine) -> Array:
+        """Return the mean or sum of integers under a rule; its order cannot matter."""
+        axes, mean = tuple(axis + 1 for axis in self.axes), self.function == "mean"
         total = x.sum(axis=axes, dtype=np.int64, keepdims=self.keep)
         count = prod(kind.shape[axis] for axis in self.axes)
-        return fixed_point_total(total, count, kind, rule, mean=self.function == "mean")
+        total_of = real_total if rule.rounding == "float" else fixed_point_total
+        return total_of(total, count, kind, rule, mean=mean)
 
     def _plain(self, x: Array, axes: tuple[int, ...]) -> Array:
         if self.function == "l2":

@@ -20,8 +20,8 @@ class SquaredDifference(Binary):
     """(a - b)**2, broadcast.
 
     float32, int32 and int64 operands need no rule. Quantised ones need one: with fixed point both
-    come to twice the larger scale with 7 bits more (none for int16), and the square leaves it in
-    one step. Source: TensorFlow Lite Micro's kernel.
+    come to twice the larger scale with 7 bits more (none where one is int16), and the square leaves
+    it in one step. Source: TensorFlow Lite Micro's kernel.
     """
 
     kind: ClassVar[str] = "squared_difference"
@@ -51,8 +51,13 @@ def _square(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.square(a - b))
 
 
+def headroom(types: Sequence[TensorType]) -> int:
+    """Return how many bits operands gain before they are scaled in fixed point."""
+    return 0 if any(kind.dtype == "int16" for kind in types) else 7
+
+
 def _fixed_point(operands: Sequence[Array], types: Sequence[TensorType], rule: Affine) -> Array:
-    raised = 0 if types[0].dtype == "int16" else 7
+    raised = headroom(types)
     twice = 2.0 * max(kind.scale for kind in types)
     single = rule.rounding == "fixed_point_single"
     scaled = []

@@ -35,9 +35,10 @@ def cost_of(program: Program) -> Cost:
 
 def _layer(program: Program, op: Op) -> LayerCost:
     out = program.types[op.output]
-    macs = op.macs(out, program.constants)
+    inputs = [program.types[name] for name in op.inputs]
+    macs = op.macs(out, program.constants, inputs)
     rate = FLOAT_MACS_PER_CYCLE if out.is_float else MACS_PER_CYCLE
-    moved = out.nbytes + sum(program.types[name].nbytes for name in op.inputs)
+    moved = out.nbytes + sum(kind.nbytes for kind in inputs)
     moved += sum(program.constants[name].values.nbytes for name in op.constants)
     cycles = 0.0
     if op.kind not in VIEWS:

@@ -101,8 +101,8 @@ def lower(program: Program, tuned: Mapping[TileKey, Tile] | None = None) -> Lowe
     for number, name in enumerate(program.inputs):
         _load(frame, name, number)
     for op in program.ops:
-        out = program.types[op.output]
-        frame.layer(op, op.macs(out, program.constants))
+        inputs = [program.types[name] for name in op.inputs]
+        frame.layer(op, op.macs(program.types[op.output], program.constants, inputs))
         LOWERINGS[op.kind](frame, op)
     for number, name in enumerate(program.outputs):
         _store(frame, name, number)

@@ -16,6 +16,7 @@ from edgebed.program.ops.lookup import Lookup
 from edgebed.program.ops.prelu import Prelu
 from edgebed.program.ops.quantize import Quantize
 from edgebed.program.ops.requantize import Requantize
+from edgebed.program.ops.squared_difference import headroom
 from edgebed.program.types import Op, TensorType
 from edgebed.targets.host.frame import Frame
 from edgebed.targets.host.layout import C_TYPES, View
@@ -184,7 +185,7 @@ def _squared(values: Values, dtype: str = "float32") -> str:
 
 def _fixed_square(values: Values, types: Sequence[TensorType], rule: Affine) -> str:
     """Return TensorFlow Lite Micro's rule; see the op."""
-    raised = 0 if types[0].dtype == "int16" else 7
+    raised = headroom(types)
     twice = 2.0 * max(kind.scale for kind in types)
     a, b = (
         multiplied(f"{centred(v, kind)} * {1 << raised}", kind.scale / twice, rule)

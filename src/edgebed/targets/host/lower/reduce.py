@@ -7,6 +7,7 @@ from typing import Final, cast
 
 import numpy as np
 
+from edgebed.program.arithmetic import Affine
 from edgebed.program.ops._reduce import mean_factor, sum_factor
 from edgebed.program.ops.argmax import Argmax
 from edgebed.program.ops.reduce import Reduce
@@ -21,6 +22,7 @@ from edgebed.targets.host.lower.expressions import (
     by_multiplier,
     clamped,
     quantised,
+    real,
     real_value,
     rescaled,
 )
@@ -43,7 +45,7 @@ def reduce(frame: Frame, op: Op) -> None:
     rule = layer.requantize
     if _is_pool(layer, kind):
         _pooled(frame, layer, kind)
-    elif kind.is_float or (rule is not None and rule.rounding == "float"):
+    elif kind.is_float or (_in_reals(rule) and layer.function in ("prod", "l2", "max", "min")):
         count = prod(kind.shape[axis] for axis in layer.axes)
         ending = {"mean": f"acc / {count}.0f", "l2": "sqrtf(acc)"}.get(layer.function, "acc")
         result = ending if rule is None else quantised(ending, rule)
@@ -55,7 +57,7 @@ def reduce(frame: Frame, op: Op) -> None:
 
 def _whole(frame: Frame, op: Reduce, kind: TensorType) -> None:
     """Write a reduction of integers; sums of int64 wrap."""
-    rule, bias = op.requantize, stored_bias(kind)
+    rule = op.requantize
     start, step = {
         "max": ("INT64_MIN", "acc = v > acc ? v : acc;"),
         "min": ("INT64_MAX", "acc = v < acc ? v : acc;"),
@@ -66,11 +68,23 @@ def _whole(frame: Frame, op: Reduce, kind: TensorType) -> None:
     elif op.function in ("max", "min"):
         result = rescaled("acc", kind, rule)
     else:
-        count = prod(kind.shape[axis] for axis in op.axes)
-        find = mean_factor(kind, rule, count) if op.function == "mean" else sum_factor(kind, rule)
-        centred = f"acc - INT64_C({count * (kind.zero_point + bias)})"
-        result = clamped(by_multiplier(centred, *find, rule), rule)
+        result = _total(op, kind, rule)
     _loops(frame, op, "int64_t", "{}", start, step, result)
+
+
+def _in_reals(rule: Affine | None) -> bool:
+    return rule is not None and rule.rounding == "float"
+
+
+def _total(op: Reduce, kind: TensorType, rule: Affine) -> str:
+    """Return a mean or sum at the output's scale, from the sum of the stored numbers."""
+    count, mean = prod(kind.shape[axis] for axis in op.axes), op.function == "mean"
+    centred = f"(acc - INT64_C({count * (kind.zero_point + stored_bias(kind))}))"
+    if _in_reals(rule):
+        total = f"(float){centred} * {real(kind.scale)}"
+        return quantised(f"{total} / {count}.0f" if mean else total, rule)
+    find = mean_factor(kind, rule, count) if mean else sum_factor(kind, rule)
+    return clamped(by_multiplier(centred, *find, rule), rule)
 
 
 def _loops(

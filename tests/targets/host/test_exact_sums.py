@@ -1,0 +1,74 @@
+"""Sums that are exact in the interpreter are exact in generated code, whatever their order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_conformance import check
+
+from edgebed.compile.passes.pipeline import optimise
+from edgebed.program.arithmetic import Affine
+from edgebed.program.ops import by_kind
+from edgebed.program.run import run
+from edgebed.program.types import DType, Program, TensorType
+
+ZERO = {"int8": -3, "uint8": 120, "int16": 0}
+
+
+def program(types: tuple[TensorType, ...], *ops: tuple[str, dict[str, object]]) -> Program:
+    inputs = {f"x{i}": kind for i, kind in enumerate(types)}
+    made = tuple(
+        by_kind(kind)(name=f"y{i}", inputs=tuple(inputs), output=f"y{i}", **given)  # type: ignore[arg-type]
+        for i, (kind, given) in enumerate(ops)
+    )
+    return Program("sums", inputs, made, tuple(op.output for op in made))
+
+
+@pytest.mark.parametrize("dtype", list(ZERO))
+def test_means_and_sums_by_the_rule_float(dtype: DType, tmp_path: Path) -> None:
+    kind = TensorType((5, 7, 6), dtype, 0.0123, ZERO[dtype])
+    mean, total = Affine(0.0041, 5, "float"), Affine(0.3, -7, "float")
+    drawn = program(
+        (kind,),
+        ("reduce", {"function": "mean", "axes": (1, 2), "requantize": mean}),
+        ("reduce", {"function": "mean", "axes": (0,), "keep": False, "requantize": mean}),
+        ("reduce", {"function": "sum", "axes": (2,), "requantize": total}),
+        ("reduce", {"function": "sum", "axes": (0, 1, 2), "keep": False, "requantize": total}),
+        ("reduce", {"function": "l2", "axes": (), "requantize": total}),
+    )
+    check(drawn, tmp_path)
+
+
+@pytest.mark.parametrize("first", ["int8", "int16"])
+def test_operands_of_8_and_16_bits(first: DType, tmp_path: Path) -> None:
+    second: DType = "int16" if first == "int8" else "int8"
+    scales = {"int8": 0.02, "int16": 0.02 / 200}
+    types = tuple(TensorType((3, 9), one, scales[one], 0) for one in (first, second))
+    rule = Affine(0.03, 4)
+    kinds = ("add", "subtract", "multiply", "squared_difference", "maximum")
+    check(program(types, *((kind, {"requantize": rule}) for kind in kinds)), tmp_path)
+
+
+def test_products_of_matrices_are_counted(tmp_path: Path) -> None:
+    types = (TensorType((2, 3, 5), "int8", 0.1), TensorType((2, 5, 4), "int8", 0.1))
+    drawn = program(types, ("batch_matmul", {"requantize": Affine(0.5)}))
+    assert drawn.macs() == {"y0": 2 * 3 * 5 * 4}
+    check(drawn, tmp_path)
+    turned = (TensorType((2, 5, 3), "int8", 0.1), TensorType((4, 5), "int8", 0.1))
+    given = {"transpose_a": True, "transpose_b": True, "requantize": Affine(0.5)}
+    assert program(turned, ("batch_matmul", given)).macs() == {"y0": 2 * 3 * 5 * 4}
+
+
+def test_a_mean_by_the_rule_float_does_not_depend_on_the_order_of_axes() -> None:
+    rng = np.random.default_rng(0)
+    x = TensorType((9, 8, 3), "int8", 0.017, 11)
+    turned = by_kind("transpose")(name="t", inputs=("x",), output="t", perm=(2, 0, 1))  # type: ignore[call-arg]
+    given = {"function": "mean", "axes": (1, 2), "requantize": Affine(0.001, 3, "float")}
+    mean = by_kind("reduce")(name="m", inputs=("t",), output="m", keep=False, **given)  # type: ignore[arg-type]
+    before = Program("mean", {"x": x}, (turned, mean), ("m",))
+    after, _ = optimise(before)
+    assert "transpose" not in {op.kind for op in after.ops}
+    values = rng.integers(-128, 128, (32, *x.shape)).astype(np.int8)
+    np.testing.assert_array_equal(run(before, values)["m"], run(after, values)["m"])
