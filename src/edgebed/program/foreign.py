@@ -69,6 +69,8 @@ def _folder(path: Path) -> tuple[str, str] | None:
 
 def _file(path: Path) -> tuple[str, str] | None:
     try:
+        if not path.is_file():
+            return None
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError:

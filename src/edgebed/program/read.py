@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,6 +88,8 @@ def _head(path: Path) -> bytes:
     if path.is_dir():
         raise recognised(path) or EdgebedError("is a folder", where=str(path), try_=KNOWN)
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise EdgebedError("is no file", where=str(path), why="a pipe or device", try_=KNOWN)
         with path.open("rb") as file:
             return file.read(64)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -102,3 +103,19 @@ def test_a_saved_model_is_a_folder_to_convert(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").touch()
     with pytest.raises(EdgebedError, match=r"SavedModel; try: .*from_saved_model"):
         read_model(tmp_path)
+
+
+def test_a_pipe_and_a_device_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    (tmp_path / "endless.onnx").symlink_to("/dev/zero")
+    for name in ("pipe.onnx", "endless.onnx"):
+        with pytest.raises(EdgebedError, match=f"{name}: is no file"):
+            read_model(tmp_path / name)
+
+
+def test_a_file_beyond_the_limit_is_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "large.onnx"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # no block of it is stored
+    with pytest.raises(EdgebedError, match="1099511627776 bytes"):
+        read_model(path)

@@ -199,7 +199,7 @@ def _declared(value: onnx.ValueInfoProto, where: str, given: tuple[int, ...] | N
     kind = value.type.tensor_type
     dtype = dtype_name(kind.elem_type, place)
     dims = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in kind.shape.dim]
-    help_ = f"give --input-shape {value.name}=1,..."
+    help_ = f"give --input-shape {value.name}=1,{','.join(map(str, dims[1:])) or '...'}"
     if not kind.HasField("shape") and given is None:
         raise EdgebedError("has no shape", where=place, try_=help_)
     if given is not None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LARGEST_BYTES = 1 << 29
 """The largest constant, given or computed, that is taken in."""
 
+LARGEST_FILE = 1 << 30
+"""The largest `.onnx` file, without its external data, that is read."""
+
 _REALS = ("float16", "bfloat16", "float32", "float64")
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 KNOWN = (*_REALS, *_INTEGERS, "bool", "int4", "uint4", "int2", "uint2")
@@ -33,6 +36,14 @@ def load(path: Path) -> onnx.ModelProto:
     from google.protobuf.message import DecodeError
 
     try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise EdgebedError(
+                f"has {size} bytes",
+                where=str(path),
+                why=f"{LARGEST_FILE} are the limit",
+                try_="save the model with external data",
+            )
         data = path.read_bytes()
     except OSError as error:
         raise EdgebedError(f"cannot read: {error.strerror}", where=str(path)) from error
