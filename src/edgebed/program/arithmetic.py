@@ -78,7 +78,8 @@ class Affine:
         if wide and self.rounding != "float":
             return self.clamp(multiply_wide(acc, multiplier[0], multiplier[1]))
         if self.rounding == "float":
-            return self.clamp(np.rint(acc.astype(np.float32) * multiplier.astype(np.float32)))
+            with np.errstate(over="ignore"):  # what exceeds float32 is clamped too
+                return self.clamp(np.rint(acc.astype(np.float32) * multiplier.astype(np.float32)))
         single = self.rounding == "fixed_point_single"
         return self.clamp(multiply_by_quantized(acc, multiplier[0], multiplier[1], single=single))
 
