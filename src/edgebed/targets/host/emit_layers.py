@@ -88,7 +88,7 @@ const eb_step EB_TABLE[{max(len(steps), 1)}] = {{
 # ---- Threads -----------------------------------------------------------------------------------
 
 SHARED_FROM: Final = 10_000.0
-"""Nanoseconds of one thread from which on two are faster: waking and waiting cost about 1,500."""
+"""Estimated nanoseconds of one thread from which on two are surely not slower."""
 MACS_PER_NS: Final = {"u8": (110.0, 60.0, 25.0, 4.0), "i16": (8.0, 4.0, 4.0, 1.0),
                       "f32": (20.0, 10.0, 10.0, 3.0)}  # fmt: skip
 """By input type: with AVX-512, AVX-VNNI, AVX2 and plain C."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from edgebed.errors import EdgebedError
 
 FILE: Final = "manifest.json"
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 @dataclass(frozen=True)
