@@ -35,7 +35,7 @@ def pairs(program: Program) -> tuple[Pair, ...]:
     """Return the pairs of convolutions with nothing between them that is not homogeneous."""
     found = []
     for op in program.ops:
-        if _is_real(program, op) and op.activation in ("none", "relu"):
+        if _is_real(op, program) and op.activation in ("none", "relu"):
             second = _next(program, op)
             if second is not None and _private(program, op) and _private(program, second):
                 found.append(Pair(op, second))
@@ -57,7 +57,7 @@ def equalise(program: Program) -> Program:
     return program.with_(constants=constants)
 
 
-def _is_real(program: Program, op: Op) -> TypeGuard[Conv2d]:
+def _is_real(op: Op, program: Program) -> TypeGuard[Conv2d]:
     return isinstance(op, Conv2d) and program.types[op.output].is_float
 
 
@@ -69,7 +69,7 @@ def _next(program: Program, op: Op) -> Conv2d | None:
             return None
         (op,) = readers
         if isinstance(op, Conv2d):
-            return op if _is_real(program, op) else None
+            return op if _is_real(op, program) else None
         homogeneous = op.kind == "unary" and getattr(op, "function", "") in _HOMOGENEOUS
         if not (homogeneous or op.kind in _POOLS or _is_border(op)):
             return None

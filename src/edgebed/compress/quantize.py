@@ -254,12 +254,16 @@ def _tabled(build: _Builder, op: Op, target: str) -> None:
     """Write a table of the float op's own values at every integer of its input."""
     (name,) = op.inputs
     given, rule = build.kind(name), build.rule(target)
+    if "int16" in (given.dtype, rule.dtype):
+        _clamped(build, op, target)
+        return
     steps = np.arange(-128, 128, dtype=np.float32) - np.float32(given.zero_point)
     real = (steps * np.float32(given.scale)).astype(np.float32)
     axis = None if op.kind == "unary" else 0
     rows = 1 if axis is None else given.shape[0]
     values = _apply(build.source, op, np.broadcast_to(real, (rows, 256)))
-    table = rule.quantise(values)
+    # What has no result (the logarithm of a negative number) gets the least one.
+    table = rule.quantise(np.nan_to_num(values, nan=-3e38, posinf=3e38, neginf=-3e38))
     build.constants[f"{op.name}.table"] = Constant(table if axis == 0 else table[0], 8)
     build.add(
         Lookup(
@@ -272,6 +276,17 @@ def _tabled(build: _Builder, op: Op, target: str) -> None:
             zero_point=rule.zero_point,
         )
     )
+
+
+def _clamped(build: _Builder, op: Op, target: str) -> None:
+    """Write a clamp of 16-bit integers, which no table holds, as a rescale with its limits."""
+    made = Requantize(
+        name=op.name,
+        inputs=(build.integer(op.inputs[0]),),
+        output=_integers(target),
+        requantize=build.rule(target, op),
+    )
+    build.add(made)
 
 
 def _apply(program: Program, op: Op, values: Array) -> Array:

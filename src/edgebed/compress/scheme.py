@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -107,7 +107,20 @@ class Scheme:
 
 
 def plan(program: Program, statistics: Mapping[str, Statistics], settings: Settings) -> Scheme:
-    """Decide what becomes an integer op, and the scales."""
+    """Decide what becomes an integer op, and the scales.
+
+    Moves hand 16 bits on to the tensors before and behind them, whose other readers have to take
+    that into account: so this is done again until no further tensor gets them.
+    """
+    while True:
+        scheme = _planned(program, statistics, settings)
+        wide = frozenset(name for name, one in scheme.grids.items() if one.dtype == "int16")
+        if wide <= settings.wide:
+            return scheme
+        settings = replace(settings, wide=settings.wide | wide)
+
+
+def _planned(program: Program, statistics: Mapping[str, Statistics], settings: Settings) -> Scheme:
     scheme = Scheme()
     for op in program.ops:
         if _can(program, op, settings):
@@ -134,6 +147,10 @@ def _can(program: Program, op: Op, settings: Settings) -> bool:
     if not all(program.types[name].is_float for name in op.inputs):
         return False
     wide = settings.wide.intersection((*op.inputs, op.output))
+    if getattr(op, "activation", "none") == "abs":  # no rule's clamp takes a magnitude
+        return False
+    if getattr(op, "function", "") in CLAMPS:
+        return True
     if op.kind in TABLED:  # tables have 256 entries
         return not wide and (op.kind == "unary" or _per_channel(program, op))
     if op.kind == "reduce":
@@ -159,7 +176,7 @@ def _real_endings(program: Program, statistics: Mapping[str, Statistics]) -> set
     """
     found: set[str] = set()
     for op in program.ops:
-        if op.kind != "concat":
+        if op.kind != "concat" or not program.types[op.output].is_float:
             continue
         spans = [statistics[name].high - statistics[name].low for name in op.inputs]
         ending = _ending(program, op)
@@ -278,7 +295,8 @@ class _Groups:
         found = Range(one.low, one.high).clip(low, high)
         if (found.low, found.high) != (one.low, one.high):
             return found
-        return one.range(self.settings.method, self.settings.percentile)
+        steps = 65535 if name in self.settings.wide else 255
+        return one.range(self.settings.method, self.settings.percentile, steps)
 
     def _root(self, name: str) -> str:
         while (above := self.parent.get(name, name)) != name:
