@@ -32,6 +32,7 @@ _CONSTANT = re.compile(
     rf": ({_DTYPES})\[([\d, ]*)\] bits (\d+) scale (\S+)(?: zero (-?\d+))?"
     r"(?: scales (\S+))? (values|sha256) (\S*)"
 )
+_ENDLESS = ("inf", "-inf", "nan")
 _RULES: dict[str, type[Requantize]] = {"power_of_two": PowerOfTwo, "affine": Affine}
 
 
@@ -187,7 +188,7 @@ class _Reader:
         node = ast.parse(call, mode="eval").body
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             raise EdgebedError("an op is needed after '='")
-        inputs = tuple(str(ast.literal_eval(argument)) for argument in node.args)
+        inputs = tuple(_text(argument) for argument in node.args)
         attributes = {str(word.arg): _attribute(word.value) for word in node.keywords}
         op = by_kind(node.func.id)
         _check_attributes(op, attributes)
@@ -223,12 +224,12 @@ def _constant_line(name: str, constant: Constant, values: bool) -> str:
     array = constant.values
     head = (
         f"constant {_quote(name)}: {array.dtype}[{', '.join(map(str, array.shape))}] "
-        f"bits {constant.bits} scale {constant.scale!r}"
+        f"bits {constant.bits} scale {float(constant.scale)!r}"
     )
     if constant.zero_point:
         head += f" zero {constant.zero_point}"
     if constant.scales:
-        head += f" scales {','.join(map(repr, constant.scales))}"
+        head += f" scales {','.join(repr(float(one)) for one in constant.scales)}"
     if not values:
         return f"{head} sha256 {constant.digest}"
     raw = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes()
@@ -249,6 +250,8 @@ def _attribute_text(value: Any) -> str:
         if isinstance(value, rule):
             given = [getattr(value, field.name) for field in fields(rule)]
             return f"{word}({', '.join(map(_attribute_text, given))})"
+    if isinstance(value, np.generic):
+        value = value.item()
     return _quote(value) if isinstance(value, str) else repr(value)
 
 
@@ -258,7 +261,16 @@ def _attribute(node: ast.expr) -> Any:
             known = ", ".join(_RULES)
             raise EdgebedError(f"unknown requantisation {node.func.id!r}", try_=f"one of {known}")
         return _RULES[node.func.id](*(ast.literal_eval(argument) for argument in node.args))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return _text(node)
+    if isinstance(node, ast.Name | ast.UnaryOp) and ast.unparse(node) in _ENDLESS:
+        return float(ast.unparse(node))
     return ast.literal_eval(node)
+
+
+def _text(node: ast.expr) -> str:
+    """Return a string; JSON writes what lies beyond 16 bits as two halves, which Python keeps."""
+    return str(ast.literal_eval(node)).encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def _parse_type(text: str) -> TensorType:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgebed.program.arithmetic import Affine, multiplier_table
 from edgebed.program.from_onnx import load
@@ -90,9 +92,11 @@ CASES = [
     Case("avg_pool", (REAL,), {"kernel": (3, 3), "stride": (1, 1), "padding": (1, 1, 1, 1),
                                "include_padding": True}),
     *(Case(kind, (BYTE, TensorType((4, 1, 6), "int8", 0.02, -9)), {"requantize": rule})
-      for kind in ("add", "subtract", "multiply", "maximum", "minimum") for rule in (RULE, FIXED)),
+      for kind in ("add", "subtract", "multiply", "maximum", "minimum", "squared_difference")
+      for rule in (RULE, FIXED)),
     *(Case(kind, (REAL, TensorType((6,), "float32", 1.0)))
-      for kind in ("add", "subtract", "multiply", "divide", "maximum", "minimum")),
+      for kind in ("add", "subtract", "multiply", "divide", "maximum", "minimum",
+                   "squared_difference")),
     Case("concat", (BYTE, BYTE), {"axis": 2}),
     Case("reshape", (BYTE,), {"shape": (24, 6)}),
     Case("transpose", (BYTE,), {"perm": (1, 2, 0)}),
@@ -114,7 +118,10 @@ CASES = [
     Case("softmax", (BYTE,), {"axis": 2, "requantize": Affine(1 / 256, -128, "float")}),
     *(Case("reduce", (REAL,), {"function": name, "axes": (1, 2), "keep": False})
       for name in ("mean", "sum", "max", "min", "l2")),
-    Case("reduce", (BYTE,), {"function": "mean", "axes": (1, 2), "requantize": FIXED}),
+    *(Case("reduce", (BYTE,), {"function": "mean", "axes": (1, 2), "requantize": rule})
+      for rule in (RULE, FIXED)),
+    Case("reduce", (BYTE,), {"function": "sum", "axes": (0, 2),
+                             "requantize": Affine(1.5, 0, "float")}),
     Case("resize", (REAL,), {"mode": "bilinear", "size": (9, 12)}),
     Case("resize", (REAL,), {"mode": "nearest", "size": (12, 12), "coordinates": "asymmetric",
                              "nearest": "floor"}),
@@ -127,6 +134,7 @@ CASES = [
     Case("argmax", (REAL,), {"axis": 1, "dtype": "int64"}),
     Case("batch_matmul", (REAL, REAL), {"transpose_b": True}),
     Case("batch_matmul", (BYTE, BYTE), {"requantize": RULE}),
+    Case("batch_matmul", (REAL, TensorType((5, 6), "float32", 1.0)), {"transpose_b": True}),
     Case("identity", (BYTE,)),
     Case("power", (TensorType((3,), "float32", 1.0),) * 2),
     Case("l2_normalize", (REAL,), {"axis": 2}),
@@ -183,3 +191,22 @@ def _values(kind: TensorType, op: str) -> np.ndarray[Any, Any]:
         return np.abs(drawn) + np.float32(0.1) if op in ("unary", "power") else drawn
     limits = np.iinfo(kind.dtype)
     return RNG.integers(limits.min, limits.max + 1, shape).astype(kind.dtype)
+
+
+@given(st.text(max_size=8), st.text(max_size=8))
+def test_any_name_survives_text(name: str, other: str) -> None:
+    x, y = f"{name}x", f"{other}y"
+    op = by_kind("identity")(name=name, inputs=(x,), output=y)
+    program = Program(other, {x: BYTE}, (op,), (y,), notes={name: other}, file_shapes={y: (144,)})
+    assert parse(to_text(program)) == program
+
+
+@given(st.floats(allow_nan=False, width=32), st.floats(allow_nan=False, width=32))
+def test_any_number_survives_text(low: float, high: float) -> None:
+    for value in (low, np.float32(low), np.float64(low)):
+        given = {"function": "clip", "low": value, "high": high}
+        program = Case("unary", (REAL,), given).program()
+        assert parse(to_text(program)) == program
+    scale = np.float32(abs(high) if 0 < abs(high) < np.inf else 1)
+    program = Case("identity", (TensorType((3,), "int8", scale, -5),)).program()  # type: ignore[arg-type]
+    assert parse(to_text(program)) == program

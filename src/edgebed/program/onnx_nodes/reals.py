@@ -215,14 +215,18 @@ def _argmax(graph: Graph, op: Any) -> None:
 
 def _batch_matmul(graph: Graph, op: Any) -> None:
     operands: list[str] = []
-    for name, turn in zip(op.inputs, (op.transpose_a, op.transpose_b), strict=True):
-        real = graph.real(name, op)
+    rank = 1 + max(len(graph.program.types[name].shape) for name in op.inputs)
+    for real, turn in zip(_aligned(graph, op), (op.transpose_a, op.transpose_b), strict=True):
         if turn:
-            rank = len(graph.program.types[name].shape) + 1
             perm = [*range(rank - 2), rank - 1, rank - 2]
             real = graph.node("Transpose", [real], f"{op.name}/turned{len(operands)}", perm=perm)
         operands.append(real)
     graph.result("MatMul", operands, op)
+
+
+def _squared_difference(graph: Graph, op: Any) -> None:
+    apart = graph.node("Sub", _aligned(graph, op), f"{op.name}/apart")
+    graph.result("Mul", [apart, apart], op)
 
 
 EMIT: dict[str, Emitter] = {
@@ -246,6 +250,7 @@ EMIT: dict[str, Emitter] = {
     "requantize": _requantize,
     "resize": _resize,
     "softmax": _softmax,
+    "squared_difference": _squared_difference,
     "subtract": _elementwise("Sub"),
     "unary": _unary,
 }
