@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -116,11 +118,22 @@ def _only(inputs: Mapping[str, TensorType], source: Path) -> tuple[str, TensorTy
 
 
 def _load(path: Path) -> Array:
-    try:
-        found: Array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise EdgebedError("cannot be read", where=str(path), why=str(error)) from error
+    found = _read(path)
+    if isinstance(found, dict):
+        raise EdgebedError(
+            f"holds arrays {', '.join(found)}", where=str(path), try_="the same with suffix .npz"
+        )
     return found
+
+
+def _read(path: Path) -> Array | dict[str, Array]:
+    """Return what NumPy stored: one array, or several by name."""
+    try:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            return dict(found) if isinstance(found, np.lib.npyio.NpzFile) else np.asarray(found)
+    except (OSError, ValueError, EOFError, MemoryError, BadZipFile, zlib.error) as error:
+        raise EdgebedError("cannot be read", where=str(path), why=str(error)) from error
 
 
 def _split(values: Array, one: tuple[str, TensorType], source: Path) -> list[dict[str, Array]]:
@@ -143,16 +156,34 @@ def _split(values: Array, one: tuple[str, TensorType], source: Path) -> list[dic
 
 
 def _typed(sample: Array, kind: TensorType, source: Path) -> Array:
-    if kind.is_float and not np.isfinite(sample.astype(np.float64)).all():
-        raise EdgebedError("holds NaN or infinity", where=str(source))
-    return sample.astype(kind.dtype)
+    """Return a sample in the input's type; nothing is cut off or wrapped on the way."""
+    needed = "fiub" if kind.is_float else "iub"
+    if sample.dtype.kind not in needed:
+        raise EdgebedError(
+            f"holds {sample.dtype}", where=str(source), why=f"the network's input is {kind.dtype}"
+        )
+    if kind.is_float:
+        with np.errstate(over="ignore"):
+            real = np.asarray(sample, np.float32)
+        if not np.isfinite(real).all():
+            raise EdgebedError("holds NaN, infinity or more than float32 can", where=str(source))
+        return real
+    typed = np.asarray(sample).astype(kind.dtype)
+    if not np.array_equal(typed, sample):
+        raise EdgebedError(
+            f"holds {sample.min()}..{sample.max()}",
+            where=str(source),
+            why=f"the network's input is {kind.dtype}",
+        )
+    return typed
 
 
 def _archive(source: Path, inputs: Mapping[str, TensorType], count: int, seed: int) -> Samples:
-    arrays = dict(_load(source))
+    arrays = _read(source)
+    if not isinstance(arrays, dict):
+        raise EdgebedError("holds one array", where=str(source), try_="the same with suffix .npy")
     if set(inputs) <= set(arrays):
-        parts = [_split(arrays[name], (name, kind), source) for name, kind in inputs.items()]
-        found = [{k: v for one in row for k, v in one.items()} for row in zip(*parts, strict=True)]
+        found = _rows(arrays, inputs, source)
     else:
         key = next((name for name in _INPUTS if name in arrays), None)
         if key is None:
@@ -160,11 +191,34 @@ def _archive(source: Path, inputs: Mapping[str, TensorType], count: int, seed: i
                 f"holds {', '.join(arrays)}", where=str(source), try_=f"arrays {', '.join(inputs)}"
             )
         found = _split(arrays[key], _only(inputs, source), source)
-    labels = next((arrays[name] for name in _LABELS if name in arrays), None)
-    if labels is None or labels.shape != (len(found),) or labels.dtype.kind not in "iu":
+    labels = _labels(arrays, len(found), source)
+    if labels is None:
         return Samples(tuple(_drawn(found, count, seed)))
-    pairs = _drawn(list(zip(found, (int(one) for one in labels), strict=True)), count, seed)
+    pairs = _drawn(list(zip(found, labels, strict=True)), count, seed)
     return Samples(tuple(one for one, _ in pairs), tuple(label for _, label in pairs))
+
+
+def _rows(
+    arrays: Mapping[str, Array], inputs: Mapping[str, TensorType], source: Path
+) -> list[dict[str, Array]]:
+    """Return the samples of several inputs."""
+    parts = [_split(arrays[name], (name, kind), source) for name, kind in inputs.items()]
+    if len({len(one) for one in parts}) > 1:
+        counts = ", ".join(f"{len(p)} of {n}" for p, n in zip(parts, inputs, strict=True))
+        raise EdgebedError(f"holds {counts}", where=str(source), why="as many of each are needed")
+    return [{k: v for one in row for k, v in one.items()} for row in zip(*parts, strict=True)]
+
+
+def _labels(arrays: Mapping[str, Array], count: int, source: Path) -> list[int] | None:
+    """Return the classes; None where nothing is called so, or it holds no class a sample."""
+    found = next((arrays[name] for name in _LABELS if name in arrays), None)
+    if found is None or found.dtype.kind not in "iu" or found.ndim not in (1, 2):
+        return None
+    if found.ndim == 2 and found.shape[1] != 1:
+        return None
+    if len(found) != count:
+        raise EdgebedError(f"holds {len(found)} labels of {count} samples", where=str(source))
+    return [int(one) for one in found.reshape(-1)]
 
 
 def _folder(
@@ -233,8 +287,14 @@ def to_input(picture: npt.NDArray[np.uint8], kind: TensorType, form: PictureForm
         form: scale and order of the channels.
 
     Raises:
-        EdgebedError: the input is no picture.
+        EdgebedError: the input is no picture, or of another type.
     """
+    if kind.dtype not in ("float32", "uint8", "int8"):
+        raise EdgebedError(
+            f"the network's input is {kind.dtype}",
+            why="pictures become float32, uint8 or int8",
+            try_="--data FILE.npy with the tensors themselves",
+        )
     first = len(kind.shape) == 3 and kind.shape[0] in (1, 3)
     if len(kind.shape) != 3 or not (first or kind.shape[2] in (1, 3)):
         raise EdgebedError(

@@ -58,7 +58,7 @@ def difference(
         return Difference(name, reference.size, reference.size, float("inf"), None, False)
     a, b = (one.astype(np.float64) for one in (reference, answer))
     with np.errstate(invalid="ignore"):
-        gap = np.abs(a - b)
+        gap = np.asarray(np.abs(a - b))
     gap[(a == b) | (np.isnan(a) & np.isnan(b))] = 0.0
     gap[np.isnan(gap)] = np.inf
     integers = reference.dtype.kind != "f"

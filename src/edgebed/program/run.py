@@ -24,8 +24,8 @@ def run(program: Program, inputs: Array | Mapping[str, Array]) -> dict[str, Arra
     Raises:
         EdgebedError: an input has another shape or type, or values that its type cannot hold.
     """
-    tensors = dict(trace(program, inputs))
-    return {name: tensors[name] for name in program.outputs}
+    found = {name: one for name, one in trace(program, inputs) if name in program.outputs}
+    return {name: found[name] for name in program.outputs}
 
 
 def trace(program: Program, inputs: Array | Mapping[str, Array]) -> Iterator[tuple[str, Array]]:

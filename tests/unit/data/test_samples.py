@@ -76,6 +76,9 @@ def test_tensors(tmp_path: Path) -> None:
     [
         ("a.npy", np.ones((2, 5, 5)), r"\(5, 5\).*needs \(3, 4, 6\)"),
         ("a.npy", np.full((3, 4, 6), np.nan), "NaN"),
+        ("a.npy", np.full((3, 4, 6), 1e300), "more than float32"),
+        ("a.npy", np.full((3, 4, 6), "text"), "holds <U4.*float32"),
+        ("a.npy", np.full((3, 4, 6), 1j), "holds complex128"),
     ],
 )
 def test_tensors_that_do_not_fit(
@@ -100,3 +103,45 @@ def test_nothing_to_read(tmp_path: Path) -> None:
             read_samples(tmp_path / name, CHW)
     with pytest.raises(EdgebedError, match=r"unknown --pixels '0\.\.2'"):
         check_pixels("0..2")
+
+
+def test_numbers_are_neither_cut_nor_wrapped(tmp_path: Path) -> None:
+    kind = {"x": TensorType((2, 3), "int8", 0.1)}
+    path = tmp_path / "a.npy"
+    for values, message in (
+        (np.full((2, 3), 200, np.uint8), r"holds 200\.\.200.*int8"),
+        (np.full((2, 3), 0.7), "holds float64.*int8"),
+    ):
+        np.save(path, values)
+        with pytest.raises(EdgebedError, match=message):
+            read_samples(path, kind)
+    np.save(path, np.full((2, 3), -128, np.int64))
+    assert read_samples(path, kind).inputs[0]["x"].dtype == np.int8
+    with pytest.raises(EdgebedError, match="input is int16"):
+        to_input(np.zeros((4, 6, 3), np.uint8), TensorType((3, 4, 6), "int16", 0.1), PictureForm())
+
+
+def test_archives_that_do_not_fit(tmp_path: Path) -> None:
+    one = np.zeros((4, 3, 4, 6), np.float32)
+    path = tmp_path / "a.npz"
+    np.savez(path, x=one, y=np.arange(4)[:, None])
+    assert read_samples(path, CHW).labels == (0, 1, 2, 3)
+    np.savez(path, x=one, y=np.arange(3))
+    with pytest.raises(EdgebedError, match="3 labels of 4 samples"):
+        read_samples(path, CHW)
+    np.savez(path, x=one, z=one[:2])
+    with pytest.raises(EdgebedError, match="4 of x, 2 of z"):
+        read_samples(path, {**CHW, "z": CHW["x"]})
+    (tmp_path / "b.npy").write_bytes(path.read_bytes())
+    with pytest.raises(EdgebedError, match=r"holds arrays x, z.*\.npz"):
+        read_samples(tmp_path / "b.npy", CHW)
+    np.save(tmp_path / "c.npy", one)
+    (tmp_path / "c.npy").rename(path)
+    with pytest.raises(EdgebedError, match="holds one array"):
+        read_samples(path, CHW)
+    np.savez(path, x=np.array([{}], object))
+    with pytest.raises(EdgebedError, match="cannot be read"):
+        read_samples(path, CHW)
+    path.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(EdgebedError, match="cannot be read"):
+        read_samples(path, CHW)
