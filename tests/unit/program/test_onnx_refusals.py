@@ -399,3 +399,9 @@ def test_text_in_place_of_a_constant_is_refused() -> None:
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
     model = helper.make_model(helper.make_graph([node], "net", [], [out]))
     assert "holds no numbers" in refused(model)
+
+
+def test_a_reshape_to_more_axes_than_an_array_can_have() -> None:
+    sketch = Sketch()
+    shape = sketch.constant(np.array([1] * 100 + [4]))
+    assert "100 axes" in refused(sketch.model(sketch.node("Reshape", sketch.input((4,)), shape)))

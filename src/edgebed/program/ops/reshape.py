@@ -9,6 +9,9 @@ from typing import ClassVar
 
 from edgebed.program.types import Array, Constant, Op, TensorType
 
+MOST_AXES = 32
+"""So many axes a tensor may have; numpy holds 64, and ops add some on the way."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reshape(Op):
@@ -28,6 +31,8 @@ class Reshape(Op):
             raise self.fail(
                 f"{x.shape} cannot become {self.shape}", why="the number of values stays the same"
             )
+        if len(self.shape) > MOST_AXES:
+            raise self.fail(f"a shape of {len(self.shape)} axes", why=f"{MOST_AXES} are the limit")
         return x.with_shape(self.shape)
 
     def run(
