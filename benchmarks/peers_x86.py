@@ -1,5 +1,7 @@
-"""edgebed against LiteRT, ONNX Runtime and OpenVINO on this computer: the MLPerf Tiny networks,
-MobileNet v1, and two detectors that `edgebed compress` quantised.
+"""edgebed against LiteRT, ONNX Runtime and OpenVINO on this computer.
+
+The MLPerf Tiny networks, MobileNet v1, and with --data two detectors that `edgebed compress`
+quantised.
 
     python benchmarks/peers_x86.py CASES/models --out DIR [--threads 1,2] [--rounds 20]
 
@@ -21,7 +23,7 @@ from typing import Any
 
 from edgebed.compile.passes.pipeline import optimise
 from edgebed.observe.race import Contender, Result, race
-from edgebed.observe.svg import Bar, bars
+from edgebed.observe.svg import Bar, bars, standalone
 from edgebed.program.read import read_model
 from edgebed.targets.host.build import compile_program
 
@@ -58,10 +60,12 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--threads", default="1")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("models", type=Path, help="folder of the networks' files")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for peers_x86.json and .svg"
+    )
+    parser.add_argument("--threads", default="1", help="counts, separated by commas: 1,2")
+    parser.add_argument("--rounds", type=int, default=20, help="of about 40 ms, of each runtime")
     parser.add_argument("--data", type=Path, help="pictures that quantise the detectors")
     return parser.parse_args()
 
@@ -97,7 +101,9 @@ def _raced(
 
 def _row(name: str, threads: int, results: list[Result]) -> dict[str, Any]:
     ours, *others = results
-    best = min((one for one in others if one.refused is None), key=lambda one: one.median_us)
+    if not (ran := [one for one in others if one.refused is None]):
+        sys.exit(f"{name}: no other runtime ran; {others[0].name}: {others[0].refused}")
+    best = min(ran, key=lambda one: one.median_us)
     return {
         "network": name,
         "threads": threads,
@@ -113,23 +119,25 @@ def _line(row: dict[str, Any]) -> str:
         for one in row["results"]
     )
     ratio = f"{row['ratio']:.2f} x the best ({row['best']})"
-    return f"{row['network']:<26} {row['threads']} thread(s)  {times} us  {ratio}"
+    threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+    return f"{row['network']:<26} {threads:<9}  {times} us (medians, measured)  {ratio}"
 
 
 def _write(rows: list[dict[str, Any]], out: Path) -> None:
-    single = [row["ratio"] for row in rows if row["threads"] == 1]
-    mean = statistics.geometric_mean(single)
-    print(f"geometric mean of the ratios, 1 thread: {mean:.2f}")
+    fewest = min(row["threads"] for row in rows)
+    mean = statistics.geometric_mean(row["ratio"] for row in rows if row["threads"] == fewest)
+    print(f"geometric mean of the ratios, --threads {fewest}: {mean:.2f}")
     out.mkdir(parents=True, exist_ok=True)
     about = {"kind": "measured", "unit": "us", "processor": _processor(), "geometric_mean": mean}
     (out / "peers_x86.json").write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
     drawn = [
         Bar(f"{row['network']}: {one['name']}", one["median_us"] / row["results"][0]["median_us"],
-            f"{one['median_us']:.1f} us")
-        for row in rows if row["threads"] == 1 for one in row["results"] if one["refused"] is None
+            f"{one['median_us']:.1f} us", colour=0 if one["name"] == "edgebed" else 6)
+        for row in rows if row["threads"] == fewest for one in row["results"]
+        if one["refused"] is None
     ]  # fmt: skip
-    style = "<style>text{font:12px sans-serif;fill:#444}.value{fill:#000}</style>"
-    (out / "peers_x86.svg").write_text(bars(drawn, width=760).replace(">", f">{style}", 1))
+    title = f"Time as a multiple of edgebed's, medians, measured, --threads {fewest}"
+    (out / "peers_x86.svg").write_text(standalone(bars(drawn, width=760), title))
 
 
 def _processor() -> str:

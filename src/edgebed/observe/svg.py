@@ -14,6 +14,13 @@ from typing import Final
 
 COLOURS: Final = 8
 """The page defines --c0 to --c7."""
+_ALONE: Final = (
+    *("#0f7b7b", "#d9622b", "#4a63c9", "#b8901b", "#a2418f", "#4d8b31", "#7a6a58", "#c23a4b"),
+)  # the page's light colours, for drawings outside it
+_ALONE_STYLE: Final = (
+    "text{font:12px sans-serif;fill:#444}.value{fill:#111}.title{font-weight:bold;fill:#111}"
+    ".band{stroke:#111;stroke-width:1.4;opacity:.6}"
+)
 
 Points = Sequence[tuple[float, float]]
 
@@ -94,13 +101,17 @@ def legend(entries: Iterable[tuple[str, str]]) -> str:
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: a label, a length, what to write behind it, and optionally an error band."""
+    """One bar: a label, a length, what to write behind it, and optionally an error band.
+
+    `colour` is the number of the page's colour; None takes the chart's.
+    """
 
     label: str
     value: float
     text: str
     low: float | None = None
     high: float | None = None
+    colour: int | None = None
 
 
 def bars(rows: Sequence[Bar], *, width: int = 520, number: int = 0) -> str:
@@ -113,16 +124,37 @@ def bars(rows: Sequence[Bar], *, width: int = 520, number: int = 0) -> str:
     for index, row in enumerate(rows):
         y = index * height
         length = max(row.value / top * room, 1)
+        ink = colour(number if row.colour is None else row.colour)
         parts.append(
             f'<text class="tick" x="{label_width - 8}" y="{y + 14}" text-anchor="end">'
             f"{escape(row.label)}</text>"
             f'<rect x="{label_width}" y="{y + 4}" width="{length:.1f}" height="12" rx="2" '
-            f'fill="{colour(number)}"><title>{escape(row.label)}: {escape(row.text)}</title></rect>'
+            f'fill="{ink}"><title>{escape(row.label)}: {escape(row.text)}</title></rect>'
             + _band(row, label_width, room / top, y)
             + f'<text class="value" x="{label_width + _end(row, top, room) + 6:.1f}" '
             f'y="{y + 14}">{escape(row.text)}</text>'
         )
     return _svg(width, max(len(rows), 1) * height + 4, "".join(parts), "bars")
+
+
+def standalone(drawn: str, title: str, note: str = "") -> str:
+    """Return one drawing as a file: viewers show it without the page's style sheet.
+
+    Args:
+        drawn: what `bars` or `blocks` returned.
+        title: above it.
+        note: a line below it.
+    """
+    width, height = (int(word) for word in drawn.split('"', 2)[1].split()[2:])
+    for index, ink in enumerate(_ALONE):  # many viewers know no CSS variables
+        drawn = drawn.replace(f"var(--c{index})", ink)
+    drawn = drawn.replace("<svg ", f'<svg x="12" y="34" width="{width}" height="{height}" ', 1)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width + 24}" height="{height + 62}">'
+        f'<style>{_ALONE_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>'
+        f'<text class="title" x="12" y="22">{escape(title)}</text>{drawn}'
+        f'<text x="12" y="{height + 50}">{escape(note)}</text></svg>\n'
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebed.observe.svg import Axes, Bar, Block, Series, bars, blocks, lines, short, table, ticks
+from edgebed.observe.svg import (
+    Axes,
+    Bar,
+    Block,
+    Series,
+    bars,
+    blocks,
+    lines,
+    short,
+    standalone,
+    table,
+    ticks,
+)
 
 AXES = Axes((0, 10), (0, 4), "layer <n>", "bytes & bits")
 NASTY = '<script>alert("x")</script>'
@@ -66,3 +78,16 @@ def test_empty_charts_draw() -> None:
     assert "<svg" in bars([])
     assert "<svg" in lines([Series("nothing", [])], AXES)
     assert "<svg" in blocks([], AXES)
+
+
+def test_a_drawing_as_a_file_needs_no_page() -> None:
+    drawn = standalone(bars([Bar("a", 2, "2 us"), Bar("b", 1, "1 us", colour=6)]), NASTY, NASTY)
+    root = ET.fromstring(drawn)
+    name = "{http://www.w3.org/2000/svg}"
+    assert root.tag == f"{name}svg"  # without it, browsers show the source
+    assert float(root.get("width", "0")) > 0 < float(root.get("height", "0"))
+    assert "var(" not in drawn  # what viewers that know no CSS variables paint black
+    inks = {
+        one.get("fill") for one in root.iter(f"{name}rect") if one.find(f"{name}title") is not None
+    }
+    assert len(inks) == 2
