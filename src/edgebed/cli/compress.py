@@ -6,7 +6,9 @@ import json as json_format
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import Parameter
 
 from edgebed.errors import BudgetMissedError, EdgebedError
 
@@ -35,8 +37,8 @@ def compress(
     pixels: str | None = None,
     channels: str = "rgb",
     keep_float: str = "",
-    equalise: bool = True,
-    correct_bias: bool = True,
+    equalise: Annotated[bool, Parameter(negative="--no-equalise")] = True,
+    correct_bias: Annotated[bool, Parameter(negative="--no-correct-bias")] = True,
     seed: int = 0,
     json: bool = False,
     quiet: bool = False,
@@ -49,21 +51,23 @@ def compress(
     Args:
         model: .onnx, .tflite or .pt2 with float32 weights.
         data: pictures (a folder), or tensors (.npy, .npz, a folder of .npy).
-        target: the device whose arithmetic is used; see `edgebed targets`.
-        max_drop: leave with exit code 2, and write nothing, when the score falls by more: 1% or
-            0.01.
-        out: the .onnx file to write; MODEL_int8.onnx in the current folder by default.
-        calibration: how ranges are chosen: mse, percentile or minmax.
-        percentile: of the calibration by percentile.
-        samples: how many calibrate.
-        evaluate: how many others are scored.
+        target: a device, to be told now if its arithmetic needs a network trained for it; see
+            `edgebed targets`.
+        max_drop: leave with exit code 2, and write nothing, when the score falls by more than
+            this: 1% (default) or 0.01.
+        out: the .onnx file to write, with a .json report beside it; MODEL_int8.onnx in the current
+            folder by default.
+        calibration: how ranges are chosen: mse (default), percentile or minmax.
+        percentile: of --calibration percentile; default 99.99.
+        samples: how many calibrate; default 32.
+        evaluate: how many others are scored; default 64.
         pixels: what bytes become: 0..1, 0..255, -1..1 or imagenet; found from the network's first
             layer by default.
-        channels: order of a picture's channels, rgb or bgr.
+        channels: order of a picture's channels that the network takes, rgb (default) or bgr.
         keep_float: layers that stay float32, separated by commas.
-        equalise: balance the weights of neighbouring layers first; --no-equalise leaves them.
-        correct_bias: take the mean error of rounding out of the biases.
-        seed: of the samples' choice.
+        equalise: balance the weights of neighbouring layers first (default).
+        correct_bias: take the mean error of rounding out of the biases (default).
+        seed: of the samples' choice; default 0.
         json: print one JSON object on standard output; progress goes to standard error.
         quiet: no progress.
     """
@@ -95,7 +99,7 @@ def compress(
         found = _data(program, data, pixels, channels, (samples, evaluate), seed, listener)
         done = imported.compress(program, found, settings, limit, listener)
         report = _report(model, place, done, limit)
-        if done.choice.drop > limit:
+        if not done.choice.drop <= limit:
             _print(report, done, json)
             raise BudgetMissedError(
                 f"the score falls by {100 * done.choice.drop:.2f} %, nothing was written",
@@ -244,7 +248,7 @@ def _lines(report: dict[str, Any], done: Compressed) -> Iterator[str]:
         yield f"  {one.noise_db:6.1f} dB  {one.layer} ({one.kind})"
     if report["drop"] <= report["max_drop"]:
         yield f"written: {report['out']}"
-        yield f"next: edgebed compile {shlex.quote(report['out'])} --target TARGET --out DIR"
+        yield f"next: edgebed compile {shlex.quote(report['out'])} --target host --out DIR"
 
 
 def _advice(done: Compressed) -> str:

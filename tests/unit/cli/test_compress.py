@@ -78,6 +78,16 @@ def test_a_missed_budget_is_exit_2_and_nothing_is_written(
     assert not out.exists()
 
 
+def test_equalisation_and_bias_correction_can_be_left_out(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    words = (model, "--data", data, "--max-drop", "30%", "--out")
+    corrected, plain = tmp_path / "corrected.onnx", tmp_path / "plain.onnx"
+    assert compress(*words, corrected) == 0
+    assert compress(*words, plain, "--no-equalise", "--no-correct-bias") == 0
+    assert read_model(plain).constants != read_model(corrected).constants
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
