@@ -34,7 +34,7 @@ def execute(arguments: Sequence[str]) -> int:
     except EdgebedError as error:
         return _fail(str(error), error.exit_code, debug)
     except CycloptsError as error:
-        return _fail(_usage(error), USER, debug)
+        return _fail(_usage(error, words), USER, debug)
     except KeyboardInterrupt:
         return _fail("stopped", STOPPED, debug=False)
     except BrokenPipeError:
@@ -47,8 +47,9 @@ def execute(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else OK
 
 
-def _usage(error: Exception) -> str:
-    return " ".join(str(error).split()) + " See: edgebed --help"
+def _usage(error: Exception, words: Sequence[str]) -> str:
+    verb = f" {words[0]}" if words and not words[0].startswith("-") else ""
+    return f"{' '.join(str(error).split())} See: edgebed{verb} --help"
 
 
 def _missing(error: ModuleNotFoundError, debug: bool) -> int:

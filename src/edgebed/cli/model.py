@@ -222,4 +222,6 @@ def _check_unused(path: Path, weights: Path | None, replan: bool, options: Seque
 
 
 def _unknown(word: str) -> EdgebedError:
+    if word in OPTIONS:  # of another verb
+        return EdgebedError(f"this verb has no option {word}", try_="--help, which lists them")
     return EdgebedError(f"unknown option {word!r}", try_=did_you_mean(word, OPTIONS))

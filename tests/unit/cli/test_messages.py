@@ -36,7 +36,7 @@ TARGET = ("--out", "o", "--target", "max78000")
         (["compile", "--fifo", "net.yaml", *TARGET], ["net.yaml: no such file"]),
         (["compile", "--fifo", "net.yaml", "--out", "o"], ["net.yaml: no such file"]),
         (["compile", "net.tflite", "--out", "o"], ["--target is missing", "host", "max78000"]),
-        (["compare", "net.tflite", "o"], ["--input"]),
+        (["compare", "net.tflite", "o"], ["--input", "edgebed compare --help"]),
         (["run", "bed", "--profile"], ["--profile is for a compiled folder"]),
         (["run", "bed", "--threads", "2"], ["--threads is for a compiled folder"]),
     ],
@@ -49,6 +49,14 @@ def test_a_typo_is_exit_1_with_the_nearest_word(
     assert not said.out
     for part in parts:
         assert part.lower() in said.err.lower()
+
+
+def test_an_option_of_another_verb_is_not_its_own_correction(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.tflite").touch()
+    assert execute(["show", str(tmp_path / "net.tflite"), "--json"]) == 1
+    assert "this verb has no option --json; try: --help" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
