@@ -216,7 +216,8 @@ def _finite(plain: dict[str, Any]) -> dict[str, Any]:
 
 def _lines(done: Comparison) -> Iterator[str]:
     for pair in done.pairs:
-        yield f"{pair.answer} beside {pair.reference}, {done.samples} inputs:"
+        count = f"{done.samples} input{'s' if done.samples > 1 else ''}"
+        yield f"{pair.answer} beside {pair.reference}, {count}:"
         yield from table([_row(one) for one in pair.outputs])
     if done.left_out:
         yield f"not compared with the file's own runtime: {done.left_out}"

@@ -107,7 +107,9 @@ def run(
     _check_no_recipe(what, {**training, "resume": resume})
     if input is None and uart_port is None:
         raise EdgebedError(
-            "--input is missing", where=f"edgebed run {what}", try_="a tensor, picture or video"
+            "--input is missing",
+            where=f"edgebed run {what}",
+            try_="--input PATH: a tensor (.npy); for a board also a picture, folder or video",
         )
     options = {**compiled, "frames": frames, "target": target}
     return _run_compiled(Path(what), options, out, json=json, quiet=quiet)
