@@ -189,9 +189,9 @@ def _row(row: Mapping[str, Any]) -> dict[str, str]:
         "runtime": f"{row['name']} {row['version']}",
         "threads": str(row["threads"]),
         "median us": f"{row['median_us']:.2f}",
-        "middle half of the rounds": f"{low:.2f} to {high:.2f}",
+        "middle half": f"{low:.2f} to {high:.2f}",
         "times edgebed": f"{row['times_of_edgebed']:.2f}",
-        "largest output difference": "-" if apart is None else f"{apart:.4g}",
+        "output difference": "-" if apart is None else f"{apart:.4g}",
     }
 
 

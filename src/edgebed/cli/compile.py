@@ -44,9 +44,10 @@ def compile(
     interpreter in every variant that this computer can run, before the command says done.
 
     Args:
-        model: what to compile.
+        model: a .tflite, .onnx or .pt2 file, a run folder, or a network description (YAML).
         options: options of the ai8x tools.
-        target: the device; see `edgebed targets`. A network description has its own.
+        target: host (a library for this computer) or a device; see `edgebed targets`. A network
+            description has its own.
         out: where to write; its contents from an earlier compile are replaced.
         input_shape: NAME=1,3,224,224 for an input whose size an ONNX file leaves open; C,H,W for a
             network description.
