@@ -47,16 +47,20 @@ def agreement(
 
 def _cosine(one: Array, two: Array) -> float:
     a, b = one.astype(np.float64).reshape(-1), two.astype(np.float64).reshape(-1)
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    if norm == 0.0:
-        return float(np.array_equal(a, b))
-    return float(a @ b) / norm
+    if np.array_equal(a, b, equal_nan=True):
+        return 1.0
+    with np.errstate(all="ignore"):
+        found = float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+    return found if np.isfinite(found) else 0.0  # of zeros alone, or with NaN or infinity
 
 
 def noise_db(real: Array, other: Array) -> float:
-    """Return signal over noise in decibels; infinity for equal arrays."""
-    error = float(np.square(other.astype(np.float64) - real).sum())
-    signal = float(np.square(real.astype(np.float64)).sum())
-    if error == 0.0:
+    """Return signal over noise in decibels; infinite for equal arrays, or where one alone is."""
+    if np.array_equal(real, other, equal_nan=real.dtype.kind == "f"):
         return float("inf")
+    with np.errstate(all="ignore"):
+        error = float(np.square(other.astype(np.float64) - real).sum())
+        signal = float(np.square(real.astype(np.float64)).sum())
+    if not (np.isfinite(error) and np.isfinite(signal)):
+        return float("-inf")
     return 10 * float(np.log10(max(signal, 1e-30) / error))

@@ -25,8 +25,8 @@ class Sensitivity:
     Attributes:
         layer: the op's name.
         kind: of the op.
-        noise_db: outputs over their error when this layer alone is quantised, in decibels, the
-            mean over samples of the worst output.
+        noise_db: outputs over their error when this layer alone is quantised, in decibels from -200
+            to 200, the mean over samples of the worst output.
         macs: of the layer.
     """
 
@@ -82,9 +82,12 @@ def _anew(program: Program, known: Mapping[str, Array], layer: Op) -> dict[str, 
 
 
 def noise_between(real: Outputs, other: Outputs) -> float:
-    """Return the mean over samples of the noisiest output's signal-to-noise ratio, at most 200."""
+    """Return the mean over samples of the noisiest output's signal-to-noise ratio in decibels.
+
+    Each one counts as -200 to 200.
+    """
     worst = [
-        min(min(noise_db(one[name], two[name]), 200.0) for name in one)
+        min(max(-200.0, min(noise_db(one[name], two[name]), 200.0)) for name in one)
         for one, two in zip(real, other, strict=True)
     ]
     return float(np.mean(worst))

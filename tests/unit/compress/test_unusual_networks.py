@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from float_networks import floats, op
 
+from edgebed.compress.agreement import COSINE, agreement
 from edgebed.compress.calibration import calibrate
 from edgebed.compress.equalise import equalise, pairs
+from edgebed.compress.imported import Data, compress
 from edgebed.compress.quantize import quantise
 from edgebed.compress.scheme import Settings
 from edgebed.compress.sensitivity import noise_between
@@ -149,3 +151,28 @@ def test_rule_float_takes_operands_of_unequal_width() -> None:
     rule = next(one.requantize for one in made.ops if one.kind == "add")  # type: ignore[attr-defined]
     assert isinstance(rule, Affine)
     assert noise > 25
+
+
+def test_an_output_that_quantisation_makes_infinite_is_no_agreement() -> None:
+    """A quotient may meet an integer 0 where the float network had a small number."""
+    real, other = np.array([1.0, 1e-3, 2.0], np.float32), np.array([0.0, 0.0, 2.0], np.float32)
+    with np.errstate(divide="ignore"):
+        whole, broken = [{"y": 1 / real}], [{"y": 1 / other}]
+    assert agreement(COSINE, whole, broken) == 0.0
+    assert agreement(COSINE, broken, broken) == 1.0
+    assert noise_between(whole, broken) == -200
+    assert noise_between(broken, broken) == 200
+
+
+def test_a_network_that_breaks_at_8_bits_gets_more_or_misses_its_budget() -> None:
+    small = op("unary", "s", "a", function="sigmoid")
+    ends = op("unary", "y", "s", function="reciprocal")
+    bias = floats(np.repeat([-30.0, 0.0], 4))
+    program = network(replace(FIRST, bias="b1"), small, ends, b1=bias)  # type: ignore[call-arg]
+    settings = Settings(floats=frozenset({"y"}))
+    eight = quantise(program, calibrate(program, samples()), settings)
+    assert not np.isfinite(run(eight, samples()[0])["y"]).all()
+    done = compress(program, Data(samples(), samples(4, 9)), settings, max_drop=0.01)
+    assert done.choice.wide
+    assert np.isfinite(run(done.choice.program, samples()[0])["y"]).all()
+    assert np.isfinite(done.choice.drop)
