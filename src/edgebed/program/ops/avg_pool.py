@@ -24,8 +24,8 @@ class AvgPool(Pool):
         include_padding: the padding counts as values of 0.0.
         requantize: an `Affine` rule with rounding `float`: the mean of the real values is rounded
             to its result.
-        low: least result; a fused activation narrows it.
-        high: largest result.
+        low: least result of int8 without a rule; a fused activation narrows it.
+        high: largest result of int8 without a rule.
     """
 
     kind: ClassVar[str] = "avg_pool"
@@ -38,9 +38,13 @@ class AvgPool(Pool):
     def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
         """Return the type of the pooled map."""
         kind = super().infer(types, constants)
-        if self.requantize is None:
+        rule, plain = self.requantize, (self.low, self.high) == (INT8_MIN, INT8_MAX)
+        if not plain and (rule is not None or kind.dtype != "int8"):
+            raise self.fail(
+                f"limits {self.low}..{self.high}", why="they are for int8 without a rule"
+            )
+        if rule is None:
             return kind
-        rule = self.requantize
         if rule.rounding != "float" or kind.is_float:
             raise self.fail("an average takes only the rule 'float', on integers")
         return TensorType(kind.shape, rule.dtype, rule.scale, rule.zero_point)

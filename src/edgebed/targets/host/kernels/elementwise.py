@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import Literal
 
 from edgebed.targets.host.kernels.pairs import PackedPair
 from edgebed.targets.host.kernels.pool import float_literal
@@ -101,15 +98,6 @@ def extreme_call(
     minimum = int(which == "minimum")
     rows = f"{y0}, {y1 or shape.height}"
     return f"eb_extreme({a}, {b}, {target}, {shape.literal()}, {minimum}, {rows});"
-
-
-def table_bytes(levels: npt.NDArray[Any]) -> bytes:
-    """Return the table of a function of one byte.
-
-    Args:
-        levels: int8 values of the function at -128, -127, ..., 127; integers, [256].
-    """
-    return (np.asarray(levels).astype(np.int64) + _BIAS).astype(np.uint8).tobytes()
 
 
 def table_call(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -271,9 +271,6 @@ def dequantize(frame: Frame, op: Op) -> None:
     """Lower the step from integers to real numbers."""
     kind = frame.kind(op.inputs[0])
     each(frame, op, lambda v: real_value(v[0], kind))
-
-
-_LIMITS: Final = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
 
 
 def cast_(frame: Frame, op: Op) -> None:
