@@ -82,7 +82,7 @@ def compress(
     from edgebed.recipes.bed.config import parse_share
 
     if data is None:
-        raise EdgebedError("--data is missing", where="edgebed compress", try_="--data DIR")
+        raise EdgebedError("--data is missing", try_="--data DIR with pictures, or tensors as .npy or .npz")
     _check_target(target)
     limit = parse_share(max_drop)
     place = _place(model, out)

@@ -260,7 +260,8 @@ def read_tensor(path: Path) -> Array:
     try:
         array: Array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise EdgebedError("is not a tensor file (.npy)", where=str(path), why=str(error)) from None
+        why = "it holds Python objects" if "pickle" in str(error) else str(error)
+        raise EdgebedError("is not a tensor file (.npy)", where=str(path), why=why) from None
     if not isinstance(array, np.ndarray):  # an archive of arrays under another name
         raise EdgebedError(
             "is not a tensor file (.npy)", where=str(path), why="it is an archive of arrays (.npz)"

@@ -250,7 +250,11 @@ def _labelled(source: Path) -> tuple[list[Path], list[int] | None]:
     classes = sorted(one for one in inner.iterdir() if one.is_dir())
     pairs = [(path, index) for index, one in enumerate(classes) for path in _pictures(one)]
     if not pairs:
-        raise EdgebedError("holds no pictures and no .npy files", where=str(source))
+        raise EdgebedError(
+            "holds no pictures and no .npy files",
+            where=str(source),
+            try_=f"files ending in {', '.join(picture_files.SUFFIXES)}, in it or in its images",
+        )
     return [path for path, _ in pairs], [index for _, index in pairs]
 
 
