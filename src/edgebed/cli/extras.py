@@ -59,9 +59,10 @@ EXTRAS: Final = (
         {
             "onnxruntime": "onnxruntime",
             "ai_edge_litert": "ai-edge-litert",
+            "openvino": "openvino",
             "tflite_micro": "tflite-micro",
         },
-        "hold networks against other runtimes: edgebed bench, edgebed compare",
+        "hold networks against these runtimes: edgebed bench, edgebed compare",
     ),
 )
 BASE: Final = {

@@ -258,6 +258,6 @@ def own_runtime(path: Path, program: Program, inputs: Mapping[str, Array]) -> Ru
     try:
         return found(path, program, inputs)
     except ImportError as error:
-        return f"{error.name or error} is not installed"
+        return f"{error.name or error} is not installed; pip install 'edgebed[bench]' installs it"
     except Exception as error:  # each runtime has exceptions of its own
         return f"its runtime refuses it: {' '.join(str(error).split())[:200]}"

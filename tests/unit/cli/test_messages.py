@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,20 @@ def test_doctor_json_lists_every_extra(capsys: pytest.CaptureFixture[str]) -> No
     execute(["doctor", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert [extra["extra"] for extra in found["extras"]] == [extra.name for extra in EXTRAS]
+
+
+def test_every_runtime_of_bench_is_in_its_extra() -> None:
+    from edgebed.cli.bench import AGAINST
+    from edgebed.observe.peers import MODULES
+
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text()
+    wanted = tomllib.loads(text)["project"]["optional-dependencies"]["bench"]
+    declared = {re.split("[<>=]", one)[0] for one in wanted}
+    listed = next(set(one.packages.values()) for one in EXTRAS if one.name == "bench")
+    assert declared == listed
+    peers = {install.split()[-1] for name, (_, install) in MODULES.items() if name != "edgebed"}
+    assert peers <= declared
+    assert set(AGAINST.split(",")) == set(MODULES) - {"edgebed"}
 
 
 @pytest.mark.parametrize(("module", "extra"), [("unicorn", "emu"), ("ziglang", "cc")])
