@@ -29,6 +29,7 @@ from edgebed.targets.host.kernels.conv import (
     per_channel,
     strips,
 )
+from edgebed.targets.host.kernels.conv_fold import fold, fold_weights, pixels
 from edgebed.targets.host.kernels.conv_tiles import tiles
 from edgebed.targets.host.kernels.requantize import (
     Bounds,
@@ -153,7 +154,8 @@ class Case:
         return [[0, n, 0, m], *([*r, *g] for r in rows for g in groups)]
 
 
-def case_of(layer: Layer) -> Case:
+def case_of(layer: Layer, count: int = 1) -> Case:
+    """The layer with drawn numbers; computed with `count` neighbouring pixels as one."""
     s = layer.shape
     draw = np.random.default_rng(layer.seed)
     w = draw.integers(-128, 128, (s.out_channels, *s.kernel, s.in_channels)).astype(np.int8)
@@ -163,15 +165,18 @@ def case_of(layer: Layer) -> Case:
     stored = draw.integers(0, 256, height * s.in_row_pitch + 64).astype(np.uint8)
     stored[draw.random(len(stored)) < 0.1] = 255
     acc = definition(image(stored, s, height), w, bias, layer)
-    folded = fold_bias(bias, w, s, layer.input_zero_point)
-    bounds = accumulator_bounds(folded, w, s)
     numbers = numbers_of(layer, acc)
-    rule = rule_of(layer, numbers, bounds)
-    packed = (pack_weights(w, s), pack_bias(folded, s, rule), rule.table)
     output = np.full(s.out_height * s.out_row_pitch + 64, 0xA5, np.uint8)
     values = requantized(acc, layer, numbers)
     place(output, s, values if layer.rule == "raw" else values + 128, layer.size)
-    return Case(layer, rule, (stored, *packed), output)
+    w, s, bias = fold_weights(w, s, count), fold(s, count), np.tile(bias, count)
+    tile = layer.tile if count == 1 else tiles(s)[0]
+    wide = replace(layer, shape=s, tile=tile)
+    folded = fold_bias(bias, w, s, layer.input_zero_point)
+    spread = {name: np.tile(values, count) for name, values in numbers.items()}
+    rule = rule_of(wide, spread, accumulator_bounds(folded, w, s))
+    packed = (pack_weights(w, s), pack_bias(folded, s, rule), rule.table)
+    return Case(wide, rule, (stored, *packed), output)
 
 
 def image(stored: Array, s: ConvShape, height: int) -> Array:
@@ -259,6 +264,27 @@ def usual(
     row = (size[1] + 2) * cout
     shape = ConvShape(columns * cin, cin, cin, *size, cout, row, cout, kernel, (stride, stride))
     return Layer(shape, tiles(shape)[0], "fixed", Clamp(-128), -128, cin + 2 * cout)
+
+
+def test_neighbouring_pixels_as_one(tmp_path: Path) -> None:
+    drawn = [
+        (usual((9, 12), 3, 8, (3, 3), 2), 2),
+        (usual((5, 12), 3, 5, (3, 3), 1), 3),
+        (usual((4, 8), 2, 4, (1, 1), 2), 4),
+        (usual((3, 6), 5, 1, (2, 4), 3), 6),
+        (usual((1, 10), 7, 12, (1, 5), 1), 5),
+    ]
+    zero = [(replace(layer, shape=replace(layer.shape, weight_zero_point=9)), n)
+            for layer, n in drawn[:2]]  # fmt: skip
+    run_all([case_of(layer, count) for layer, count in [*drawn, *zero]], tmp_path)
+
+
+def test_pixels_are_joined_only_where_they_touch_and_lanes_are_empty() -> None:
+    first = usual((48, 48), 3, 8, (3, 3), 2).shape
+    assert pixels(first) == 2
+    assert pixels(replace(first, out_pixel_pitch=16)) == 1
+    assert pixels(replace(first, out_width=47)) == 1
+    assert pixels(usual((12, 12), 32, 64, (1, 1), 1).shape) == 1
 
 
 def test_layers_as_networks_have_them(tmp_path: Path) -> None:

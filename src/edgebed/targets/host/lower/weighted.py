@@ -18,6 +18,7 @@ from edgebed.program.types import Op, TensorType
 from edgebed.targets.host.frame import Frame, is_map, pitches
 from edgebed.targets.host.kernels import conv, depthwise
 from edgebed.targets.host.kernels.conv import ConvShape, Names, Part, Tile
+from edgebed.targets.host.kernels.conv_fold import fold, fold_weights, pixels
 from edgebed.targets.host.kernels.conv_tiles import tiles
 from edgebed.targets.host.kernels.isa import AVX2, AVX512, AVXVNNI, PORTABLE, Isa
 from edgebed.targets.host.kernels.requantize import Clamp
@@ -144,13 +145,15 @@ def gemm(
 ) -> None:
     """Write the step of a layer on the blocked kernel; weights are O x KH x KW x I."""
     weights, shape = centred(weights, shape)
+    rescale, macs = rescale_of(frame, op, shape.out_channels), shape.macs
+    count = pixels(shape)
+    weights, shape = fold_weights(weights, shape, count), fold(shape, count)
     zero = frame.kind(op.inputs[0]).zero_point
-    bias = None if op.bias is None else frame.values(op.bias)
+    bias = None if op.bias is None else np.tile(frame.values(op.bias), count)
     folded = conv.fold_bias(bias, weights, shape, zero)
     bounds = conv.accumulator_bounds(folded, weights, shape)
     spread = type(bounds)(*(conv.per_channel(b, shape) for b in (bounds.low, bounds.high)))
-    rescale = rescale_of(frame, op, shape.out_channels)
-    parts = (rescale.multipliers, rescale.shifts, rescale.scales)
+    parts = [np.tile(p, count) for p in (rescale.multipliers, rescale.shifts, rescale.scales)]
     rule = Rescale(
         rescale.rule, rescale.clamp, *(conv.per_channel(p, shape) if len(p) else p for p in parts)
     ).requantization(spread, movable_bias=True)
@@ -168,7 +171,7 @@ def gemm(
     text = _per_isa(shape, rule, names, frame.tuned)
     frame.emit(
         Call(text, (x,), (Operand("out", out),), constants, (HEADER,), rows=SHARES,
-             macs=shape.macs)
+             macs=macs)
     )  # fmt: skip
 
 
