@@ -302,6 +302,7 @@ def _values(rng: np.random.Generator, shape: tuple[int, ...], kind: TensorType) 
 def assert_same(before: Program, after: Program) -> None:
     """Two programs give the same outputs: integers bit for bit, reals up to rounding."""
     assert after.inputs == before.inputs
+    assert after.outputs == before.outputs
     assert {n: after.types[n] for n in after.outputs} == {
         n: before.types[n] for n in before.outputs
     }

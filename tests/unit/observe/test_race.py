@@ -35,7 +35,7 @@ def test_equal_runtimes_answer_alike(model: Path) -> None:
     )
     assert first.difference is None
     assert second.difference == 0.0
-    assert first.runs == pytest.approx(second.runs, rel=20)
+    assert min(first.runs, second.runs) >= 2  # one a round at least
     assert 0 < first.spread_us[0] <= first.spread_us[1]
 
 
