@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 
 from edgebed.errors import EdgebedError
 from edgebed.events import Listener, Progress, ignore
+from edgebed.observe.compare import difference
 
 WORKER: Final = "edgebed.observe.race_worker"
 ROUND_MS: Final = 40.0
@@ -79,9 +81,11 @@ class _Runner:
         command += [str(contender.threads), str(seed)]
         # thread pools of the maths libraries would disturb the others
         environment = {**os.environ, "OMP_NUM_THREADS": str(contender.threads)}
+        # A file: a pipe that nobody reads would stop a talkative runtime.
+        self.complaints = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed with the process
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-            stderr=subprocess.PIPE,
+            stderr=self.complaints,
         )  # fmt: skip
         self.times: list[float] = []
         self.rounds: list[float] = []
@@ -105,6 +109,7 @@ class _Runner:
         """End the process."""
         self.process.kill()
         self.process.communicate()
+        self.complaints.close()
 
     def _ask(self, runs: int) -> list[float]:
         stdin = self.process.stdin
@@ -119,8 +124,10 @@ class _Runner:
             if line.startswith("{"):  # runtimes print greetings of their own
                 found: dict[str, Any] = json.loads(line)
                 return found
-        _, errors = self.process.communicate()
-        last = (errors.strip().splitlines() or ["no message"])[-1]
+        self.process.communicate()
+        self.complaints.seek(0)
+        last = (self.complaints.read().strip().splitlines() or ["no message"])[-1]
+        self.complaints.close()
         raise EdgebedError(f"{self.contender.name} died", why=last[:200])
 
 
@@ -176,4 +183,5 @@ def _difference(one: _Runner, other: _Runner) -> float | None:
     if [x.size for x in one.outputs] != [x.size for x in other.outputs]:
         return None
     pairs = zip(one.outputs, other.outputs, strict=True)
-    return max((float(np.abs(a.reshape(-1) - b.reshape(-1)).max()) for a, b in pairs), default=0.0)
+    found = [difference(other.version, b.reshape(-1), a.reshape(-1)) for a, b in pairs]
+    return max((each.largest for each in found), default=0.0)

@@ -78,3 +78,15 @@ def test_mistakes_are_one_sentence(
     said = capsys.readouterr().err.strip()
     assert message in said
     assert "\n" not in said
+
+
+def test_a_contender_that_dies_is_named_with_its_last_words(
+    model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "talker.py").write_text(
+        "import sys\nsys.stderr.write('chatter\\n' * 100_000 + 'out of luck\\n')\nsys.exit(1)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("edgebed.observe.race.WORKER", "talker")
+    with pytest.raises(EdgebedError, match=r"onnxruntime died.*out of luck"):
+        race([Contender("onnxruntime", model)], rounds=1)
