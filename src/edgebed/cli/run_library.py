@@ -205,7 +205,10 @@ def _lines(done: Ran) -> Iterator[str]:
     yield f"  {'time':<28} {number(time.value)} {time.unit}, {time.source}; {done.isa}, {threads}"
     if done.profile is not None:
         yield from _profile_lines(done.profile)
-    yield from done.outputs.values()
+    if len(done.outputs) == 1:
+        yield from done.outputs.values()
+        return
+    yield from table([{"file": path, "output": name} for name, path in done.outputs.items()])
 
 
 def _profile_lines(profile: Any) -> Iterator[str]:

@@ -248,6 +248,10 @@ def test_run_takes_several_inputs_and_writes_every_output(
     wanted = run(_program(), dict(np.load(inputs)))
     np.testing.assert_array_equal(np.load(out), wanted["total"])
     np.testing.assert_array_equal(np.load(tmp_path / "y.1.npy"), wanted["double"])
+    assert execute(["run", str(compiled), "--input", str(inputs), "--out", str(out)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [str(out), "total"] in rows
+    assert [str(tmp_path / "y.1.npy"), "double"] in rows
 
 
 def test_profile_prints_a_line_a_layer(
