@@ -103,7 +103,7 @@ def _general(program: Program, op: Op) -> Iterator[Finding]:
             yield f"tensor {tensor!r} has shape {kind.shape}", "maps of C x H x W", "such maps"
         if kind.dtype not in ("int8", "int32") or kind.zero_point:
             what = f"tensor {tensor!r} is {kind}"
-            yield what, "int8 with zero point 0", "edgebed compress --target max78000"
+            yield what, "int8 with zero point 0", "a network that was trained for this device"
     if isinstance(op, Concat) and op.axis != 0:
         yield f"joins axis {op.axis}", "channels are joined", "axis 0"
     if isinstance(op, Reshape) and op.shape[0] != program.types[op.inputs[0]].shape[0]:
