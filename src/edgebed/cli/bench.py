@@ -60,7 +60,7 @@ def bench(
     from edgebed.cli.progress import listening
 
     if not model.is_file():
-        raise EdgebedError("no such file", where=str(model))
+        raise _no_file(model)
     names = _names(against)
     counts = _counts(threads)
     others = _peer_models(peer_model, names)
@@ -81,6 +81,17 @@ def bench(
         files.write_text(out / "bench.json", json_format.dumps(report, indent=2) + "\n")
         files.write_text(out / "bench.svg", _picture(model, results))
     print(json_format.dumps(report, indent=2) if json else "\n".join(_lines(report, out)))
+
+
+def _no_file(model: Path) -> EdgebedError:
+    if model.is_dir():
+        return EdgebedError(
+            "is a folder",
+            where=str(model),
+            why="the other runtimes read the network's own file",
+            try_=f"edgebed bench MODEL.onnx --compiled {model}",
+        )
+    return EdgebedError("no such file", where=str(model))
 
 
 def _names(against: str) -> list[str]:

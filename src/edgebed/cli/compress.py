@@ -82,7 +82,9 @@ def compress(
     from edgebed.recipes.bed.config import parse_share
 
     if data is None:
-        raise EdgebedError("--data is missing", try_="--data DIR with pictures, or tensors as .npy or .npz")
+        raise EdgebedError(
+            "--data is missing", try_="--data DIR with pictures, or tensors as .npy or .npz"
+        )
     _check_target(target)
     limit = parse_share(max_drop)
     place = _place(model, out)
@@ -172,7 +174,8 @@ def _data(
     found = read_samples(source, program.inputs, form, count=sum(counts), seed=seed)
     total = len(found.inputs)
     if total < FEW:
-        listener(Note("compress", f"only {total} samples: they calibrate and evaluate"))
+        count = f"{total} sample{'s' if total > 1 else ''}"
+        listener(Note("compress", f"only {count}: calibrated and evaluated on the same"))
         return Data(found.inputs, found.inputs, found.labels)
     share = min(counts[0], max(1, total * counts[0] // sum(counts)))
     return _split(found, share, seed)

@@ -63,6 +63,7 @@ def test_unknown_runtimes_are_named() -> None:
     ("words", "message"),
     [
         (["nowhere.onnx"], "no such file"),
+        ([str(Path(__file__).parent)], "is a folder"),
         (["MODEL", "--threads", "two"], "--threads 'two'"),
         (["MODEL", "--against", "tvm"], "unknown runtime 'tvm'"),
         (["MODEL", "--peer-model", "litert=x.tflite"], "no such file"),
