@@ -34,6 +34,7 @@ from edgebed.targets.host.lower.expressions import (
     real_value,
     rescaled,
     value_of,
+    whole,
 )
 from edgebed.targets.host.lower.views import same_numbers
 from edgebed.targets.host.steps import Call, Operand, Packed
@@ -286,7 +287,7 @@ def cast_(frame: Frame, op: Op) -> None:
         bias = " + 128" if layer.dtype == "int8" else ""
         if kind.is_float:
             info = np.iinfo(layer.dtype)
-            ends = f"INT64_C({info.min + (info.min == -(2**63))}), INT64_C({info.max})"
+            ends = f"{whole(int(info.min))}, {whole(int(info.max))}"
             return f"eb_truncate({value}, {ends}){bias}"
         return f"({_signed(layer.dtype)}){value}{bias}"
 

@@ -1,4 +1,4 @@
-"""Sums that are exact in the interpreter are exact in generated code, whatever their order."""
+"""What is exact in the interpreter is exact in generated code: sums in any order, wide integers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from edgebed.program.arithmetic import Affine
 from edgebed.program.ops import by_kind
 from edgebed.program.run import run
 from edgebed.program.types import DType, Program, TensorType
+from edgebed.targets.host.build import compile_program
+from edgebed.targets.host.session import load
 
 ZERO = {"int8": -3, "uint8": 120, "int16": 0}
 
@@ -72,3 +74,17 @@ def test_a_mean_by_the_rule_float_does_not_depend_on_the_order_of_axes() -> None
     assert "transpose" not in {op.kind for op in after.ops}
     values = rng.integers(-128, 128, (32, *x.shape)).astype(np.int8)
     np.testing.assert_array_equal(run(before, values)["m"], run(after, values)["m"])
+
+
+def test_reals_beyond_an_integer_type_take_its_nearest_bound(tmp_path: Path) -> None:
+    kinds = ("int8", "uint8", "int16", "int32", "int64", "bool")
+    x = TensorType((10,), "float32", 1.0)
+    square = by_kind("multiply")(name="s", inputs=("x", "x"), output="s")  # type: ignore[call-arg]
+    cube = by_kind("multiply")(name="c", inputs=("s", "x"), output="c")  # type: ignore[call-arg]
+    casts = [by_kind("cast")(name=k, inputs=("c",), output=k, dtype=k) for k in kinds]  # type: ignore[call-arg]
+    drawn = Program("casts", {"x": x}, (square, cube, *casts), kinds)
+    values = np.array([[1e30, -1e30, 2**21, -(2**21), 1e6, -1e6, 0.5, -1.5, 5.05, -5.04]], "f4")
+    compile_program(drawn, tmp_path, passes=False)
+    with load(tmp_path) as session:
+        for found, wanted in zip(session.run(values), run(drawn, values).values(), strict=True):
+            np.testing.assert_array_equal(found.reshape(-1), wanted.reshape(-1))
