@@ -58,6 +58,9 @@ def test_products_of_matrices_are_counted(tmp_path: Path) -> None:
     drawn = program(types, ("batch_matmul", {"requantize": Affine(0.5)}))
     assert drawn.macs() == {"y0": 2 * 3 * 5 * 4}
     check(drawn, tmp_path)
+    by_floats = {"requantize": Affine(0.1, -3, "float", -100, 90), "transpose_b": True}
+    square = (TensorType((4, 40, 40), "int8", 0.05, 7),) * 2
+    check(program(square, ("batch_matmul", by_floats)), tmp_path / "floats")
     turned = (TensorType((2, 5, 3), "int8", 0.1), TensorType((4, 5), "int8", 0.1))
     given = {"transpose_a": True, "transpose_b": True, "requantize": Affine(0.5)}
     assert program(turned, ("batch_matmul", given)).macs() == {"y0": 2 * 3 * 5 * 4}

@@ -16,6 +16,7 @@ from edgebed.targets.host.loops import joined, place, wrap
 from edgebed.targets.host.lower.expressions import (
     centred,
     clamped,
+    ends,
     multiplied,
     quantised,
     real,
@@ -59,8 +60,7 @@ def _row(frame: Frame, op: BatchMatmul, views: tuple[View, View, View], starts: 
     a, b, out = views
     types = [frame.kind(name) for name in op.inputs]
     inner, columns = b.shape[-2:]
-    exact = op.requantize is not None and op.requantize.rounding != "float"
-    number, value = ("int64_t", centred) if exact else ("float", real_value)
+    number, value = ("float", real_value) if op.requantize is None else ("int64_t", centred)
     left = value(f"a[{starts[1]} + k * {a.strides[-1]}]", types[0])
     right = value(f"b[{starts[2]} + k * {b.strides[-2]} + n * {b.strides[-1]}]", types[1])
     store = f"out[{starts[0]} + n * {out.strides[-1]}]"
@@ -81,7 +81,8 @@ def _result(op: BatchMatmul, types: list[TensorType]) -> str:
     if rule is None:
         return total
     if rule.rounding == "float":
-        return quantised(total, rule)
+        first, second, last = (np.float32(s) for s in (types[0].scale, types[1].scale, rule.scale))
+        return f"eb_to_integer((float){total} * {real(float(first * second / last))}, {ends(rule)})"
     step = float(np.float32(types[0].scale) * np.float32(types[1].scale))
     return clamped(multiplied(total, step / float(np.float32(rule.scale)), rule), rule)
 
