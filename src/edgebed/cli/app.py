@@ -30,7 +30,7 @@ app = App(
     name="edgebed",
     help=HELP,
     help_epilogue=EPILOGUE,
-    help_format="plaintext",
+    help_format="markdown",  # as plain text, lines would break where the docstrings' lines do
     version=__version__,
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=(), show_default=False),

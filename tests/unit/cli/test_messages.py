@@ -53,6 +53,22 @@ def test_a_typo_is_exit_1_with_the_nearest_word(
         assert part.lower() in said.err.lower()
 
 
+def test_help_fills_its_lines_and_keeps_names_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert execute(["compress", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "the score falls by more than this: 1% (default) or 0.01." in said
+    assert "MODEL_int8.onnx" in said
+    assert "0..1, 0..255, -1..1 or imagenet" in said
+    assert execute(["run", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(
+        line.rstrip(" │").endswith("or a video; for a library .npy in the") for line in lines
+    )
+
+
 def test_an_option_of_another_verb_is_not_its_own_correction(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
