@@ -250,9 +250,16 @@ def layers(draw: st.DrawFn) -> Layer:
     return Layer(shape, tile, rule, draw(clamps), zero_point, draw(st.integers(0, 1000)))
 
 
-@settings(max_examples=3, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-@given(st.lists(layers(), min_size=16, max_size=16))
+@settings(max_examples=1, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(st.lists(layers(), min_size=14, max_size=14))
 def test_drawn_layers(tmp_path_factory: pytest.TempPathFactory, drawn: list[Layer]) -> None:
+    run_all([case_of(layer) for layer in drawn], tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.mark.slow
+@settings(max_examples=6, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(st.lists(layers(), min_size=16, max_size=16))
+def test_many_drawn_layers(tmp_path_factory: pytest.TempPathFactory, drawn: list[Layer]) -> None:
     run_all([case_of(layer) for layer in drawn], tmp_path_factory.mktemp("drawn"))
 
 
