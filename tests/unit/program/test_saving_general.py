@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,12 @@ def weighted(kind: str, rule: Affine, shape: tuple[int, ...], **attributes: Any)
     return Case(kind, (BYTE,), {**named, **attributes}, constants)
 
 
+def unscaled(case: Case) -> Case:
+    """The bias without a scale, as a .tflite file's: its unit is the accumulator's."""
+    plain = Constant(case.constants["b"].values, 32)
+    return replace(case, constants={**case.constants, "b": plain})
+
+
 TABLE = Constant(RNG.integers(-128, 128, 256).astype(np.int8), 8)
 TABLES = Constant(RNG.integers(-128, 128, (4, 256)).astype(np.int8), 8)
 SAME = {"padding": (1, 0, 1, 2)}
@@ -84,6 +90,8 @@ CASES = [
     weighted("conv_transpose2d", RULE, (4, 3, 3, 3)),
     weighted("dense", FIXED, (5, 6), last_axis=True),
     weighted("dense", RULE, (5, 144)),
+    unscaled(weighted("conv2d", FIXED, (5, 4, 3, 3))),
+    unscaled(weighted("dense", FIXED, (5, 144))),
     Case("dense", (REAL,), {"weight": "w", "last_axis": True}, {"w": reals(3, 6)}),
     Case("max_pool", (BYTE,), {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1, 0, 1)}),
     Case("avg_pool", (BYTE,), {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1, 0, 1),

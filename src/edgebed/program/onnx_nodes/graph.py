@@ -68,12 +68,21 @@ class Graph:
         scales = source.scales if isinstance(source, Constant) else ()
         if isinstance(source, TensorType) and source.dtype in ("int16", "int64"):
             return self._scaled(tensor, source, name)
+        if isinstance(source, Constant) and _is_bias(tensor, user):
+            scales = self._accumulator_scales(source, user)
         inputs = [tensor, self.extra(f"{name}/scale", scales or source.scale, np.float32)]
         if source.zero_point:
             dtype = source.dtype if isinstance(source, TensorType) else source.values.dtype
             inputs.append(self.extra(f"{name}/zero", source.zero_point, dtype))
         axis = {"axis": self._channel_axis(tensor, user)} if scales else {}
         return self.node("DequantizeLinear", inputs, f"{name}/real", **axis)
+
+    def _accumulator_scales(self, bias: Constant, user: Any) -> tuple[float, ...]:
+        """Return the unit of an integer bias: what is added to the products has theirs."""
+        weight = self.program.constants[user.weight]
+        step = self.program.types[user.inputs[0]].scale
+        scales = weight.scales or (weight.scale,) * bias.values.size
+        return tuple(step * scale for scale in scales)
 
     def _channel_axis(self, constant: str, user: Op) -> int:
         is_weight = constant == getattr(user, "weight", None)
@@ -122,6 +131,12 @@ class Graph:
             for key, end in (("low", low), ("high", high))
         ]
         return self.node("Clip", [real, *ends], f"{op.name}/clamped")
+
+
+def _is_bias(tensor: str, user: Op) -> bool:
+    """Say whether it is an integer layer's bias; a file's scale of it says nothing."""
+    rule = getattr(user, "requantize", None)
+    return tensor == getattr(user, "bias", None) and isinstance(rule, Affine)
 
 
 def _is_real(source: Constant | TensorType) -> bool:
