@@ -228,3 +228,10 @@ def test_the_fast_form_is_refused_where_it_could_overflow() -> None:
 def test_the_fast_form_is_refused_for_unnormalised_multipliers() -> None:
     narrow = Bounds(np.full(16, -1000), np.full(16, 1000))
     assert fixed(np.full(16, 1 << 29), np.full(16, -3), Clamp(), narrow).rule == "EB_FIXED"
+
+
+def test_the_fast_form_is_refused_where_a_channel_is_scaled_down_by_far() -> None:
+    multipliers = np.array([1584446982, 2113925154])
+    bounds = Bounds(np.array([-1000, -1000]), np.array([1000, 1000]))
+    clamp = Clamp(zero_point=18)
+    assert fixed(multipliers, np.array([-24, -8]), clamp, bounds).rule == "EB_FIXED"

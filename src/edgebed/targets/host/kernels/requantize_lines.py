@@ -80,6 +80,8 @@ def line_of(
     if np.any((multipliers < 1 << 30) & ~dead & inner_rounding) or np.any(np.abs(shifts) > 31):
         return None
     fraction = _BYTE_FRACTION + max(0, int((-shifts).max()) - _BYTE_FRACTION)
+    if fraction > 21:
+        return None  # the constant below has 64 bits: 9 of the zero point, 32, and these
     left = np.where(dead, 1, fraction + 1 + shifts)
     twice = inner_rounding & (shifts < 0)
     point = (((clamp.zero_point + STORED) << fraction) + (1 << (fraction - 1))) << 32
