@@ -61,6 +61,10 @@ def bench(
 
     if not model.is_file():
         raise _no_file(model)
+    if compiled is not None and not compiled.is_dir():
+        raise EdgebedError(
+            "no such folder", where=str(compiled), try_="a folder of edgebed compile"
+        )
     names = _names(against)
     counts = _counts(threads)
     others = _peer_models(peer_model, names)

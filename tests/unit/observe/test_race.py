@@ -68,6 +68,7 @@ def test_unknown_runtimes_are_named() -> None:
         (["MODEL", "--against", "tvm"], "unknown runtime 'tvm'"),
         (["MODEL", "--peer-model", "litert=x.tflite"], "no such file"),
         (["MODEL", "--rounds", "0"], "--rounds 0"),
+        (["MODEL", "--compiled", "nowhere"], "nowhere: no such folder"),
         (["MODEL", "--against", ","], "names no runtime"),
     ],
 )

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Program:
-    """Read an `.onnx` file.
+    """Read an `.onnx` file; the program has the file's name, for graphs bear their exporter's.
 
     Args:
         path: of the file; external data lies beside it.
@@ -51,7 +51,8 @@ def read(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) 
     """
     from edgebed.program.onnx_graph.load import load
 
-    return _program(load(path), str(path), path.parent, input_shapes)
+    program = _program(load(path), str(path), path.parent, input_shapes)
+    return program.with_(name=path.stem)
 
 
 def from_model(
