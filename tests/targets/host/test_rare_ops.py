@@ -11,6 +11,7 @@ from drawn import Chain
 
 from edgebed.program.arithmetic import Affine
 from edgebed.program.ops import KINDS
+from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.batch_matmul import BatchMatmul
 from edgebed.program.ops.cast import Cast
 from edgebed.program.ops.detection_post_process import DetectionPostProcess
@@ -18,6 +19,7 @@ from edgebed.program.ops.l2_normalize import L2Normalize
 from edgebed.program.ops.power import Power
 from edgebed.program.ops.prelu import Prelu
 from edgebed.program.ops.resize import Resize
+from edgebed.program.ops.softmax import Softmax
 from edgebed.program.ops.unary import Unary
 from edgebed.program.run import run
 from edgebed.program.types import Program, TensorType
@@ -87,6 +89,10 @@ def mixed(c: Chain, real: str, whole: str) -> None:
     for a, b, r in (("in0t", "real2t", None), ("in1t", "whole2t", rule)):
         c.add(BatchMatmul, (a, b), transpose_a=True, requantize=r)
         c.add(BatchMatmul, (a, b[:-1]), transpose_a=True, transpose_b=True, requantize=r)
+    for rounding in ("half_away", "truncate"):
+        c.add(AvgPool, (whole,), kernel=(3, 2), stride=(2, 1), padding=(1, 0, 2, 1),
+              include_padding=True, rounding=rounding, low=-100)  # fmt: skip
+    c.add(Softmax, (whole,), axis=0, requantize=Affine(1 / 256, -128))
     c.inputs["codes"] = c.types["codes"] = TensorType((30, 4), "float32", 1.0)
     c.inputs["scores"] = c.types["scores"] = TensorType((30, 6), "uint8", 1 / 255, 0)
     detections(c, "codes", "scores", "anchors")

@@ -42,10 +42,11 @@ EB_INLINE int32_t eb_softmax_factor(const uint8_t *x, int32_t most, const int32_
     const int32_t most = eb_softmax_most(x, r);                                              \
     int over;                                                                                \
     const int32_t factor = eb_softmax_factor(x, most, terms, r, &over);                      \
-    if (r.count < 256) {                                                                     \
-      for (int i = 0; i < r.count; i++)                                                      \
-        out[i * r.out_step] =                                                                \
-            (type)eb_softmax_share(grown[most - x[i * r.in_step]], factor, over, r);         \
+    if (r.count < 256) { /* looking up apart from computing lets the compiler vectorise */   \
+      int32_t own[256];                                                                      \
+      for (int i = 0; i < r.count; i++) own[i] = grown[most - x[i * r.in_step]];             \
+      for (int i = 0; i < r.count; i++) own[i] = eb_softmax_share(own[i], factor, over, r);  \
+      for (int i = 0; i < r.count; i++) out[i * r.out_step] = (type)own[i];                  \
       return;                                                                                \
     }                                                                                        \
     type shares[256];                                                                        \

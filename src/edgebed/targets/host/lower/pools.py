@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from edgebed.program.ops._pool import Pool as PoolOp
@@ -11,7 +12,7 @@ from edgebed.program.types import Op, TensorType
 from edgebed.targets.host.frame import Frame, is_map, pitches
 from edgebed.targets.host.kernels import pool
 from edgebed.targets.host.kernels.requantize import Clamp
-from edgebed.targets.host.layout import C_TYPES, View
+from edgebed.targets.host.layout import C_TYPES, View, no_margins, stored_zero
 from edgebed.targets.host.lower.expressions import HEADER, quantised, real
 from edgebed.targets.host.steps import Call, Operand
 
@@ -33,11 +34,33 @@ def avg_pool(frame: Frame, op: Op) -> None:
     layer = cast(AvgPool, op)
     kind = frame.kind(op.inputs[0])
     plain = layer.requantize is None and kind.dtype == "int8"
-    if plain and not (layer.include_padding and any(layer.padding)):
+    if plain:
         how = pool.Average("away" if layer.rounding == "half_away" else "cut")
-        _bytes(frame, layer, Clamp(0, layer.low, layer.high), how)
+        clamp = Clamp(0, layer.low, layer.high)
+        if layer.include_padding and any(layer.padding):
+            unpadded = replace(layer, padding=(0, 0, 0, 0))
+            _bytes(frame, unpadded, clamp, how, _bordered(frame, layer, kind))
+        else:
+            _bytes(frame, layer, clamp, how)
         return
     _loops(frame, layer, "0", "acc += v;", _mean(layer, kind))
+
+
+def _bordered(frame: Frame, op: AvgPool, kind: TensorType) -> View:
+    """Return a copy of the input with its padding, which counts as values."""
+    x = frame.view(op.inputs[0])
+    top, left, bottom, right = op.padding
+    margins = ((0, 0), (top, bottom), (left, right))
+    inside = frame.scratch(x.stored, x.shape, (1, 2, 0), margins, stored_zero(kind))
+    frame.copy(x, inside)
+    channels, height, width = x.shape
+    _, row, pixel = inside.strides
+    return replace(
+        inside,
+        shape=(channels, height + top + bottom, width + left + right),
+        offset=inside.offset - top * row - left * pixel,
+        margins=no_margins(3),
+    )
 
 
 def _mean(op: AvgPool, kind: TensorType) -> str:
@@ -54,8 +77,14 @@ def _mean(op: AvgPool, kind: TensorType) -> str:
     return f"eb_clamp({mean}, {op.low}, {op.high}) + 128" if kind.dtype == "int8" else mean
 
 
-def _bytes(frame: Frame, op: PoolOp, clamp: Clamp, average: pool.Average | None) -> None:
-    x, out = frame.map(op.inputs[0]), frame.output(op)
+def _bytes(
+    frame: Frame,
+    op: PoolOp,
+    clamp: Clamp,
+    average: pool.Average | None,
+    given: View | None = None,
+) -> None:
+    x, out = given or frame.map(op.inputs[0]), frame.output(op)
     target = out if is_map(out) else frame.scratch(out.stored, out.shape, (1, 2, 0))
     (row, pixel), (out_row, out_pixel) = pitches(x), pitches(target)
     shape = pool.Pool(
