@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,9 @@ def test_no_machine_path_is_written_down() -> None:
     pattern = re.compile(r"(?<![\w.])/(work|home|root)/")
     found = [_relative(p) for p in SOURCES if pattern.search(p.read_text(encoding="utf-8"))]
     assert not found, f"paths of one machine: {found}"
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Pytest imports them by name alone: two of one name shadow each other."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert not [name for name, times in Counter(names).items() if times > 1]

@@ -79,7 +79,7 @@ def _sentence(text: str, path: Path, seconds: float) -> Outcome:
     faults = {
         "two lines": len(text.splitlines()) > 1,
         "control characters": not text.isprintable(),
-        "long": len(text) > LONGEST_SENTENCE,
+        "long": len(text.replace(str(path), "")) > LONGEST_SENTENCE,
         "no file": path.name not in text,
         "surrogates": any(0xD800 <= ord(c) < 0xE000 for c in text),
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_conformance import check
+from test_drawn_programs import check
 
 from edgebed.compile.passes.pipeline import optimise
 from edgebed.program.arithmetic import Affine
