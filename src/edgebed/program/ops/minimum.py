@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from edgebed.program.ops._axes import aligned
-from edgebed.program.ops._binary import Binary
-from edgebed.program.ops._rescale import rescale
-from edgebed.program.types import Array, Constant, TensorType
+from edgebed.program.ops._extreme import Extreme
 
 
-@dataclass(frozen=True, kw_only=True)
-class Minimum(Binary):
-    """The least of two operands, broadcast.
-
-    Operands of equal type need no rule: their numbers are compared as they are. With a rule
-    each is brought to the output's scale first, as the op `requantize` does.
-    """
+class Minimum(Extreme):
+    """The least of two operands; see `Extreme`."""
 
     kind: ClassVar[str] = "minimum"
-
-    def run(
-        self,
-        inputs: Sequence[Array],
-        constants: Mapping[str, Constant],
-        types: Sequence[TensorType],
-    ) -> Array:
-        """Take the least."""
-        operands = aligned(inputs)
-        if (rule := self.requantize) is not None:
-            pairs = zip(operands, types, strict=True)
-            operands = [rescale(x, kind, rule) for x, kind in pairs]
-        return np.asarray(np.minimum(*operands))
+    pick: ClassVar[np.ufunc] = np.minimum
