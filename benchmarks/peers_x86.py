@@ -21,7 +21,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgebed.compile.passes.pipeline import optimise
 from edgebed.observe.race import Contender, Result, race
 from edgebed.observe.svg import Bar, bars, standalone
 from edgebed.program.read import read_model
@@ -72,8 +71,7 @@ def _arguments() -> argparse.Namespace:
 
 def _library(model: Path, out: Path) -> Path:
     folder = out / f"{model.stem}.library"
-    program, _ = optimise(read_model(model))
-    compile_program(program, folder)
+    compile_program(read_model(model), folder)
     return folder
 
 

@@ -136,7 +136,7 @@ def _compiled(model: Path, folder: Path, listener: Listener) -> Path:
     from edgebed.targets.host.build import compile_program
 
     program, _ = optimise(read_model(model), listener)
-    compile_program(program, folder, listener)
+    compile_program(program, folder, listener, passes=False)
     to_onnx.save(program, folder / OWN_FORM)
     return folder
 
