@@ -257,11 +257,14 @@ def read_tensor(path: Path) -> Array:
     Raises:
         EdgebedError: it is none, is cut short, or holds Python objects.
     """
+    from edgebed.data.samples import why_unreadable
+
     try:
         array: Array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        why = "it holds Python objects" if "pickle" in str(error) else str(error)
-        raise EdgebedError("is not a tensor file (.npy)", where=str(path), why=why) from None
+        raise EdgebedError(
+            "is not a tensor file (.npy)", where=str(path), why=why_unreadable(error)
+        ) from None
     if not isinstance(array, np.ndarray):  # an archive of arrays under another name
         raise EdgebedError(
             "is not a tensor file (.npy)", where=str(path), why="it is an archive of arrays (.npz)"

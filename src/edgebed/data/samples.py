@@ -133,10 +133,17 @@ def _read(path: Path) -> Array | dict[str, Array]:
             found = np.load(file, allow_pickle=False)
             return dict(found) if isinstance(found, np.lib.npyio.NpzFile) else np.asarray(found)
     except (OSError, ValueError, EOFError, MemoryError, BadZipFile, zlib.error) as error:
-        why = "it holds Python objects" if "pickle" in str(error) else str(error)
         raise EdgebedError(
-            "cannot be read", where=str(path), why=why, try_="a file that numpy.save wrote"
+            "cannot be read",
+            where=str(path),
+            why=why_unreadable(error),
+            try_="a file that numpy.save wrote",
         ) from error
+
+
+def why_unreadable(error: Exception) -> str:
+    """Return why numpy could not read a file, without its advice to allow pickles."""
+    return "it holds Python objects" if "pickle" in str(error) else str(error)
 
 
 def _split(values: Array, one: tuple[str, TensorType], source: Path) -> list[dict[str, Array]]:
