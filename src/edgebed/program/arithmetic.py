@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +57,9 @@ class Affine:
         low: least result; a fused activation narrows it.
         high: largest result.
         dtype: of the result.
+        zero_first: "" adds the zero point to rounded numbers. A type adds it before rounding, in
+            float32 and as a number of that type, as ONNX Runtime does in its quantised Add, Mul
+            and AveragePool; int8 results may be the uint8 of a file less 128, which moves ties.
     """
 
     scale: float
@@ -65,6 +68,26 @@ class Affine:
     low: int = INT8_MIN
     high: int = INT8_MAX
     dtype: Literal["int8", "uint8", "int16", "int32"] = "int8"
+    zero_first: Literal["", "int8", "uint8"] = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        bytes_only = self.rounding == "float" and self.dtype in ("int8", "uint8")
+        if self.zero_first not in ("", "int8", "uint8") or (self.zero_first and not bytes_only):
+            raise EdgebedError(
+                f"zero_first {self.zero_first!r} with rounding {self.rounding!r} to {self.dtype}",
+                why="only float32 results of 8 bits get their zero point before they are rounded",
+                try_="int8 or uint8, with rounding float",
+            )
+
+    @property
+    def file_offset(self) -> int:
+        """A result in the type of `zero_first`, less the result here."""
+        return 128 if (self.zero_first, self.dtype) == ("uint8", "int8") else 0
+
+    @property
+    def early_zero(self) -> np.float32:
+        """The zero point that `zero_first` adds before rounding."""
+        return np.float32(self.zero_point + self.file_offset)
 
     def apply(self, acc: IntArray, multiplier: IntArray, *, wide: bool = False) -> IntArray:
         """Return the result for accumulators whose last axis is the channels.
@@ -79,14 +102,26 @@ class Affine:
             return self.clamp(multiply_wide(acc, multiplier[0], multiplier[1]))
         if self.rounding == "float":
             with np.errstate(over="ignore"):  # what exceeds float32 is clamped too
-                return self.clamp(np.rint(acc.astype(np.float32) * multiplier.astype(np.float32)))
+                return self.nearest(acc.astype(np.float32) * multiplier.astype(np.float32))
         single = self.rounding == "fixed_point_single"
         return self.clamp(multiply_by_quantized(acc, multiplier[0], multiplier[1], single=single))
 
     def quantise(self, real: npt.NDArray[np.float32]) -> IntArray:
         """Return float32 values as integers of this rule: round half to even, then clamp."""
         with np.errstate(over="ignore"):
-            return self.clamp(np.rint(real.astype(np.float32) / np.float32(self.scale)))
+            return self.nearest(real.astype(np.float32) / np.float32(self.scale))
+
+    def nearest(self, steps: npt.NDArray[np.float32]) -> IntArray:
+        """Return the integers of float32 multiples of the scale: half to even, then clamp."""
+        if not self.zero_first:
+            return self.clamp(np.rint(steps))
+        return self.rounded(steps + self.early_zero)
+
+    def rounded(self, numbers: npt.NDArray[np.float32]) -> IntArray:
+        """Return the integers of float32 numbers of the type `zero_first`: half to even, clamp."""
+        low, high = self.low + self.file_offset, self.high + self.file_offset
+        limited = np.fmin(np.fmax(np.rint(numbers), low), high)  # NaN becomes low
+        return (limited.astype(np.int64) - self.file_offset).astype(self.dtype)
 
     def clamp(self, values: npt.NDArray[Any]) -> IntArray:
         """Add the zero point, clip and return `dtype`."""

@@ -248,8 +248,13 @@ def _op_line(op: Op, kind: TensorType) -> str:
 def _attribute_text(value: Any) -> str:
     for word, rule in _RULES.items():
         if isinstance(value, rule):
-            given = [getattr(value, field.name) for field in fields(rule)]
-            return f"{word}({', '.join(map(_attribute_text, given))})"
+            words = [
+                f"{field.name}={given}" if field.kw_only else given
+                for field in fields(rule)
+                for given in [_attribute_text(getattr(value, field.name))]
+                if not field.kw_only or getattr(value, field.name) != field.default
+            ]
+            return f"{word}({', '.join(words)})"
     if isinstance(value, np.generic):
         value = value.item()
     return _quote(value) if isinstance(value, str) else repr(value)
@@ -260,7 +265,8 @@ def _attribute(node: ast.expr) -> Any:
         if node.func.id not in _RULES:
             known = ", ".join(_RULES)
             raise EdgebedError(f"unknown requantisation {node.func.id!r}", try_=f"one of {known}")
-        return _RULES[node.func.id](*(ast.literal_eval(argument) for argument in node.args))
+        named = {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
+        return _RULES[node.func.id](*(ast.literal_eval(one) for one in node.args), **named)
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return _text(node)
     if isinstance(node, ast.Name | ast.UnaryOp) and ast.unparse(node) in _ENDLESS:

@@ -136,6 +136,8 @@ class Op:
     """
 
     kind: ClassVar[str] = ""
+    takes_zero_first: ClassVar[bool] = False
+    """Whether a rule may add its zero point before it rounds (`Affine.zero_first`)."""
     name: str
     inputs: tuple[str, ...]
     output: str
@@ -222,6 +224,7 @@ class Program:
         """Type of every tensor, inputs first, then in the order of the ops."""
         known = dict(self.inputs)
         for op in self.ops:
+            _check_rule(op)
             known[op.output] = op.infer([known[name] for name in op.inputs], self.constants)
         return known
 
@@ -269,6 +272,11 @@ class Program:
 def _used_constants(ops: Sequence[Op]) -> Iterator[str]:
     for op in ops:
         yield from op.constants
+
+
+def _check_rule(op: Op) -> None:
+    if getattr(getattr(op, "requantize", None), "zero_first", "") and not op.takes_zero_first:
+        raise op.fail("its rule has zero_first", why="only add, multiply and avg_pool know it")
 
 
 def _check_names(program: Program) -> None:

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from variants import build, pointer
 
-from edgebed.targets.host.kernels.affine import find_affine, fma32
+from edgebed.program.ops._float import fused_multiply_add
+from edgebed.targets.host.kernels.affine import find_affine
 from edgebed.targets.host.kernels.depthwise import Depthwise, PackedDepthwise, pack
 from edgebed.targets.host.kernels.requantize import Bounds, Clamp
 from edgebed.targets.host.kernels.rules import Rescale, RuleName
@@ -217,7 +218,7 @@ def test_every_variant_computes_the_definition(
 )
 def test_the_modelled_multiply_add_rounds_once(x: float, a: float, b: float) -> None:
     exact = Fraction(x) * Fraction(a) + Fraction(b)
-    got = float(fma32(np.array([x], np.float32), np.float32(a), np.float32(b))[0])
+    got = float(fused_multiply_add(np.array([x], np.float32), np.float32(a), np.float32(b))[0])
     error = abs(Fraction(got) - exact)
     for end in (-np.inf, np.inf):
         neighbour = float(np.nextafter(np.float32(got), np.float32(end)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -91,3 +92,26 @@ def test_reals_beyond_an_integer_type_take_its_nearest_bound(tmp_path: Path) -> 
     with load(tmp_path) as session:
         for found, wanted in zip(session.run(values), run(drawn, values).values(), strict=True):
             np.testing.assert_array_equal(found.reshape(-1), wanted.reshape(-1))
+
+
+@pytest.mark.parametrize("first", ["int8", "uint8"])
+def test_zero_points_added_before_rounding(first: Literal["int8", "uint8"], tmp_path: Path) -> None:
+    """Scales in simple ratios, so that many results lie in the middle of two integers."""
+    types = tuple(TensorType((5, 6, 6), "int8", scale, 3) for scale in (0.125, 0.25))
+    rule = Affine(0.5, 5, "float", -100, 120, zero_first=first)
+    drawn = program(types, ("add", {"requantize": rule}), ("multiply", {"requantize": rule}))
+    swapped = by_kind("transpose")(name="s", inputs=("x1",), output="s", perm=(0, 2, 1))  # type: ignore[call-arg]
+    more = tuple(
+        by_kind(kind)(name=f"{kind}s", inputs=("x0", "s"), output=f"{kind}s", requantize=rule)  # type: ignore[call-arg]
+        for kind in ("add", "multiply")
+    )
+    pools = tuple(
+        by_kind("avg_pool")(
+            name=f"p{counted}", inputs=("x0",), output=f"p{counted}", kernel=(2, 3), stride=(1, 2),  # type: ignore[call-arg]
+            padding=(1, 1, 0, 1), include_padding=counted, requantize=rule,
+        )
+        for counted in (False, True)
+    )  # fmt: skip
+    ops = (*drawn.ops, swapped, *more, *pools)
+    outputs = tuple(op.output for op in ops if op.output != "s")
+    check(Program("early", drawn.inputs, ops, outputs), tmp_path)

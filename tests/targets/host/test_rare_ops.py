@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn import Chain
+from chain import Chain
 
 from edgebed.program.arithmetic import Affine
 from edgebed.program.ops import KINDS

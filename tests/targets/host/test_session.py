@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import Chain
+from chain import Chain
 
 import edgebed
 from edgebed.errors import EdgebedError

@@ -180,46 +180,6 @@ def test_operators_without_weights_are_exact(case: int, dtype: str) -> None:
     assert share == 0
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8"])
-@pytest.mark.parametrize(
-    "body",
-    [
-        _node("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        lambda sketch, x: str(
-            sketch.node(
-                "Resize", x, "", sketch.constant(np.array([1, 1, 2, 2], np.float32)), mode="linear"
-            )
-        ),
-    ],
-)
-def test_means_that_lie_between_two_integers_may_differ_by_one(body: Body, dtype: str) -> None:
-    _, share, largest = program_and_difference(body, MAP, dtype, (STEP, 7))
-    assert share < 0.1 and largest <= 1
-
-
-@pytest.mark.parametrize(
-    ("body", "inputs", "step"),
-    [
-        (_node("Add"), 2, 0.25),
-        (_node("Mul"), 2, 0.25),
-        (_node("AveragePool", kernel_shape=[2, 2], strides=[2, 2]), 1, 0.125),
-    ],
-)
-def test_middles_follow_the_standard(body: Body, inputs: int, step: float) -> None:
-    """Between two integers the even one; ONNX Runtime's fused kernels add the zero point first."""
-    sketch = Sketch()
-    parts = []
-    for _ in range(inputs):
-        q = sketch.quantise(sketch.input((1, 8, 6, 6)), 0.125, np.uint8(131))
-        parts.append(sketch.dequantise(q, 0.125, np.uint8(131)))
-    q = sketch.quantise(body(sketch, *parts), step, np.uint8(133))
-    model, feeds = sketch.model(sketch.dequantise(q, step, np.uint8(133))), randoms(sketch)
-    (mine,) = by_edgebed(from_model(model, "model"), feeds)
-    (plain,), (fused,) = (by_onnxruntime(model, feeds, level) for level in (NONE, ALL))
-    np.testing.assert_array_equal(mine, plain)
-    assert 0 < np.abs(mine - fused).max() <= step
-
-
 @pytest.mark.parametrize("transposed", [True, False])
 def test_zero_points_of_their_own_for_each_channel_stay_real(transposed: bool) -> None:
     """An int32 bias without a scale has the accumulator's, also where the layer stays real."""

@@ -6,23 +6,21 @@ arithmetic on shapes is folded on the way (`folding`); the batch is 1 and its ax
 rule of rounding `float` (`scales`, `weighted`); what moves numbers stays integer without one.
 
 Held against ONNX Runtime 1.31 on x86-64, int8 and uint8 activations, with all graph optimisations
-and with none (`tests/unit/program/test_onnx_quantised.py`):
+and with none (`tests/unit/program/test_onnx_quantised.py`, `test_onnx_zero_first.py`):
 
 - Equal in every integer: Conv (dense, grouped, depthwise, dilated), ConvTranspose, Gemm and MatMul
   with constant weights, MatMul of two activations, Add, Sub, Mul, Max, Concat, MaxPool,
-  AveragePool without padding, GlobalAveragePool, ReduceMean, Softmax, every function of one number
-  (Sigmoid, Tanh, LeakyRelu, HardSwish, ...), Resize by nearest, and what only moves numbers.
-- One quantum apart where the exact result lies in the middle of two integers, and only there:
-  Add, Mul and AveragePool, if the zero point of the result is odd. ONNX Runtime's fused kernels
-  (QLinearAdd, QLinearMul, QLinearAveragePool) add the zero point before they round half to even;
-  the standard, ONNX Runtime without optimisations, and every other kernel of it (Conv, Gemm,
-  MatMul, GlobalAveragePool, ReduceMean, Concat, the functions, changes of scale) add it after.
-  With scales in no simple ratio it does not happen (0 of 188,160 results of Add and of Mul); an
-  AveragePool that keeps its scale has such middles in a quarter of 2 x 2 windows.
+  AveragePool, GlobalAveragePool, ReduceMean, Softmax, every function of one number (Sigmoid, Tanh,
+  LeakyRelu, HardSwish, ...), Resize (nearest and linear), and what only moves numbers.
+- ONNX Runtime's fused kernels of Add, Mul and AveragePool (QLinearAdd, QLinearMul,
+  QLinearAveragePool) add the zero point before they round half to even; the standard and every
+  other kernel of it add it after. The importer says so in the rule (`Affine.zero_first`) where
+  ONNX Runtime uses these kernels: operands and result of one 8-bit type and no activation between
+  that cuts (`scales.as_one_integer_op`). Without optimisations ONNX Runtime itself answers
+  otherwise in the middle of two integers.
 - One quantum apart through float32 rounding near a middle: Conv with int8 activations whose
   result no DequantizeLinear follows, which stays real in ONNX Runtime (1 in 2,000 of random
-  results); AveragePool whose padding does not count (1 %); linear Resize to the same scale, whose
-  four values ONNX Runtime weighs by the product of both axes' weights (1 % to 7 %).
+  results).
 - MatMul followed by Add of a real bias is one integer layer here, its bias rounded to accumulator
   units; ONNX Runtime adds it in float32.
 """

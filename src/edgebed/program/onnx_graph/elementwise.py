@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
+from edgebed.program.arithmetic import Affine
 from edgebed.program.onnx_graph.draft import Draft
 from edgebed.program.onnx_graph.node import Node
-from edgebed.program.onnx_graph.scales import end, tail_of
+from edgebed.program.onnx_graph.scales import Tail, as_one_integer_op, end, tail_of
 from edgebed.program.onnx_graph.values import Value
 from edgebed.program.onnx_graph.weighted import channel_values, fold_scale_and_shift
 from edgebed.program.ops.add import Add
@@ -48,8 +50,9 @@ def binary(kind: type[Op]) -> Handler:
             return
         tail = tail_of(net, node, values) if kind in _RULED and len(values) == 2 else None
         if tail is not None:
+            values, rule = _as_runtime(node, values, tail)
             tensors = [net.quantised(value) or "" for value in values]
-            end(net, node, net.emit(node, kind, tensors, requantize=tail.rule), shape, tail)
+            end(net, node, net.emit(node, kind, tensors, requantize=rule), shape, tail)
             return
         if values[0].dtype != "float32":
             _whole(net, node, kind, values, shape)
@@ -60,6 +63,20 @@ def binary(kind: type[Op]) -> Handler:
         net.define(node, tensor, shape)
 
     return handle
+
+
+def _as_runtime(node: Node, values: list[Value], tail: Tail) -> tuple[list[Value], Affine]:
+    """Return operands and rule of a quantised op in the order in which ONNX Runtime adds.
+
+    Its quantised Add begins with the second operand, or with the one that repeats one value along
+    the last axes.
+    """
+    rule = as_one_integer_op(tail, values) if node.kind in ("Add", "Mul") else None
+    if rule is None:
+        return values, tail.rule
+    backwards = (value.shape[::-1] for value in values)
+    last = next((pair for pair in zip_longest(*backwards, fillvalue=1) if max(pair) > 1), (1, 1))
+    return values[::-1] if last[0] < last[1] else values, rule
 
 
 def _aligned_axis(net: Draft, node: Node, values: list[Value]) -> list[Value]:

@@ -33,7 +33,7 @@ def dequantize_linear(net: Draft, node: Node) -> None:
     tensor, kind = value.tensor, net.kind_of(value)
     assert tensor is not None and kind is not None
     if value.dtype == meaning.dtype and meaning.fits(kind):
-        net.put(Value(node.output, value.shape, "float32", tensor=tensor))
+        net.put(Value(node.output, value.shape, "float32", tensor=tensor, integers=value.dtype))
         return
     net.define(node, reals_of(net, node, value, meaning), value.shape)
 

@@ -11,7 +11,7 @@ import numpy as np
 from edgebed.program.onnx_graph.convolution import Window, picture, window_of
 from edgebed.program.onnx_graph.draft import Draft
 from edgebed.program.onnx_graph.node import Node
-from edgebed.program.onnx_graph.scales import Tail, end, tail_of
+from edgebed.program.onnx_graph.scales import Tail, as_one_integer_op, end, tail_of
 from edgebed.program.onnx_graph.values import Value
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.max_pool import MaxPool
@@ -55,7 +55,9 @@ def average_pool(net: Draft, node: Node) -> None:
     if window.dilation != (1, 1):
         raise node.fail(f"dilations {window.dilation}", try_="a depthwise convolution")
     counted = bool(node.integer("count_include_pad", 0))
-    if counted and node.integer("ceil_mode", 0) and any(window.padding):
+    rule = (as_one_integer_op(tail, [value]) or tail.rule) if tail is not None else None
+    one_op = rule is not None and rule.zero_first  # which counts what rounding up adds too
+    if counted and node.integer("ceil_mode", 0) and any(window.padding) and not one_op:
         tensor, window = _padded(net, node, tensor, window)
         counted = False
     tensor = net.emit(
@@ -67,7 +69,7 @@ def average_pool(net: Draft, node: Node) -> None:
         padding=window.padding,
         rounding="half_away",
         include_padding=counted,
-        requantize=tail.rule if tail is not None else None,
+        requantize=rule,
     )
     _finish(net, node, tensor, _shape(net, tensor, len(value.shape)), tail)
 

@@ -145,6 +145,9 @@ def _resized(
     moves = attributes["mode"] == "nearest"
     tail = tail_of(net, node, [value]) if not moves and value.tensor is not None else None
     start = net.carrier(value) if moves or tail is not None else net.real(value)
+    if not scales:  # what ONNX Runtime makes of sizes
+        pairs = zip(sizes, value.shape, strict=True)
+        scales = [float(np.float32(out) / np.float32(size)) for out, size in pairs]
     tensor, _ = picture(net, node, value, start)
     tensor = net.emit(
         node,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -175,6 +175,22 @@ def tail_of(net: Draft, node: Node, values: Sequence[Value], *, bias: bool = Fal
         taken.append(reader.output)
         name = reader.output
     return None
+
+
+def as_one_integer_op(tail: Tail, values: Sequence[Value]) -> Affine | None:
+    """Return the rule of an op that ONNX Runtime replaces by one on integers; None: it does not.
+
+    It does where operands and result have the same 8-bit type in the file and no activation
+    stands between; one that clamps at an end of the type has been dropped by then.
+    """
+    dtypes = {str(v.array.dtype) if v.array is not None else v.integers for v in values}
+    limits = np.iinfo(tail.rule.dtype)
+    whole = (tail.rule.low, tail.rule.high) == (limits.min, limits.max)
+    if not whole or len(tail.outputs) != 1 or dtypes != {tail.meaning.dtype}:
+        return None
+    if tail.meaning.dtype not in ("int8", "uint8"):
+        return None
+    return replace(tail.rule, zero_first=tail.meaning.dtype)  # type: ignore[arg-type]
 
 
 def _ending(

@@ -42,6 +42,7 @@ class Value:
         steps: what the integers in `array` mean, for weights behind a DequantizeLinear.
         tensor: its name in the program, where it depends on the input. An integer tensor with
             dtype float32 is one behind a DequantizeLinear that has not been computed.
+        integers: the file's type of the integers that a DequantizeLinear read; "" for none.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Value:
     array: Array | None = None
     steps: Steps | None = None
     tensor: str | None = None
+    integers: str = ""
 
 
 def stripped(shape: Sequence[int]) -> tuple[int, ...]:

@@ -49,8 +49,10 @@ class Elementwise(Op):
         for kind in types:
             if kind.dtype not in QUANTISED:
                 raise self.fail(f"an operand is {kind.dtype}", why="quantised ones are needed")
-        if rule.rounding != "float" and len(types) != 2:
-            raise self.fail(f"{len(types)} operands", why="a fixed-point rule takes two")
+        if (rule.rounding != "float" or rule.zero_first) and len(types) != 2:
+            raise self.fail(f"{len(types)} operands", why="only a plain float rule takes others")
+        if rule.zero_first and any(kind.dtype not in ("int8", "uint8") for kind in types):
+            raise self.fail("operands of 16 bits with zero_first", why="8 bits are needed")
         return TensorType(self._shape(types), rule.dtype, rule.scale, rule.zero_point)
 
     def _shape(self, types: Sequence[TensorType]) -> tuple[int, ...]:
@@ -63,6 +65,10 @@ class Elementwise(Op):
     def fixed_point(self, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
         """Return the result of a fixed-point rule, with zero point added and clamped."""
         raise self.fail("has no fixed-point meaning", try_="rounding float")
+
+    def early_zero(self, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
+        """Return the result of a rule with `zero_first`."""
+        raise self.fail("has no meaning with zero_first")
 
     def run(
         self,
@@ -78,5 +84,7 @@ class Elementwise(Op):
             return saturate(reduce(self.combine, [one.astype("int32") for one in together]))
         if self.requantize.rounding != "float":
             return self.fixed_point(together, types)
+        if self.requantize.zero_first:
+            return self.early_zero(together, types)
         reals = [real_values(one, kind) for one, kind in zip(together, types, strict=True)]
         return self.requantize.quantise(reduce(self.combine, reals))

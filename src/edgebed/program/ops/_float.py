@@ -25,6 +25,25 @@ def real_values(x: Array, kind: TensorType) -> Floats:
     return centred.astype(np.float32) * np.float32(kind.scale)
 
 
+def fused_multiply_add(x: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:
+    """Return float32 x * a + b rounded once, as the processor's fused multiply-add does.
+
+    All three are float32 and broadcast against each other.
+    """
+    product = np.asarray(x, np.float64) * np.asarray(a, np.float64)  # exact: 24 + 24 bits
+    product, addend = np.broadcast_arrays(product, np.asarray(b, np.float64))
+    total = np.array(product + addend)
+    back = total - product
+    rest = (product - (total - back)) + (addend - back)
+    # Round to odd, so that the second rounding (to float32) cannot meet a false tie.
+    inexact = (rest != 0) & ((total.view(np.int64) & 1) == 0)
+    if inexact.any():
+        towards = np.where(rest[inexact] > 0, np.inf, -np.inf)
+        total[inexact] = np.nextafter(total[inexact], towards)
+    result: Floats = total.astype(np.float32)
+    return result
+
+
 def through_floats(
     rule: Affine | None,
     function: Callable[..., Floats],

@@ -82,6 +82,7 @@ def taps(op: Geometry, size: int, axis: int) -> list[tuple[npt.NDArray[np.intp],
     base = np.floor(place)
     part = (place - base).astype(np.float32)
     if op.mode == "bilinear":
+        part = np.where(base == size - 1, np.float32(0.5), part)  # one value, twice one half
         weights = [(0, np.float32(1) - part), (1, part)]
     else:
         weights = [(tap, _cubic(part - np.float32(tap), op.cubic)) for tap in (-1, 0, 1, 2)]
@@ -108,6 +109,22 @@ def resize_axis(op: Geometry, x: Floats, axis: int) -> Floats:
     total = parts[0]
     for part in parts[1:]:
         total = total + part
+    return total
+
+
+def bilinear(op: Geometry, x: Floats) -> Floats:
+    """Return N x C x H x W at the output's positions, each the sum of four weighted values.
+
+    A weight is the product of a row's and a column's; the sum goes by rows, then by columns, in
+    the order of ONNX Runtime.
+    """
+    columns = [(np.take(x, index, axis=3), weight) for index, weight in taps(op, x.shape[3], 1)]
+    parts = [
+        np.take(values, index, axis=2) * (across * down.reshape(-1, 1))
+        for index, down in taps(op, x.shape[2], 0)
+        for values, across in columns
+    ]
+    total: Floats = parts[0] + parts[1] + parts[2] + parts[3]
     return total
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgebed.program.arithmetic import Affine, multiply_by_quantized, quantize_multiplier
+from edgebed.program.ops._float import fused_multiply_add
 from edgebed.program.types import Array, TensorType
 
 
@@ -53,3 +54,46 @@ def fixed_point_sum(
     total = scaled[0] + sign * scaled[1]
     multiplier, shift = factors.output
     return rule.clamp(multiply_by_quantized(total, multiplier, shift, single=single))
+
+
+@dataclass(frozen=True)
+class EarlySum:
+    """Constants of a sum whose zero point is added first: a * ratio_a + (b * ratio_b + fixed).
+
+    Attributes:
+        offsets: the file's integers of an operand less the program's.
+        ratios: float32 scale of an operand over that of the result.
+        fixed: float32, what all zero points come to.
+    """
+
+    offsets: tuple[int, int]
+    ratios: tuple[np.float32, np.float32]
+    fixed: np.float32
+
+
+def early_sum(types: Sequence[TensorType], rule: Affine) -> EarlySum:
+    """Return the constants of a sum under a rule with `zero_first`.
+
+    Source: ONNX Runtime's QLinearAdd on x86-64 with AVX2, where the compiler fuses the first
+    product of the zero points; compared with its results for all pairs of bytes.
+    """
+    file = 128 if rule.zero_first == "uint8" else 0
+    offsets = [file if kind.dtype == "int8" else 0 for kind in types]
+    ratios = [np.float32(kind.scale) / np.float32(rule.scale) for kind in types]
+    zeros = [np.float32(k.zero_point + offset) for k, offset in zip(types, offsets, strict=True)]
+    with np.errstate(all="ignore"):
+        both = fused_multiply_add(ratios[0], zeros[0], ratios[1] * zeros[1])
+        fixed = np.float32(rule.early_zero - both)
+    return EarlySum((offsets[0], offsets[1]), (ratios[0], ratios[1]), fixed)
+
+
+def early_zero_sum(inputs: Sequence[Array], types: Sequence[TensorType], rule: Affine) -> Array:
+    """Return a + b of quantised operands under a rule with `zero_first`."""
+    sums = early_sum(types, rule)
+    a, b = (
+        x.astype(np.float32) + np.float32(offset)
+        for x, offset in zip(inputs, sums.offsets, strict=True)
+    )
+    with np.errstate(all="ignore"):
+        inner = fused_multiply_add(b, sums.ratios[1], sums.fixed)
+        return rule.rounded(fused_multiply_add(a, sums.ratios[0], inner))

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from edgebed.program.arithmetic import INT8_MAX, INT8_MIN, Affine, Rounding, divide
+from edgebed.program.ops._float import Floats, real_values
 from edgebed.program.ops._pool import Pool
 from edgebed.program.ops._windows import windows
 from edgebed.program.types import Array, Constant, TensorType
@@ -23,12 +24,13 @@ class AvgPool(Pool):
             divide the sum of the integers and keep the input's type.
         include_padding: the padding counts as values of 0.0.
         requantize: an `Affine` rule with rounding `float`: the mean of the real values is rounded
-            to its result.
+            to its result. With `zero_first` the real values are added in float32, row by row.
         low: least result of int8 without a rule; a fused activation narrows it.
         high: largest result of int8 without a rule.
     """
 
     kind: ClassVar[str] = "avg_pool"
+    takes_zero_first: ClassVar[bool] = True
     rounding: Rounding = "truncate"
     include_padding: bool = False
     requantize: Affine | None = None
@@ -57,10 +59,13 @@ class AvgPool(Pool):
     ) -> Array:
         """Return the averages."""
         (kind,) = types
-        x = self.padded(inputs[0], kind.zero_point if self.include_padding else 0)
+        early = self.requantize is not None and bool(self.requantize.zero_first)
+        x = self.padded(inputs[0], kind.zero_point if self.include_padding or early else 0)
         wide = "float32" if kind.is_float else "int64"
-        total = windows(x, self.kernel, self.stride).sum(axis=(4, 5), dtype=wide)
         count = self._count(kind)
+        if self.requantize is not None and early:
+            return self.requantize.quantise(np.divide(self._added(x, kind), count, dtype="f4"))
+        total = windows(x, self.kernel, self.stride).sum(axis=(4, 5), dtype=wide)
         if kind.is_float:
             mean_real: Array = total / count.astype(np.float32)
             return mean_real
@@ -72,6 +77,14 @@ class AvgPool(Pool):
         if kind.dtype == "int8":
             result = np.clip(result, self.low, self.high)
         return result.astype(x.dtype)
+
+    def _added(self, x: Array, kind: TensorType) -> Floats:
+        """Return the sums of each window's real values, one float32 addition after the other."""
+        parts = windows(real_values(x, kind), self.kernel, self.stride)
+        total: Floats = np.zeros(parts.shape[:4], np.float32)
+        for row, column in np.ndindex(*self.kernel):
+            total = total + parts[..., row, column]
+        return total
 
     def _count(self, kind: TensorType) -> Array:
         """Return how many values each window holds, rows x columns."""

@@ -11,6 +11,7 @@ from edgebed.program.ops._float import Floats, through_floats
 from edgebed.program.ops._resize import (
     Coordinates,
     Nearest,
+    bilinear,
     fixed_point_bilinear,
     nearest_indices,
     resize_axis,
@@ -92,5 +93,7 @@ class Resize(Op):
         return through_floats(self.requantize, self.interpolate, inputs, types)
 
     def interpolate(self, x: Floats) -> Floats:
-        """Return the real map at the output's positions, columns first."""
+        """Return the real map at the output's positions; cubic ones columns first."""
+        if self.mode == "bilinear":
+            return bilinear(self, x)
         return resize_axis(self, resize_axis(self, x, 3), 2)

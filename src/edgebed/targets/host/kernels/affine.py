@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgebed.program.ops._float import fused_multiply_add
 from edgebed.targets.host.kernels.requantize import Bounds
 from edgebed.targets.host.kernels.rules import Rescale
 
@@ -61,29 +62,10 @@ class Affine:
         b = np.broadcast_to(self.b.reshape(column), x.shape)
         if self.b_negative is not None:
             b = np.where(acc < 0, self.b_negative.reshape(column), b)
-        levels = np.rint(fma32(x, self.a.reshape(column), b)).astype(np.int64)
+        levels = np.rint(fused_multiply_add(x, self.a.reshape(column), b)).astype(np.int64)
         if self.amended is not None and self.by is not None:
             levels += (acc == self.amended.reshape(column)) * self.by.reshape(column)
         return levels
-
-
-def fma32(x: Any, a: Any, b: Any) -> Floats:
-    """Return float32 x * a + b rounded once, as the processor's fused multiply-add does.
-
-    All three are float32 and broadcast against each other.
-    """
-    product = np.asarray(x, np.float64) * np.asarray(a, np.float64)  # exact: 24 + 24 bits
-    product, addend = np.broadcast_arrays(product, np.asarray(b, np.float64))
-    total = np.array(product + addend)
-    back = total - product
-    rest = (product - (total - back)) + (addend - back)
-    # Round to odd, so that the second rounding (to float32) cannot meet a false tie.
-    inexact = (rest != 0) & ((total.view(np.int64) & 1) == 0)
-    if inexact.any():
-        towards = np.where(rest[inexact] > 0, np.inf, -np.inf)
-        total[inexact] = np.nextafter(total[inexact], towards)
-    result: Floats = total.astype(np.float32)
-    return result
 
 
 def find_affine(rescale: Rescale, bounds: Bounds) -> Affine | None:

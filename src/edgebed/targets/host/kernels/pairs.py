@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgebed.targets.host.kernels.affine import fma32
+from edgebed.program.ops._float import fused_multiply_add
 from edgebed.targets.host.kernels.pool import float_literal
 from edgebed.targets.host.kernels.requantize import Clamp
 from edgebed.targets.host.kernels.rules import Rescale
@@ -150,10 +150,10 @@ def float_add(
     a, b = (np.float32(s) / np.float32(out_scale) for s in (a_scale, b_scale))
     # Its compiler fuses the first of these products.
     second_zero = b * np.float32(b_zero + file_offset)
-    zeros = np.float32(fma32(np.float32(a_zero + file_offset), a, second_zero))
+    zeros = np.float32(fused_multiply_add(np.float32(a_zero + file_offset), a, second_zero))
     fixed = np.float32(clamp.zero_point + file_offset) - zeros
     x = (_values(0) + file_offset).astype(np.float32)
-    value = fma32(x[:, None], a, fma32(x, b, fixed))
+    value = fused_multiply_add(x[:, None], a, fused_multiply_add(x, b, fixed))
     levels = np.clip(np.rint(value).astype(np.int64) - file_offset, clamp.low, clamp.high)
     return Pair(levels, False, float(a), float(b), a_zero, b_zero, clamp)
 
@@ -276,6 +276,6 @@ def _evaluate(pair: Pair, form: Form, constants: Constants, kind: Any) -> Ints:
 def _multiply_add(x: Floats, scale: Any, addend: Any) -> Floats:
     """Return x * scale + addend: fused in float32, rounded twice in float64."""
     if x.dtype == np.float32:
-        return fma32(x, scale, addend)
+        return fused_multiply_add(x, scale, addend)
     result: Floats = x * scale + addend
     return result

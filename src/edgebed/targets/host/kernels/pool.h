@@ -156,8 +156,9 @@ enum {
 typedef struct {
   int kind;
   int padding_counts;        /* every window has kernel_h * kernel_w pixels */
-  int in_zero, out_zero;     /* int8 values; EB_AVERAGE_FLOAT, EB_AVERAGE_RULE */
+  int in_zero, out_zero;     /* int8 values, out_zero as the file has it; _FLOAT, _RULE */
   float in_scale, out_scale; /* EB_AVERAGE_FLOAT */
+  int stored;                /* EB_AVERAGE_FLOAT: stored byte less what out_zero counts in */
   eb_requantization rule;    /* EB_AVERAGE_RULE; its table serves all channels */
 } eb_average;
 
@@ -211,7 +212,7 @@ EB_INLINE void eb_float_average16(uint8_t *to, eb_window w, eb_pool_shape s, eb_
     float level = sum[i] / count / a.out_scale + (float)a.out_zero;
     level = level < -512 ? -512 : level > 512 ? 512 : level;
     level += magic; /* rounds half to even: the unit is the last bit */
-    const int q = (int)(level - magic) + 128;
+    const int q = (int)(level - magic) + a.stored;
     to[i] = (uint8_t)(q < s.low ? s.low : q > s.high ? s.high : q);
   }
 }

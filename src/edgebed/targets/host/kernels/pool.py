@@ -73,6 +73,8 @@ class Average:
         padding_counts: padded pixels count in the divisor.
         in_zero, out_zero: int8 zero points; `float`, and in_zero for `rule`.
         in_scale, out_scale: `float`.
+        stored: a stored byte less the number that `out_zero` counts in: 128 where that is int8, 0
+            where it is the uint8 of a file; `float`.
         rule: the requantisation of sum - count * in_zero; one block of its table is used.
     """
 
@@ -82,6 +84,7 @@ class Average:
     out_zero: int = 0
     in_scale: float = 1.0
     out_scale: float = 1.0
+    stored: int = _BIAS
     rule: Requantization = field(default_factory=lambda: requantize.raw(16))
 
     def literal(self) -> str:
@@ -93,6 +96,7 @@ class Average:
             self.out_zero,
             float_literal(self.in_scale),
             float_literal(self.out_scale),
+            self.stored,
             self.rule.literal(),
         )
         return f"(eb_average){{{', '.join(map(str, fields))}}}"

@@ -10,9 +10,10 @@ import numpy as np
 from edgebed.program.arithmetic import Affine
 from edgebed.program.ops._binary import Binary
 from edgebed.program.ops._elementwise import Elementwise
-from edgebed.program.ops._sum import sum_factors
+from edgebed.program.ops._sum import early_sum, sum_factors
 from edgebed.program.ops.cast import Cast
 from edgebed.program.ops.lookup import Lookup
+from edgebed.program.ops.multiply import early_ratio
 from edgebed.program.ops.prelu import Prelu
 from edgebed.program.ops.quantize import Quantize
 from edgebed.program.ops.requantize import Requantize
@@ -33,6 +34,7 @@ from edgebed.targets.host.lower.expressions import (
     real,
     real_value,
     rescaled,
+    rounded_early,
     value_of,
     whole,
 )
@@ -100,6 +102,8 @@ def _sum(frame: Frame, op: Elementwise, sign: str) -> None:
         return
     elif rule is None:
         each(frame, op, lambda v: f"eb_clamp({_chain(v, types, sign)}, -128, 127) + 128")
+    elif rule.zero_first:
+        each(frame, op, lambda v: _early_sum(v, types, rule))
     elif rule.rounding == "float":
         each(frame, op, lambda v: quantised(join.join(map(real_value, v, types)), rule))
     else:
@@ -119,6 +123,18 @@ def _fixed_sum(values: Values, types: Sequence[TensorType], rule: Affine, sign: 
     return clamped(by_multiplier(f" {sign} ".join(parts), *factors.output, rule), rule)
 
 
+def _early_sum(values: Values, types: Sequence[TensorType], rule: Affine) -> str:
+    """Return ONNX Runtime's quantised Add; see `edgebed.program.ops._sum.early_sum`."""
+    sums = early_sum(types, rule)
+    a, b = (
+        f"(float)({value_of(v, kind)} + {offset})"
+        for v, kind, offset in zip(values, types, sums.offsets, strict=True)
+    )
+    first, second = map(real, map(float, sums.ratios))
+    inner = f"fmaf({b}, {second}, {real(float(sums.fixed))})"
+    return rounded_early(f"fmaf({a}, {first}, {inner})", rule)
+
+
 # ---- Other pairs -------------------------------------------------------------------------------
 
 
@@ -130,6 +146,8 @@ def multiply(frame: Frame, op: Op) -> None:
         each(frame, op, lambda v: _product(v, types[0]))
     elif bytes_.pair(frame, op, "product"):
         return
+    elif rule.zero_first:
+        each(frame, op, lambda v: _early_product(v, types, rule))
     elif rule.rounding == "float":
         each(frame, op, lambda v: quantised(" * ".join(map(real_value, v, types)), rule))
     else:
@@ -145,6 +163,13 @@ def multiply(frame: Frame, op: Op) -> None:
                 rule,
             ),
         )  # fmt: skip
+
+
+def _early_product(values: Values, types: Sequence[TensorType], rule: Affine) -> str:
+    """Return ONNX Runtime's quantised Mul."""
+    product = " * ".join(centred(*pair) for pair in zip(values, types, strict=True))
+    ratio = real(float(early_ratio(types, rule)))
+    return rounded_early(f"(float)({product}) * {ratio} + {real(float(rule.early_zero))}", rule)
 
 
 def _product(values: Values, kind: TensorType) -> str:

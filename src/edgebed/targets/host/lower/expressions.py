@@ -59,6 +59,13 @@ def quantised(expression: str, rule: Affine) -> str:
     return f"eb_quantise({expression}, {real(rule.scale)}, {ends(rule)})"
 
 
+def rounded_early(expression: str, rule: Affine) -> str:
+    """Return a real number that has its zero point already as a stored one of a rule."""
+    low, high = rule.low + rule.file_offset, rule.high + rule.file_offset
+    stored = (128 if rule.dtype == "int8" else 0) - rule.file_offset
+    return f"(eb_to_integer({expression}, 0, {low}, {high}) + {stored})"
+
+
 def clamped(expression: str, rule: Affine) -> str:
     """Return an integer plus the zero point, clamped, as it is stored."""
     zero, low, high = ends(rule).split(", ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
+from edgebed.program.arithmetic import Affine
 from edgebed.program.ops._pool import Pool as PoolOp
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.max_pool import MaxPool
@@ -12,7 +13,7 @@ from edgebed.program.types import Op, TensorType
 from edgebed.targets.host.frame import Frame, is_map, pitches
 from edgebed.targets.host.kernels import pool
 from edgebed.targets.host.kernels.requantize import Clamp
-from edgebed.targets.host.layout import C_TYPES, View, no_margins, stored_zero
+from edgebed.targets.host.layout import C_TYPES, View, no_margins, stored_bias, stored_zero
 from edgebed.targets.host.lower.expressions import HEADER, quantised, real
 from edgebed.targets.host.steps import Call, Operand
 
@@ -33,8 +34,9 @@ def avg_pool(frame: Frame, op: Op) -> None:
     """Lower an average."""
     layer = cast(AvgPool, op)
     kind = frame.kind(op.inputs[0])
-    plain = layer.requantize is None and kind.dtype == "int8"
-    if plain:
+    if layer.requantize is not None and layer.requantize.zero_first:
+        _early_average(frame, layer, kind, layer.requantize)
+    elif layer.requantize is None and kind.dtype == "int8":
         how = pool.Average("away" if layer.rounding == "half_away" else "cut")
         clamp = Clamp(0, layer.low, layer.high)
         if layer.include_padding and any(layer.padding):
@@ -42,8 +44,24 @@ def avg_pool(frame: Frame, op: Op) -> None:
             _bytes(frame, unpadded, clamp, how, _bordered(frame, layer, kind))
         else:
             _bytes(frame, layer, clamp, how)
-        return
-    _loops(frame, layer, "0", "acc += v;", _mean(layer, kind))
+    else:
+        _loops(frame, layer, "0", "acc += v;", _mean(layer, kind))
+
+
+def _early_average(frame: Frame, op: AvgPool, kind: TensorType, rule: Affine) -> None:
+    """Write ONNX Runtime's average of bytes, whose zero point is added before it is rounded."""
+    bias = stored_bias(frame.kind(op.output))
+    how = pool.Average(
+        "float",
+        padding_counts=op.include_padding,
+        in_zero=stored_zero(kind) - 128,
+        out_zero=int(rule.early_zero),
+        in_scale=kind.scale,
+        out_scale=rule.scale,
+        stored=bias - rule.file_offset,
+    )
+    clamp = Clamp(0, rule.low + bias - 128, rule.high + bias - 128)
+    _bytes(frame, op, clamp, how)
 
 
 def _bordered(frame: Frame, op: AvgPool, kind: TensorType) -> View:

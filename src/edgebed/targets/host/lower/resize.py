@@ -46,7 +46,7 @@ def resize(frame: Frame, op: Op) -> None:
 
 
 def _real(frame: Frame, op: Resize, x: View, out: View) -> tuple[tuple[Packed, ...], list[str]]:
-    """Mix columns, then rows, in the interpreter's order: equal in every bit."""
+    """Mix four values, or (cubic) columns, then rows, in the interpreter's order."""
     packed, found = [], []
     for axis, letter in ((0, "r"), (1, "q")):
         for number, (index, weight) in enumerate(taps(op, x.shape[axis + 1], axis)):
@@ -55,14 +55,19 @@ def _real(frame: Frame, op: Resize, x: View, out: View) -> tuple[tuple[Packed, .
         found.append(number + 1)
     rows, columns = found
     kind = frame.kind(op.inputs[0])
+
+    def at(r: int, q: int) -> str:
+        return real_value(f"x[{element(x, f'r{r}[y]', f'q{q}[c]', 'o')}]", kind)
+
     body = []
-    for r in range(rows):
-        parts = [
-            real_value(f"x[{element(x, f'r{r}[y]', f'q{q}[c]', 'o')}]", kind) + f" * qw{q}[c]"
-            for q in range(columns)
-        ]
-        body.append(f"const float row{r} = {' + '.join(parts)};")
-    total = " + ".join(f"row{r} * rw{r}[y]" for r in range(rows))
+    if op.mode == "bilinear":
+        terms = [(r, q) for r in range(rows) for q in range(columns)]
+        total = " + ".join(f"{at(r, q)} * (qw{q}[c] * rw{r}[y])" for r, q in terms)
+    else:
+        for r in range(rows):
+            parts = [f"{at(r, q)} * qw{q}[c]" for q in range(columns)]
+            body.append(f"const float row{r} = {' + '.join(parts)};")
+        total = " + ".join(f"row{r} * rw{r}[y]" for r in range(rows))
     result = total if op.requantize is None else quantised(total, op.requantize)
     store = f"out[{element(out, 'y', 'c', 'o')}]"
     return tuple(packed), [*body, f"{store} = ({C_TYPES[out.stored]})({result});"]
