@@ -194,6 +194,11 @@ class Frame:
         storage = self._copy(source, tuple(range(len(shape))), keep=False)
         self.places[tensor] = Place(storage, tuple(range(len(self.kind(tensor).shape))))
 
+    def copied(self, tensor: str, order: Order) -> str:
+        """Return memory of its own with a tensor in an order."""
+        self._materialise(tensor)
+        return self._copy(tensor, order, keep=False)
+
     def _copy(self, tensor: str, order: Order, *, keep: bool = True) -> str:
         """Bring a tensor into another order; further readers take the copy."""
         from edgebed.targets._shared.rows.lower.moves import reordered

@@ -1,0 +1,57 @@
+/* The executor: runs the steps of the schedule. Included once by each generated network, which
+   defines eb_tensors, eb_windows, eb_stages, eb_runs and EB_MAX_ROWS before. */
+#ifndef EB_RUN_H
+#define EB_RUN_H
+
+#include "eb.h"
+
+#if defined(__GNUC__)
+#define EB_NOINLINE __attribute__((noinline))
+#else
+#define EB_NOINLINE
+#endif
+
+/* Brings row `row` of input `input`, where the network takes it row by row. */
+typedef void eb_reader(void *context, int32_t input, int32_t row, void *to);
+
+typedef struct {
+    eb_reader *read;
+    void *context;
+} eb_source;
+
+static int8_t *eb_row(int8_t *arena, const eb_tensor *tensor, int32_t row) {
+    int32_t at = row;
+    while (at >= tensor->ring) at -= tensor->ring; /* not every core divides */
+    return arena + tensor->offset + (uint32_t)at * tensor->row_bytes;
+}
+
+static int32_t eb_gather(int8_t *arena, const eb_window *window, int32_t step,
+                         const int8_t **rows) {
+    const eb_tensor *tensor = &eb_tensors[window->tensor];
+    int32_t at = step * window->stride - window->pad;
+    if (!window->rows) {
+        rows[0] = arena + tensor->offset;
+        return 1;
+    }
+    for (int32_t i = 0; i < window->rows; i++, at += window->dilation)
+        rows[i] = at < 0 || at >= tensor->rows ? 0 : eb_row(arena, tensor, at);
+    return window->rows;
+}
+
+/* One entry of the schedule. Not inlined: profilers count the entries. */
+static EB_NOINLINE void eb_step(int8_t *arena, const eb_run *run, const eb_source *source) {
+    const eb_stage *stage = &eb_stages[run->stage];
+    for (int32_t step = run->first; step < run->first + run->count; step++) {
+        const int8_t *rows[EB_MAX_ROWS];
+        int8_t *out = eb_row(arena, &eb_tensors[stage->output], stage->whole ? 0 : step);
+        int32_t found = 0;
+        for (int32_t i = 0; i < stage->windows; i++)
+            found += eb_gather(arena, &eb_windows[stage->first_window + i], step, rows + found);
+        if (stage->run)
+            stage->run(stage->layer, rows, out, arena + stage->scratch, step);
+        else
+            source->read(source->context, (int32_t)stage->scratch, step, out);
+    }
+}
+
+#endif
