@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edgebed.errors import EdgebedError
 
 IntArray = npt.NDArray[Any]
-Rounding = Literal["truncate", "half_away"]
+Rounding = Literal["truncate", "half_away", "half_up"]
 Activation = Literal["none", "relu", "abs"]
 
 INT8_MIN, INT8_MAX = -128, 127
@@ -267,8 +267,11 @@ def activate(values: npt.NDArray[np.int8], activation: Activation) -> npt.NDArra
 
 
 def divide(total: IntArray, count: int | IntArray, rounding: Rounding) -> IntArray:
-    """Return total / count as int64, cut towards zero or rounded half away from zero."""
+    """Return total / count as int64: cut towards zero, rounded half away from zero, or half up."""
     wide = np.asarray(total, dtype=np.int64)
+    if rounding == "half_up":
+        up: IntArray = (wide + count // 2) // count
+        return up
     magnitude = np.abs(wide)
     if rounding == "half_away":
         magnitude = magnitude + count // 2

@@ -134,7 +134,7 @@ def pool(c: Chain, x: str) -> str | None:
         plain = Affine(rule.scale, rule.zero_point, "float", rule.low, rule.high)
         extra["requantize"] = c.pick(plain, c.early_rule())
     elif kind.dtype == "int8":
-        extra["rounding"] = c.pick("half_away", "truncate")
+        extra["rounding"] = c.pick("half_away", "truncate", "half_up")
     return c.add(AvgPool, (x,), **place, **extra)
 
 

@@ -89,7 +89,7 @@ def mixed(c: Chain, real: str, whole: str) -> None:
     for a, b, r in (("in0t", "real2t", None), ("in1t", "whole2t", rule)):
         c.add(BatchMatmul, (a, b), transpose_a=True, requantize=r)
         c.add(BatchMatmul, (a, b[:-1]), transpose_a=True, transpose_b=True, requantize=r)
-    for rounding in ("half_away", "truncate"):
+    for rounding in ("half_away", "truncate", "half_up"):
         c.add(AvgPool, (whole,), kernel=(3, 2), stride=(2, 1), padding=(1, 0, 2, 1),
               include_padding=True, rounding=rounding, low=-100)  # fmt: skip
     c.add(Softmax, (whole,), axis=0, requantize=Affine(1 / 256, -128))

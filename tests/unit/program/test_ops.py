@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -51,6 +52,7 @@ def test_rounding_is_half_towards_plus_infinity() -> None:
 def test_average_rounding(total: int, count: int, truncated: int, rounded: int) -> None:
     assert divide(np.array(total), count, "truncate") == truncated
     assert divide(np.array(total), count, "half_away") == rounded
+    assert divide(np.array(total), count, "half_up") == math.floor(total / count + 0.5)
 
 
 @settings(max_examples=40, deadline=None)

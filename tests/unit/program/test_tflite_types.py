@@ -108,6 +108,23 @@ def test_unsigned_means_and_pools(tmp_path: Path) -> None:
     equal_to_lite(build(tensors, steps, ["x"], ["y", "p"]), tmp_path)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("size", [(2, 2), (2, 4), (3, 2), (3, 3)])
+def test_averages_of_bytes_are_one_op(dtype: str, size: tuple[int, int], tmp_path: Path) -> None:
+    """Halves go up in uint8 and away from zero in int8, also where a window is cut."""
+    kind = {"dtype": dtype, "scale": 0.05, "zero_point": 121 if dtype == "uint8" else -7}
+    pool = {"FilterHeight": size[0], "FilterWidth": size[1], "StrideH": 1, "StrideW": 1}
+    tensors = [Tensor("x", (1, 16, 16, 8), **kind)]
+    y = Tensor("y", (1, 16, 16, 8), **kind)
+    model = single("AVERAGE_POOL_2D", tensors, [y], "Pool2DOptions", Padding=0, **pool)
+    program = equal_to_lite(model, tmp_path)
+    assert [op.kind for op in program.ops if op.kind not in ("transpose", "requantize")] == [
+        "avg_pool"
+    ]
+    if dtype == "int8":
+        equal(model, tmp_path)
+
+
 @pytest.mark.parametrize("code", ["CONV_2D", "DEPTHWISE_CONV_2D"])
 @pytest.mark.parametrize("activation", [0, 3])
 def test_wide_convolutions(code: str, activation: int, tmp_path: Path) -> None:

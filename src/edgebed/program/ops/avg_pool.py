@@ -20,8 +20,9 @@ class AvgPool(Pool):
     """Sum of each window divided by the number of its values.
 
     Attributes:
-        rounding: `truncate` cuts towards zero, `half_away` rounds half away from zero. Both
-            divide the sum of the integers and keep the input's type.
+        rounding: `truncate` cuts towards zero, `half_away` rounds half away from zero (TensorFlow
+            Lite's int8), `half_up` towards +infinity (its uint8, also where that is an int8 less
+            128). All divide the sum of the integers and keep the input's type.
         include_padding: the padding counts as values of 0.0.
         requantize: an `Affine` rule with rounding `float`: the mean of the real values is rounded
             to its result. With `zero_first` the real values are added in float32, row by row.

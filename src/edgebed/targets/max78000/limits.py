@@ -273,6 +273,15 @@ def _pool(program: Program, op: Pool) -> Iterator[Finding]:
 def _roundings(program: Program) -> Iterator[Problem]:
     """One bit decides for all averages of the network, except those in front of a conv1d."""
     pools = [op for op in program.ops if isinstance(op, AvgPool) and max(op.kernel) > 1]
+    for op in pools:
+        if op.rounding == "half_up":
+            yield Problem(
+                op.name,
+                "rounds averages half up, as those of uint8 networks",
+                "cut towards zero or half away from it",
+                "rounding 'half_away'",
+            )
+    pools = [op for op in pools if op.rounding != "half_up"]
     if len({op.rounding for op in pools}) < 2:
         return
     rounded = next(op for op in pools if op.rounding == "half_away")

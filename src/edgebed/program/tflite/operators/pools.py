@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy as np
 from edgebed.program.tflite.layer import Layer
 from edgebed.program.tflite.network import Value, stripped
 from edgebed.program.tflite.operators.convolutions import strides, window_padding
-from edgebed.program.tflite.operators.unsigned import through_stored_bytes
 
 _FUNCTIONS = {
     "MEAN": "mean", "SUM": "sum", "REDUCE_MAX": "max", "REDUCE_MIN": "min", "REDUCE_PROD": "prod",
@@ -27,22 +25,15 @@ def _window(layer: Layer, x: Value) -> dict[str, Any]:
 
 
 def average_pool(layer: Layer) -> None:
-    """Convert AVERAGE_POOL_2D: integers are divided half away from zero, padding not counted."""
+    """Convert AVERAGE_POOL_2D: half away from zero on the file's integers, padding not counted.
+
+    The integers of uint8 are not negative, so that a half goes up; here they may be.
+    """
     x, window = layer.value(0), _window(layer, layer.value(0))
-
-    def average(tensor: str) -> str:
-        return layer.emit("avg_pool", [tensor], rounding="half_away", **window)
-
-    planes = layer.planes(x)
-    if layer.quantised(x) and layer.tensor(0).dtype == "UINT8" and _has_halves(window):
-        layer.give_planes(clamped(layer, through_stored_bytes(layer, planes, average)))
-    else:
-        layer.give_planes(clamped(layer, average(planes)))
-
-
-def _has_halves(window: dict[str, Any]) -> bool:
-    """True where a window may hold an even number of values."""
-    return any(window["padding"]) or math.prod(window["kernel"]) % 2 == 0
+    unsigned = layer.quantised(x) and layer.tensor(0).dtype == "UINT8"
+    rounding = "half_up" if unsigned else "half_away"
+    mean = layer.emit("avg_pool", [layer.planes(x)], rounding=rounding, **window)
+    layer.give_planes(clamped(layer, mean))
 
 
 def max_pool(layer: Layer) -> None:

@@ -65,10 +65,15 @@ EB_INLINE int64_t eb_truncate(float real, int64_t low, int64_t high) {
   return whole <= (double)low ? low : whole >= (double)high ? high : (int64_t)whole;
 }
 
-/* total / count, cut towards zero or rounded half away from it. */
+/* total / count, cut towards zero or rounded half away from it; eb_divide_up: half up. */
 EB_INLINE int64_t eb_divide(int64_t total, int64_t count, int away) {
   const int64_t half = away ? count / 2 : 0;
   return total < 0 ? -((-total + half) / count) : (total + half) / count;
+}
+
+EB_INLINE int64_t eb_divide_up(int64_t total, int64_t count) {
+  const int64_t moved = total + count / 2, whole = moved / count;
+  return whole - (moved % count < 0);
 }
 
 /* |-128| becomes 127. */

@@ -146,7 +146,8 @@ EB_INLINE eb_i32x16 eb_window_sum(eb_window w, eb_pool_shape s, int channel) {
 /* ---- Averages ------------------------------------------------------------------------------- */
 
 enum {
-  EB_AVERAGE_AWAY,  /* TensorFlow Lite's average pool: sum / count, half away from zero */
+  EB_AVERAGE_AWAY,  /* TensorFlow Lite's average pool of int8: sum / count, half away from zero */
+  EB_AVERAGE_UP,    /* its average pool of uint8: half towards +infinity */
   EB_AVERAGE_CUT,   /* TensorFlow Lite's mean where both scales are equal: cut towards zero */
   EB_AVERAGE_FLOAT, /* ONNX Runtime's average pool: float32 sum of dequantised pixels */
   EB_AVERAGE_RULE   /* sum - count * in_zero is an accumulator of a requantisation rule */
@@ -184,9 +185,12 @@ EB_INLINE void eb_average16(uint8_t *to, eb_window w, eb_pool_shape s, eb_averag
   eb_store_i32x16(sum, total);
   if (a.kind == EB_AVERAGE_AWAY)
     for (int i = 0; i < 16; i++) sum[i] += sum[i] > 0 ? count / 2 : -(count / 2);
+  const int up = a.kind == EB_AVERAGE_UP; /* of stored bytes, none of which is negative */
+  if (up)
+    for (int i = 0; i < 16; i++) sum[i] += 128 * count + count / 2;
   eb_divide16(sum, count, whole);
   for (int i = 0; i < 16; i++) {
-    const int32_t q = sum[i] + 128;
+    const int32_t q = sum[i] + (up ? 0 : 128);
     sum[i] = q < s.low ? s.low : q > s.high ? s.high : q;
   }
   for (int i = 0; i < n; i++) to[i] = (uint8_t)sum[i];

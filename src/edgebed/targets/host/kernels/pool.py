@@ -15,6 +15,7 @@ HEADER = "pool.h"
 _BIAS = 128
 _KINDS = {
     "away": "EB_AVERAGE_AWAY",
+    "up": "EB_AVERAGE_UP",
     "cut": "EB_AVERAGE_CUT",
     "float": "EB_AVERAGE_FLOAT",
     "rule": "EB_AVERAGE_RULE",
@@ -68,8 +69,9 @@ class Average:
     """How the sum of a window becomes a level.
 
     Attributes:
-        kind: `away` (TensorFlow Lite's average pool), `cut` (its mean of equal scales), `float`
-            (ONNX Runtime's average pool), `rule` (its global average; TensorFlow Lite's mean).
+        kind: `away` (TensorFlow Lite's average pool of int8), `up` (of uint8, half towards
+            +infinity), `cut` (its mean of equal scales), `float` (ONNX Runtime's average pool),
+            `rule` (its global average; TensorFlow Lite's mean).
         padding_counts: padded pixels count in the divisor.
         in_zero, out_zero: int8 zero points; `float`, and in_zero for `rule`.
         in_scale, out_scale: `float`.
@@ -78,7 +80,7 @@ class Average:
         rule: the requantisation of sum - count * in_zero; one block of its table is used.
     """
 
-    kind: Literal["away", "cut", "float", "rule"]
+    kind: Literal["away", "up", "cut", "float", "rule"]
     padding_counts: bool = False
     in_zero: int = 0
     out_zero: int = 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import Final, Literal, cast
 
-from edgebed.program.arithmetic import Affine
+from edgebed.program.arithmetic import Affine, Rounding
 from edgebed.program.ops._pool import Pool as PoolOp
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.max_pool import MaxPool
@@ -16,6 +16,10 @@ from edgebed.targets.host.kernels.requantize import Clamp
 from edgebed.targets.host.layout import C_TYPES, View, no_margins, stored_bias, stored_zero
 from edgebed.targets.host.lower.expressions import HEADER, quantised, real
 from edgebed.targets.host.steps import Call, Operand
+
+_KINDS: Final[dict[Rounding, Literal["away", "cut", "up"]]] = {
+    "half_away": "away", "truncate": "cut", "half_up": "up",
+}  # fmt: skip
 
 
 def max_pool(frame: Frame, op: Op) -> None:
@@ -37,7 +41,7 @@ def avg_pool(frame: Frame, op: Op) -> None:
     if layer.requantize is not None and layer.requantize.zero_first:
         _early_average(frame, layer, kind, layer.requantize)
     elif layer.requantize is None and kind.dtype == "int8":
-        how = pool.Average("away" if layer.rounding == "half_away" else "cut")
+        how = pool.Average(_KINDS[layer.rounding])
         clamp = Clamp(0, layer.low, layer.high)
         if layer.include_padding and any(layer.padding):
             unpadded = replace(layer, padding=(0, 0, 0, 0))
@@ -89,9 +93,10 @@ def _mean(op: AvgPool, kind: TensorType) -> str:
     if op.requantize is not None:
         centred = f"(float)(acc - (int64_t)valid * {kind.zero_point + bias})"
         return quantised(f"{centred} * {real(kind.scale)} / (float)count", op.requantize)
-    away = int(op.rounding == "half_away")
     total = f"acc - (int64_t)valid * {bias} + (int64_t)(count - valid) * {kind.zero_point}"
-    mean = f"eb_divide({total}, count, {away})"
+    mean = f"eb_divide({total}, count, {int(op.rounding == 'half_away')})"
+    if op.rounding == "half_up":
+        mean = f"eb_divide_up({total}, count)"
     return f"eb_clamp({mean}, {op.low}, {op.high}) + 128" if kind.dtype == "int8" else mean
 
 
