@@ -14,7 +14,7 @@ from firmware_projects import detector, write_project
 from edgebed.compile.plan import BuildPlan
 from edgebed.errors import EdgebedError
 from edgebed.program.types import Program, TensorType
-from edgebed.targets._shared import cortex_m
+from edgebed.targets._shared import bare_arm
 from edgebed.targets.max78000.build import FLASH_BYTES, RAM_BYTES, build, sizes
 from edgebed.targets.max78000.compiler import compile_program
 from edgebed.targets.max78000.emit import emit, pseudo_random
@@ -120,20 +120,20 @@ def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
 def test_without_a_compiler_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cortex_m, "find_zig", lambda: None)
-    monkeypatch.setattr(cortex_m, "find_installed", lambda *_names: None)
+    monkeypatch.setattr(bare_arm, "find_zig", lambda: None)
+    monkeypatch.setattr(bare_arm, "find_installed", lambda *_names: None)
     with pytest.raises(EdgebedError, match=r'pip install "edgebed\[cc\]"'):
         build(write_project(FILES, tmp_path))
 
 
 def test_an_installed_gcc_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cortex_m, "find_installed", lambda *names: Path("/opt/bin") / names[0])
-    assert cortex_m.find_cortex_m().name == "arm-none-eabi-gcc"
+    monkeypatch.setattr(bare_arm, "find_installed", lambda *names: Path("/opt/bin") / names[0])
+    assert bare_arm.find_bare_arm().name == "arm-none-eabi-gcc"
 
 
 @pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="no arm-none-eabi-gcc")
 def test_gcc_builds_it_without_a_warning(tmp_path: Path) -> None:
-    assert cortex_m.find_cortex_m().name == "arm-none-eabi-gcc"
+    assert bare_arm.find_bare_arm().name == "arm-none-eabi-gcc"
     build(write_project(FILES, tmp_path))
 
 

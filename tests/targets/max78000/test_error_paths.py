@@ -89,7 +89,7 @@ def test_a_firmware_compiler_that_hangs_is_named(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
     try:
-        build_module.find_cortex_m()
+        build_module.find_bare_arm()
     except EdgebedError:
         pytest.skip("no compiler for the firmware")
     monkeypatch.setattr(subprocess, "run", hang)

@@ -13,7 +13,7 @@ from edgebed.errors import EdgebedError
 from edgebed.program.run import run
 from edgebed.program.types import Program
 from edgebed.targets import load
-from edgebed.targets._shared import cortex_m
+from edgebed.targets._shared import bare_arm
 from edgebed.targets.max78000.machine import VirtualBoard
 
 TARGET = load("max78000")
@@ -25,7 +25,7 @@ def small(channels: int = 4) -> Program:
 
 
 def built(program: Program, folder: Path) -> dict[str, int]:
-    if cortex_m.installed_gcc() is None and cortex_m.zig_clang() is None:
+    if bare_arm.installed_gcc() is None and bare_arm.zig_clang() is None:
         pytest.skip("no compiler for Cortex-M")
     return dict(TARGET.build(write_project(TARGET.plan(program).files, folder)))
 
@@ -78,8 +78,8 @@ def test_a_folder_without_sources_is_not_built(tmp_path: Path) -> None:
 def test_a_build_without_a_compiler_says_how_to_get_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cortex_m, "installed_gcc", lambda: None)
-    monkeypatch.setattr(cortex_m, "zig_clang", lambda: None)
+    monkeypatch.setattr(bare_arm, "installed_gcc", lambda: None)
+    monkeypatch.setattr(bare_arm, "zig_clang", lambda: None)
     folder = write_project(TARGET.plan(small()).files, tmp_path / "device")
     with pytest.raises(EdgebedError, match=r"no compiler for Cortex-M.*edgebed\[cc\]"):
         TARGET.build(folder)

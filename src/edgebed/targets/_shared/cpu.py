@@ -72,7 +72,7 @@ class NativeServices:
 
 
 class Cpu(Protocol):
-    """An Armv7E-M core without interrupt controller, timers and time; the board adds those."""
+    """A Cortex-M core without interrupt controller, timers and time; the board adds those."""
 
     def map_memory(self, address: int, memory: Memory, *, writable: bool = True) -> None:
         """Let the core see `memory` (whole pages, page-aligned) at `address`, without a copy."""

@@ -1,4 +1,4 @@
-"""The Cortex-M4F core on unicorn: the only file that imports it (GPLv2, the optional extra `emu`).
+"""Cortex-M cores on unicorn: the only file that imports it (GPLv2, the optional extra `emu`).
 
 Unicorn 2.1 executes instructions and knows nothing of interrupts, time or faults. What it does
 give is enough to build them: every trap ends `run` with its reason, a branch to an EXC_RETURN
@@ -30,13 +30,16 @@ _EXCEPTION_RETURN = 8
 
 
 class UnicornCpu:
-    """A Cortex-M4F; see `Cpu` for the calls.
+    """A Cortex-M core; see `Cpu` for the calls.
+
+    Args:
+        model: `cortex-m0`, `cortex-m3`, `cortex-m4`, `cortex-m7` or `cortex-m33`.
 
     Raises:
         EdgebedError: unicorn is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = "cortex-m4") -> None:
         try:
             import unicorn
             from unicorn import arm_const
@@ -44,7 +47,7 @@ class UnicornCpu:
         except ImportError as error:
             raise EdgebedError(
                 "the virtual board needs the package unicorn",
-                why="it executes the Cortex-M4 instructions",
+                why=f"it executes the instructions of the {model.title()}",
                 try_='pip install "edgebed[emu]"',
             ) from error
         # The package is only partly typed.
@@ -53,7 +56,8 @@ class UnicornCpu:
         self._library: Any = binding.uclib
         mode = self._unicorn.UC_MODE_THUMB | self._unicorn.UC_MODE_MCLASS
         self._uc: Any = self._unicorn.Uc(self._unicorn.UC_ARCH_ARM, mode)
-        self._uc.ctl_set_cpu_model(self._arm.UC_CPU_ARM_CORTEX_M4)
+        number = getattr(self._arm, f"UC_CPU_ARM_{model.upper().replace('-', '_')}")
+        self._uc.ctl_set_cpu_model(number)
         self._registers: dict[str, int] = {}
         self._keep: list[Any] = []  # memories and callbacks that the emulator points to
         self._trap: int | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edgebed.errors import EdgebedError
 
@@ -27,12 +28,16 @@ class Firmware:
         segments: load address and contents.
         functions: sorted by address.
         objects: addresses of variables by name.
+        symbols: addresses of all names, those that the linker script defines included.
+        object_bytes: sizes of variables by name.
     """
 
     path: Path
     segments: tuple[tuple[int, bytes], ...]
     functions: tuple[Function, ...]
     objects: dict[str, int]
+    symbols: dict[str, int] = field(default_factory=dict)
+    object_bytes: dict[str, int] = field(default_factory=dict)
 
     def function_at(self, address: int) -> Function | None:
         """Return the function that `address` lies in, or None."""
@@ -74,19 +79,21 @@ def load_firmware(path: Path) -> Firmware:
                 for s in elf.iter_segments()
                 if s["p_type"] == "PT_LOAD" and s["p_filesz"]
             )
-            functions, objects = _symbols(elf)
+            table: Any = elf.get_section_by_name(".symtab")
+            symbols = list(table.iter_symbols()) if table else []
     except (OSError, ELFError) as error:
         raise EdgebedError("cannot read the firmware", where=str(path), why=str(error)) from error
-    return Firmware(path, segments, functions, objects)
+    return _named(path, segments, symbols)
 
 
-def _symbols(elf: object) -> tuple[tuple[Function, ...], dict[str, int]]:
-    table = elf.get_section_by_name(".symtab")  # type: ignore[attr-defined]
-    functions, objects = {}, {}
-    for symbol in table.iter_symbols() if table else ():
+def _named(path: Path, segments: tuple[tuple[int, bytes], ...], symbols: list[Any]) -> Firmware:
+    functions, objects, every, sizes = {}, {}, {}, {}
+    for symbol in symbols:
         kind, value = symbol["st_info"]["type"], int(symbol["st_value"])
+        every[symbol.name] = value
         if kind == "STT_FUNC":
             functions[value & ~1] = Function(symbol.name, value & ~1, int(symbol["st_size"]))
         elif kind == "STT_OBJECT":
-            objects[symbol.name] = value
-    return tuple(functions[address] for address in sorted(functions)), objects
+            objects[symbol.name], sizes[symbol.name] = value, int(symbol["st_size"])
+    ordered = tuple(functions[address] for address in sorted(functions))
+    return Firmware(path, segments, ordered, objects, every, sizes)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgebed.errors import EdgebedError
-from edgebed.targets._shared.cortex_m import CortexM, find_cortex_m
+from edgebed.targets._shared.bare_arm import CortexM, find_bare_arm
 
 ELF_NAME = "firmware.elf"
 FLASH_BYTES = 512 * 1024
@@ -65,7 +65,7 @@ def build(folder: Path) -> Path:
             why="*.c files and link.ld are needed",
             try_="edgebed compile MODEL --target max78000 --out DIR",
         )
-    compiler = find_cortex_m()
+    compiler = find_bare_arm()
     objects = folder / _OBJECTS
     objects.mkdir(exist_ok=True)
     with ThreadPoolExecutor(2) as pool:

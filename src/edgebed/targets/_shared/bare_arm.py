@@ -68,7 +68,7 @@ class CortexM:
             raise EdgebedError(f"{self.name} refused it", where=str(where), why=why)
 
 
-def find_cortex_m() -> CortexM:
+def find_bare_arm() -> CortexM:
     """Return the toolchain to use: an installed arm-none-eabi-gcc, otherwise zig's.
 
     Raises:
