@@ -21,6 +21,8 @@ from edgebed.targets.host.kernels.requantize import (
     by_shift,
     fixed,
 )
+from edgebed.targets.host.kernels.rules import Rescale, RuleName
+from edgebed.targets.host.kernels.snapped import snapped
 
 Ints = npt.NDArray[np.int64]
 RULES = {
@@ -30,6 +32,8 @@ RULES = {
     "EB_SHIFT": 4,
     "EB_LINE": 5,
     "EB_FUSED": 6,
+    "EB_SNAPPED": 7,
+    "EB_SNAPPED_KINK": 8,
 }
 FRACTIONS = range(20)
 
@@ -235,3 +239,92 @@ def test_the_fast_form_is_refused_where_a_channel_is_scaled_down_by_far() -> Non
     bounds = Bounds(np.array([-1000, -1000]), np.array([1000, 1000]))
     clamp = Clamp(zero_point=18)
     assert fixed(multipliers, np.array([-24, -8]), clamp, bounds).rule == "EB_FIXED"
+
+
+def rescaled(name: RuleName, seed: int, bits: int, spread: int, clamp: Clamp) -> Rescale:
+    """Sixteen random channels whose outputs fill the range of a byte or several."""
+    draw = np.random.default_rng(seed)
+    many = draw.integers(1 << 30, 1 << 31, 16)
+    shifts = 7 - bits + draw.integers(-spread, 2, 16)
+    if name == "shift":
+        return Rescale(name, clamp, shifts=-shifts)
+    if name == "float":
+        return Rescale(name, clamp, scales=np.ldexp(many / 2.0**31, shifts).astype(np.float32))
+    many[draw.integers(0, 16)] = 0  # a dead channel
+    return Rescale(name, clamp, many, shifts)
+
+
+def exactly(acc: Ints, rescale: Rescale) -> Ints:
+    """Int8 results of accumulators [n, 16], in Python's integers but for the float rule."""
+    columns = []
+    for c, column in enumerate(acc.T):
+        if rescale.rule == "float":
+            scaled = column.astype(np.float32) * rescale.scales[c]
+            values = np.rint(scaled).astype(np.int64).tolist()
+        elif rescale.rule == "shift":
+            values = [half_up(int(a), int(rescale.shifts[c])) for a in column]
+        else:
+            definition = tflite if rescale.rule == "fixed" else tflite_once
+            m, s = int(rescale.multipliers[c]), int(rescale.shifts[c])
+            values = [definition(int(a), m, s) for a in column]
+        columns.append(clamped(values, rescale.clamp))
+    return np.stack(columns, axis=1)
+
+
+RULE_NAMES: tuple[RuleName, ...] = ("fixed", "fixed_single", "shift", "float")
+
+
+@settings(max_examples=80)
+@given(
+    st.sampled_from(RULE_NAMES), st.integers(0, 10_000), st.integers(7, 20), st.integers(0, 3),
+    clamps, st.integers(-3, 3),
+)  # fmt: skip
+def test_one_multiply_add_gives_what_the_rule_defines(
+    libraries: Libraries,
+    name: RuleName,
+    seed: int,
+    bits: int,
+    spread: int,
+    clamp: Clamp,
+    aside: int,
+) -> None:
+    """Wherever the constants are found, every accumulator near a boundary is right."""
+    rescale = rescaled(name, seed, bits, spread, clamp)
+    middle, limit = aside << bits >> 2, 1 << bits
+    bounds = Bounds(np.full(16, middle - limit), np.full(16, middle + limit))
+    rule = snapped(rescale, bounds)
+    if rule is None:
+        return
+    assert rule.moved is not None
+    factors = [max(factor, 2.0**-20) for factor in rescale.factors()]
+    near = [interesting(factor, limit + abs(middle), seed) for factor in factors]
+    acc = np.stack([np.resize(column, 4400) for column in near], axis=1)
+    acc = np.clip(acc, bounds.low, bounds.high)
+    expected = exactly(acc, rescale)
+    for variant, found in libraries.run(acc + rule.moved, rule).items():
+        np.testing.assert_array_equal(found, expected, err_msg=variant)
+
+
+@pytest.mark.parametrize("name", RULE_NAMES)
+def test_a_multiply_add_is_found_for_most_ordinary_layers(name: RuleName) -> None:
+    found = 0
+    for seed in range(20):
+        bits = 12 + seed % 6
+        bounds = Bounds(np.full(16, -1 << bits), np.full(16, 1 << bits))
+        zero_point = (-128, 3)[seed % 2]
+        found += snapped(rescaled(name, seed, bits, 0, Clamp(zero_point)), bounds) is not None
+    assert found >= 16
+
+
+def test_channels_that_give_one_level_do_not_stand_in_the_way() -> None:
+    """Without weights a channel's factor may be anything; what it gives is known."""
+    rescale = Rescale("fixed", Clamp(7), np.full(2, 3 << 29), np.array([-6, 30]))
+    rule = snapped(rescale, Bounds(np.array([-9000, 0]), np.array([9000, 0])))
+    assert rule is not None
+    assert rule.rule.startswith("EB_SNAPPED")
+
+
+def test_a_multiply_add_is_refused_for_accumulators_wider_than_a_float32_holds() -> None:
+    rescale = Rescale("fixed", Clamp(), np.full(16, 1992157658), np.full(16, -20))
+    wide = Bounds(np.full(16, -(1 << 26)), np.full(16, 1 << 26))
+    assert snapped(rescale, wide) is None

@@ -72,7 +72,7 @@ def find_affine(rescale: Rescale, bounds: Bounds) -> Affine | None:
     """Return constants proved exact for accumulators within the bounds; None: none were found."""
     if rescale.rule not in ("fixed", "fixed_single", "shift"):
         return None
-    conditions = _Conditions.of(rescale, bounds)
+    conditions = Conditions.of(rescale, bounds)
     if conditions is None:
         return None
     for kinked in (False, True):
@@ -83,7 +83,7 @@ def find_affine(rescale: Rescale, bounds: Bounds) -> Affine | None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Conditions:
+class Conditions:
     """What constants must meet: K points of every channel.
 
     Attributes:
@@ -101,7 +101,7 @@ class _Conditions:
     matters: Truths
 
     @classmethod
-    def of(cls, rescale: Rescale, bounds: Bounds) -> _Conditions | None:
+    def of(cls, rescale: Rescale, bounds: Bounds) -> Conditions | None:
         """Return the conditions of a layer; None where its numbers are out of the ordinary."""
         real = rescale.factors()
         least, most = bounds.low[:, None], bounds.high[:, None]
@@ -127,14 +127,14 @@ class _Conditions:
         reaches = np.concatenate([np.full(p[0].shape, p[2]) for p in parts], axis=1)
         return cls(real, point, levels, reaches, matters)
 
-    def widened(self) -> _Conditions:
+    def widened(self) -> Conditions:
         """Return these conditions and the same one step further in.
 
         Monotony carries a condition from its point to all points beyond; where the point itself
         is amended, it must be carried from the next one.
         """
         further = self.point + np.where(self.reaches, 1, -1)
-        return _Conditions(
+        return Conditions(
             self.real,
             np.concatenate([self.point, further], axis=1),
             np.tile(self.level, 2),
@@ -159,9 +159,9 @@ class _Conditions:
         high = np.where(np.isfinite(high), high, low + _WIDEST)
         return low, high
 
-    def at(self, channels: Ints) -> _Conditions:
+    def at(self, channels: Ints) -> Conditions:
         """Return the conditions of some channels."""
-        return _Conditions(
+        return Conditions(
             self.real[channels],
             self.point[channels],
             self.level[channels],
@@ -187,7 +187,7 @@ def _first_reaching(rescale: Rescale, level: Ints, least: Ints, most: Ints) -> I
     return None if missed.any() else first
 
 
-def _search(conditions: _Conditions, kinked: bool) -> Affine | None:
+def _search(conditions: Conditions, kinked: bool) -> Affine | None:
     """Try slopes and offsets near the real ones; at most one condition a channel may fail."""
     count = len(conditions.real)
     floats, ints = np.zeros((3, count), np.float32), np.zeros((2, count), np.int64)
@@ -222,7 +222,7 @@ def _keep(found: Affine, channels: Ints, trial: Affine, which: Truths) -> None:
             getattr(found, name)[channels] = values[which]
 
 
-def _trial(at: _Conditions, kinked: bool, step: int, share: float) -> Affine:
+def _trial(at: Conditions, kinked: bool, step: int, share: float) -> Affine:
     a = (at.real.astype(np.float32).view(np.int32) + np.int32(step)).view(np.float32)
     offsets = []
     for sign in (1, -1) if kinked else (0,):
@@ -231,7 +231,7 @@ def _trial(at: _Conditions, kinked: bool, step: int, share: float) -> Affine:
     return Affine(a, offsets[0], offsets[1] if kinked else None)
 
 
-def _amended(trial: Affine, conditions: _Conditions, met: Truths) -> Affine:
+def _amended(trial: Affine, conditions: Conditions, met: Truths) -> Affine:
     """Return the constants with each channel's first failure amended."""
     failed = ~met
     which = (np.arange(len(met)), np.argmax(failed, axis=1))

@@ -9,7 +9,10 @@
  * EB_SHIFT         floor(accumulator / 2^n + 1/2).
  * EB_LINE          what requantize.py makes of EB_FIXED, EB_FIXED_SINGLE and EB_SHIFT where it
  *                  can prove that no lane overflows: one multiply-add, see eb_scale_line.
- * EB_FUSED         the same for layers whose bias requantize.py may move: cheapest.
+ * EB_FUSED         the same for layers whose bias requantize.py may move: cheapest of the integers.
+ * EB_SNAPPED       any rule as one float32 multiply-add, where snapped.py can prove it exact:
+ *                  cheapest of all with a fused multiply-add, see eb_scale_snapped.
+ * EB_SNAPPED_KINK  the same with a step at zero, for rules that round ties away from zero.
  * EB_NONE          accumulators are stored as they are, as int32.
  *
  * Use: table points to the layer's table, EB_TABLE_WORDS(rule) int32 for each block of sixteen
@@ -19,9 +22,12 @@
 #ifndef EB_REQUANTIZE_H
 #define EB_REQUANTIZE_H
 
+#include <math.h>
+
 #include "isa.h"
 
-enum { EB_NONE, EB_FIXED, EB_FIXED_SINGLE, EB_FLOAT, EB_SHIFT, EB_LINE, EB_FUSED };
+enum { EB_NONE, EB_FIXED, EB_FIXED_SINGLE, EB_FLOAT, EB_SHIFT, EB_LINE, EB_FUSED,
+       EB_SNAPPED, EB_SNAPPED_KINK };
 
 /* All fields are literals where a layer is called. */
 typedef struct {
@@ -33,6 +39,7 @@ typedef struct {
 
 #define EB_TABLE_WORDS(rule)                                                                 \
   ((rule) == EB_LINE ? 96                                                                    \
+   : (rule) == EB_SNAPPED_KINK ? 80                                                          \
    : (rule) == EB_NONE ? 0                                                                   \
    : (rule) == EB_FLOAT || (rule) == EB_SHIFT ? 16                                           \
                                               : 32)
@@ -181,6 +188,59 @@ EB_INLINE eb_i32x16 eb_scale_float(eb_i32x16 acc, const int32_t *table) {
 #endif
 }
 
+/* fma(acc, slope, magic + n): between 2^23 and 2^24 a float32 is an integer, so the multiply-add
+ * rounds to one, half to even, and its bits less those of the magic number are that integer. The
+ * bias was moved so that this gives what the rule defines for every accumulator the layer can have;
+ * with a kink negative ones, which are those below `zero`, are moved on and have another n:
+ * snapped.py. Words of the table: slope[16], magic + n[16]; with a kink also zero[16],
+ * further move[16], the other magic + n[16]. */
+enum { EB_MAGIC = 0x4B400000 }; /* the bits of 1.5 * 2^23 */
+
+#if EB_ISA >= 2 && EB_ISA < 5
+EB_INLINE __m256i eb_snap8(__m256i acc, const int32_t *t, int kink) {
+  const __m256 slope = _mm256_loadu_ps((const float *)t);
+  __m256 start = _mm256_loadu_ps((const float *)(t + 16));
+  if (kink) {
+    const __m256i further = _mm256_loadu_si256((const __m256i *)(t + 48));
+    const __m256 other = _mm256_loadu_ps((const float *)(t + 64));
+    const __m256i zero = _mm256_loadu_si256((const __m256i *)(t + 32));
+    const __m256i below = _mm256_cmpgt_epi32(zero, acc);
+    acc = _mm256_add_epi32(acc, _mm256_and_si256(below, further));
+    start = _mm256_blendv_ps(start, other, _mm256_castsi256_ps(below));
+  }
+  const __m256 sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), slope, start);
+  return _mm256_sub_epi32(_mm256_castps_si256(sum), _mm256_set1_epi32(EB_MAGIC));
+}
+#endif
+
+EB_INLINE eb_i32x16 eb_scale_snapped(eb_i32x16 acc, const int32_t *table, int kink) {
+#if EB_ISA >= 5
+  const __m512 slope = _mm512_loadu_ps((const float *)table);
+  __m512 start = _mm512_loadu_ps((const float *)(table + 16));
+  if (kink) {
+    const __mmask16 below = _mm512_cmplt_epi32_mask(acc, _mm512_loadu_si512(table + 32));
+    acc = _mm512_mask_add_epi32(acc, below, acc, _mm512_loadu_si512(table + 48));
+    start = _mm512_mask_loadu_ps(start, below, (const float *)(table + 64));
+  }
+  const __m512 sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), slope, start);
+  return _mm512_sub_epi32(_mm512_castps_si512(sum), _mm512_set1_epi32(EB_MAGIC));
+#elif EB_ISA >= 2
+  return (eb_i32x16){eb_snap8(acc.low, table, kink), eb_snap8(acc.high, table + 8, kink)};
+#else
+  /* A multiply-add may be a function call here: layers give the integer forms instead. */
+  for (int i = 0; i < 16; i++) {
+    const int below = kink && acc.lane[i] < table[32 + i];
+    float slope, start;
+    memcpy(&slope, table + i, sizeof slope);
+    memcpy(&start, table + (below ? 64 : 16) + i, sizeof start);
+    const float sum = fmaf((float)(acc.lane[i] + (below ? table[48 + i] : 0)), slope, start);
+    memcpy(acc.lane + i, &sum, sizeof sum);
+    acc.lane[i] -= EB_MAGIC;
+  }
+  return acc;
+#endif
+}
+
 /* The rules that EB_LINE stands in for, for the layers it cannot take. */
 EB_INLINE eb_i32x16 eb_scale_lanes(eb_i32x16 acc, const int32_t *table, int rule) {
   int32_t lane[16];
@@ -197,6 +257,8 @@ EB_INLINE eb_i32x16 eb_scale16(eb_i32x16 acc, const int32_t *table, eb_requantiz
   if (r.rule == EB_NONE) return acc;
   if (r.rule == EB_LINE) return eb_scale_line(acc, table, r.ties);
   if (r.rule == EB_FUSED) return eb_scale_fused(acc, table);
+  if (r.rule == EB_SNAPPED || r.rule == EB_SNAPPED_KINK)
+    return eb_scale_snapped(acc, table, r.rule == EB_SNAPPED_KINK);
   acc = r.rule == EB_FLOAT ? eb_scale_float(acc, table) : eb_scale_lanes(acc, table, r.rule);
   /* 2^20 is far outside a byte and keeps the addition from wrapping. */
   acc = eb_min_i32x16(acc, eb_set1_i32x16(1 << 20));

@@ -23,8 +23,9 @@ from edgebed.targets.host.kernels.requantize_lines import (
 )
 
 Rule = Literal[
-    "EB_NONE", "EB_FIXED", "EB_FIXED_SINGLE", "EB_FLOAT", "EB_SHIFT", "EB_LINE", "EB_FUSED"
-]
+    "EB_NONE", "EB_FIXED", "EB_FIXED_SINGLE", "EB_FLOAT", "EB_SHIFT", "EB_LINE", "EB_FUSED",
+    "EB_SNAPPED", "EB_SNAPPED_KINK",
+]  # fmt: skip
 
 __all__ = [
     "BLOCK",
@@ -32,6 +33,7 @@ __all__ = [
     "Clamp",
     "Requantization",
     "Rule",
+    "blocks",
     "by_float",
     "by_shift",
     "fixed",
@@ -52,7 +54,7 @@ class Requantization:
         clamp: zero point and ends.
         fraction: bits below the point that EB_LINE and EB_FUSED keep.
         ties: whether EB_LINE corrects negative accumulators.
-        moved: int64 [channels] to add to the bias (EB_FUSED); None: nothing.
+        moved: int64 [channels] to add to the bias (EB_FUSED, EB_SNAPPED); None: nothing.
     """
 
     rule: Rule
@@ -99,7 +101,7 @@ def fixed(
         if line is not None:
             return _cheapest(line, clamp, bounds, movable_bias)
     name: Rule = "EB_FIXED_SINGLE" if single_rounding else "EB_FIXED"
-    return Requantization(name, np.concatenate([_blocks(m), _blocks(s)], axis=1), clamp)
+    return Requantization(name, np.concatenate([blocks(m), blocks(s)], axis=1), clamp)
 
 
 def by_shift(
@@ -116,30 +118,30 @@ def by_shift(
         line = line_of(half, 1 - n, clamp, bounds, inner_rounding=False)
         if line is not None:
             return _cheapest(line, clamp, bounds, movable_bias)
-    return Requantization("EB_SHIFT", _blocks(n), clamp)
+    return Requantization("EB_SHIFT", blocks(n), clamp)
 
 
 def by_float(scales: npt.NDArray[Any], clamp: Clamp) -> Requantization:
     """Return ONNX Runtime's rule: float32 accumulator x float32 scale, half to even."""
     bits = np.asarray(scales, dtype=np.float32).view(np.int32)
-    return Requantization("EB_FLOAT", _blocks(bits), clamp)
+    return Requantization("EB_FLOAT", blocks(bits), clamp)
 
 
 def raw(channels: int) -> Requantization:
     """Return the rule that stores int32 accumulators of so many channels as they are."""
-    blocks = -(-channels // BLOCK)
-    return Requantization("EB_NONE", np.zeros((blocks, 0), dtype=np.int32), Clamp())
+    count = -(-channels // BLOCK)
+    return Requantization("EB_NONE", np.zeros((count, 0), dtype=np.int32), Clamp())
 
 
 def _cheapest(line: Line, clamp: Clamp, bounds: Bounds, movable_bias: bool) -> Requantization:
     fused = fuse(line, clamp, bounds) if movable_bias else None
     if fused is not None:
-        table = np.concatenate([_blocks(fused.multipliers), _blocks(fused.c)], axis=1)
+        table = np.concatenate([blocks(fused.multipliers), blocks(fused.c)], axis=1)
         return Requantization("EB_FUSED", table, clamp, fused.fraction, moved=fused.moved)
-    odd = _blocks(line.multipliers).copy()
+    odd = blocks(line.multipliers).copy()
     odd[:, 0::2], odd[:, 1::2] = odd[:, 1::2], 0
-    tables = [_blocks(line.left, 1), _blocks(line.multipliers), odd]
-    tables += [_halves(line.c), _blocks(line.tie)]
+    tables = [blocks(line.left, 1), blocks(line.multipliers), odd]
+    tables += [_halves(line.c), blocks(line.tie)]
     table = np.concatenate(tables, axis=1)
     return Requantization("EB_LINE", table, clamp, line.fraction, line.ties)
 
@@ -148,19 +150,19 @@ def _int64(values: npt.NDArray[Any]) -> IntArray:
     return np.asarray(values).astype(np.int64)
 
 
-def _blocks(values: npt.NDArray[Any], fill: int = 0) -> npt.NDArray[np.int32]:
+def blocks(values: npt.NDArray[Any], fill: int = 0) -> npt.NDArray[np.int32]:
     """Return a per-channel table as int32 [blocks, 16], padded with `fill`."""
-    blocks = -(-len(values) // BLOCK)
-    padded = np.full(blocks * BLOCK, fill, dtype=np.int32)
+    count = -(-len(values) // BLOCK)
+    padded = np.full(count * BLOCK, fill, dtype=np.int32)
     padded[: len(values)] = values
-    return padded.reshape(blocks, BLOCK)
+    return padded.reshape(count, BLOCK)
 
 
 def _halves(values: IntArray) -> npt.NDArray[np.int32]:
     """Return 64-bit constants as int32 [blocks, 32]: those of even channels, then of odd ones."""
-    blocks = -(-len(values) // BLOCK)
-    padded = np.zeros(blocks * BLOCK, dtype="<i8")
+    count = -(-len(values) // BLOCK)
+    padded = np.zeros(count * BLOCK, dtype="<i8")
     padded[: len(values)] = values
-    pairs = padded.reshape(blocks, BLOCK // 2, 2)
+    pairs = padded.reshape(count, BLOCK // 2, 2)
     halves = np.concatenate([pairs[:, :, 0], pairs[:, :, 1]], axis=1)
     return np.ascontiguousarray(halves).view("<i4").astype(np.int32)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -21,14 +21,17 @@ from edgebed.targets.host.kernels.conv import ConvShape, Names, Part, Tile
 from edgebed.targets.host.kernels.conv_fold import fold, fold_weights, pixels
 from edgebed.targets.host.kernels.conv_tiles import tiles
 from edgebed.targets.host.kernels.isa import AVX2, AVX512, AVXVNNI, PORTABLE, Isa
-from edgebed.targets.host.kernels.requantize import Clamp
+from edgebed.targets.host.kernels.requantize import Bounds, Clamp, Requantization
 from edgebed.targets.host.kernels.rules import Rescale
+from edgebed.targets.host.kernels.snapped import snapped
 from edgebed.targets.host.layout import BYTES, View, ordered_strides
 from edgebed.targets.host.lower import plain_conv
 from edgebed.targets.host.steps import Blocked, Call, Operand, Packed, TileKey
 from edgebed.targets.host.wishes import padding_margins
 
 HEADER: Final = "conv.h"
+_ISAS: Final = (AVX512, AVXVNNI, AVX2, PORTABLE)
+"""The last one has no fused multiply-add."""
 SHARES: Final = 240
 """Into so many equal shares threads may cut a layer; it divides by all small numbers."""
 
@@ -156,23 +159,50 @@ def gemm(
     parts = [np.tile(p, count) for p in (rescale.multipliers, rescale.shifts, rescale.scales)]
     rule = Rescale(
         rescale.rule, rescale.clamp, *(conv.per_channel(p, shape) if len(p) else p for p in parts)
-    ).requantization(spread, movable_bias=True)
-    constants: tuple[Packed, ...] = (
-        frame.pack("weights", conv.pack_weights(weights, shape), "int8_t"),
-        frame.pack("bias", conv.pack_bias(folded, shape, rule), "int32_t"),
     )
-    table = "bias"  # any pointer: EB_NONE reads no table
-    if rule.table_words:
-        constants = (*constants, frame.pack("table", rule.table, "int32_t"))
-        table = "table"
+    packed = frame.pack("weights", conv.pack_weights(weights, shape), "int8_t")
+    tables = _tables(frame, rule, spread, folded, shape)
     to = "out" if out.stored == "u8" else "(uint8_t *)(void *)out"
-    names = Names("x", "weights", "bias", table, to)
-    frame.blocked.append(Blocked(shape, rule))
-    text = _per_isa(shape, rule, names, frame.tuned)
+    frame.blocked.append(Blocked(shape, tables[0].rule))
+    text = _per_isa(shape, tables, to, frame.tuned)
+    constants = (packed, *(one for table in tables for one in table.constants))
     frame.emit(
         Call(text, (x,), (Operand("out", out),), constants, (HEADER,), rows=SHARES,
              macs=macs)
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """A layer's requantisation for some instruction sets: bias and table among the constants."""
+
+    rule: Requantization
+    constants: tuple[Packed, ...]
+    isas: tuple[Isa, ...]
+
+    def names(self, to: str) -> Names:
+        """Return the C expressions of the layer's pointers."""
+        bias, table = self.constants[0].name, self.constants[-1].name
+        return Names("x", "weights", bias, table, to)  # without a table any pointer will do
+
+
+def _tables(
+    frame: Frame, rescale: Rescale, bounds: Bounds, folded: conv.IntArray, shape: ConvShape
+) -> tuple[_Tables, ...]:
+    """Pack the requantisation that is cheapest with a multiply-add, and the one without."""
+    exact = rescale.requantization(bounds, movable_bias=True)
+    fast = snapped(rescale, bounds)
+    kinds: tuple[tuple[Requantization, str, tuple[Isa, ...]], ...] = ((exact, "", _ISAS),)
+    if fast is not None:
+        kinds = ((fast, "", _ISAS[:-1]), (exact, "plain_", _ISAS[-1:]))
+    found = []
+    for rule, prefix, isas in kinds:
+        bias = conv.pack_bias(folded, shape, rule)
+        constants: tuple[Packed, ...] = (frame.pack(f"{prefix}bias", bias, "int32_t"),)
+        if rule.table_words:
+            constants = (*constants, frame.pack(f"{prefix}table", rule.table, "int32_t"))
+        found.append(_Tables(rule, constants, isas))
+    return tuple(found)
 
 
 @lru_cache(maxsize=4096)
@@ -189,13 +219,19 @@ def centred(weights: npt.NDArray[Any], shape: ConvShape) -> tuple[npt.NDArray[An
     return real.astype(np.int8), replace(shape, weight_zero_point=0)
 
 
-def _per_isa(shape: ConvShape, rule: Any, names: Names, tuned: Mapping[TileKey, Tile]) -> str:
-    """Return the call with the tile that suits each instruction set."""
+def _per_isa(
+    shape: ConvShape, tables: Sequence[_Tables], to: str, tuned: Mapping[TileKey, Tile]
+) -> str:
+    """Return the call with the tile and the tables that suit each instruction set."""
     texts: dict[str, list[int]] = {}
-    for isa in (AVX512, AVXVNNI, AVX2, PORTABLE):
-        tile = tuned.get((shape, isa.name)) or best_tile(shape, isa)
-        text = conv.call(shape, rule, names, tile, _shares(shape, tile))
-        texts.setdefault(text, []).append(isa.level)
+    for number, table in enumerate(tables):
+        rest = (*tables[:number], *tables[number + 1 :])
+        others = [one.name for other in rest for one in other.constants]
+        unused = "".join(f"(void){name};\n" for name in others)
+        for isa in table.isas:
+            tile = tuned.get((shape, isa.name)) or best_tile(shape, isa)
+            text = conv.call(shape, table.rule, table.names(to), tile, _shares(shape, tile))
+            texts.setdefault(unused + text, []).append(isa.level)
     if len(texts) == 1:
         return next(iter(texts))
     lines = []
