@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from edgebed.cli.device_options import DEVICE, chosen_goal, configured
 from edgebed.errors import EdgebedError
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ def compile(
     no_passes: bool = False,
     weights: Path | None = None,
     replan: bool = False,
+    cpu: Annotated[str | None, DEVICE] = None,
+    balanced: Annotated[bool, DEVICE] = False,
+    time: Annotated[bool, DEVICE] = False,
+    ram: Annotated[bool, DEVICE] = False,
+    max_ram: Annotated[str | None, DEVICE] = None,
+    max_flash: Annotated[str | None, DEVICE] = None,
     only_generate: bool = False,
     json: bool = False,
     quiet: bool = False,
@@ -54,6 +61,12 @@ def compile(
         no_passes: compile the network as the file has it, without optimisation.
         weights: checkpoint or integer weights of a network description.
         replan: place the network anew instead of as its description says.
+        cpu: the core; `edgebed targets NAME` lists them.
+        balanced: little memory at nearly full speed; the default.
+        time: fewest instructions, for more flash and RAM.
+        ram: least RAM, for more instructions; inputs may come row by row.
+        max_ram: refuse a build that needs more, e.g. 64KB: activations, stack and all.
+        max_flash: refuse a build that needs more, e.g. 256KB: weights and code.
         only_generate: stop after writing the sources; nothing is built or run.
         json: print one JSON object on standard output; progress goes to standard error.
         quiet: no progress.
@@ -65,10 +78,12 @@ def compile(
     from edgebed.targets.contract import LibraryTarget
 
     folder = _folder(out)
+    goal = chosen_goal(balanced=balanced, time=time, ram=ram)
+    settings = {"cpu": cpu, "goal": goal, "max_ram": max_ram, "max_flash": max_flash}
     name = target or only_target((str(model), *options))
     model, options = model_first(model, options, name)
     with listening(quiet=quiet, json=json) as listener:
-        device = load_target(name)
+        device = configured(load_target(name), name, settings)
         found = read_model(
             model,
             name,

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgebed.cli.run_folder import check_place, read_tensor, write_tensor
+from edgebed.cli.run_folder import KINDS, check_place, read_tensor, write_tensor
 from edgebed.cli.text import table
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure, number
 from edgebed.program.types import Array
+from edgebed.targets.contract import Cost
 
 if TYPE_CHECKING:
     from edgebed.targets.contract import Library, Tensor
@@ -67,8 +68,8 @@ def run_library(
             samples(library.inputs[0], inputs) if library.inputs else 1,
             library.isa,
             threads,
-            {"time": _timed(library)},
-            library.profile(_first(library.inputs, inputs)) if profile else None,
+            _figures(library),
+            _profiled(library, inputs, asked=profile),
         )
     print(json_format.dumps(_plain(done), indent=2) if json else "\n".join(_lines(done)))
     return 0
@@ -150,6 +151,21 @@ def _compute(library: Library, inputs: Mapping[str, Array], source: Path) -> tup
     return result if isinstance(result, tuple) else (result,)
 
 
+def _figures(library: Library) -> Mapping[str, Figure]:
+    from edgebed.targets.contract import Counted
+
+    return library.figures if isinstance(library, Counted) else {"time": _timed(library)}
+
+
+def _profiled(library: Library, inputs: Mapping[str, Array], *, asked: bool) -> Any:
+    """Return the library's profile; what a virtual device counted comes layer by layer too."""
+    from edgebed.targets.contract import Counted
+
+    if isinstance(library, Counted):
+        return library.cost
+    return library.profile(_first(library.inputs, inputs)) if asked else None
+
+
 def _timed(library: Library) -> Figure:
     """Return the median time of one sample: the last one computed, over and over."""
     once = max(int(library.time_runs(1)[0]), 1)
@@ -172,11 +188,28 @@ def _plain(done: Ran) -> dict[str, Any]:
         "samples": done.samples,
         "isa": done.isa,
         "threads": done.threads,
-        "figures": {"measured": {name: one.to_json() for name, one in done.figures.items()}},
+        "figures": {
+            kind: {k: f.to_json() for k, f in done.figures.items() if f.kind == kind}
+            for kind in KINDS
+            if any(f.kind == kind for f in done.figures.values())
+        },
     }
-    if done.profile is not None:
+    if isinstance(done.profile, Cost):
+        plain["layers"] = _plain_layers(done.profile)
+    elif done.profile is not None:
         plain["profile"] = _plain_profile(done.profile)
     return plain
+
+
+def _plain_layers(cost: Cost) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": one.name,
+            "macs": one.macs,
+            "figures": {name: figure.to_json() for name, figure in one.figures.items()},
+        }
+        for one in cost.layers
+    ]
 
 
 def _plain_profile(profile: Any) -> dict[str, Any]:
@@ -199,16 +232,43 @@ def _plain_profile(profile: Any) -> dict[str, Any]:
 
 
 def _lines(done: Ran) -> Iterator[str]:
-    time = done.figures["time"]
     threads = f"{done.threads} thread{'s' if done.threads > 1 else ''}"
-    yield "measured:"
-    yield f"  {'time':<28} {number(time.value)} {time.unit}, {time.source}; {done.isa}, {threads}"
-    if done.profile is not None:
+    for kind in KINDS:
+        found = {name: f for name, f in done.figures.items() if f.kind == kind}
+        if found:
+            yield f"{kind}, on {done.isa}" + (f", {threads}:" if kind == "measured" else ":")
+        for name, one in found.items():
+            yield f"  {name:<28} {number(one.value)} {one.unit}{one.band}, {one.source}"
+    if isinstance(done.profile, Cost):
+        yield from _layer_lines(done.profile)
+    elif done.profile is not None:
         yield from _profile_lines(done.profile)
     if len(done.outputs) == 1:
         yield from done.outputs.values()
         return
     yield from table([{"file": path, "output": name} for name, path in done.outputs.items()])
+
+
+def _layer_lines(cost: Cost) -> Iterator[str]:
+    """Give a row a layer; every layer has the same figures."""
+    first = next((one for one in cost.layers if one.figures), None)
+    if first is None:
+        return
+    (name, figure), *_ = first.figures.items()
+    total = sum(one.figures[name].value for one in cost.layers) or 1.0
+    yield f"layers, {figure.kind} {name}:"
+    yield from table(
+        [
+            {
+                "layer": one.name,
+                name: number(one.figures[name].value),
+                "share": f"{100 * one.figures[name].value / total:.1f} %",
+                "MACs": f"{one.macs:,}",
+                "per MAC": f"{one.figures[name].value / one.macs:.2f}" if one.macs else "-",
+            }
+            for one in cost.layers
+        ]
+    )
 
 
 def _profile_lines(profile: Any) -> Iterator[str]:

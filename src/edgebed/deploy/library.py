@@ -28,7 +28,7 @@ from edgebed.observe.compare import MOVES, Difference, answers, differences, ran
 from edgebed.program import to_onnx
 from edgebed.program.run import run
 from edgebed.program.types import Array, Program
-from edgebed.targets.contract import LibraryTarget
+from edgebed.targets.contract import Cost, Counted, LibraryTarget
 
 SAMPLES: Final = 3
 """Random inputs of the self-test."""
@@ -73,12 +73,13 @@ def build(
         plan = target.plan(program)
         to_onnx.save(program, stage / bundle.PROGRAM)
         plan.write(stage)
-        sizes = {}
+        sizes, cost = {}, None
         if not only_generate:
             listener(Started("compile", "building the library"))
             sizes = _built(target, stage, folder)
-            self_test(reference or program, target, stage, listener)
-        content = plan_content(program, plan, target.layout(program), target.cost(program), sizes)
+            cost = self_test(reference or program, target, stage, listener)
+        cost = cost or target.cost(program)
+        content = plan_content(program, plan, target.layout(program), cost, sizes)
         artifacts = sorted({one.name for one in stage.iterdir()} | {bundle.PLAN})
         content["artifacts"] = artifacts
         files.write_text(stage / bundle.PLAN, json.dumps(content, indent=2) + "\n")
@@ -88,24 +89,30 @@ def build(
 
 def self_test(
     program: Program, target: LibraryTarget, folder: Path, listener: Listener = ignore
-) -> None:
+) -> Cost | None:
     """Compare every variant that this processor can run with the interpreter, on random inputs.
+
+    Returns:
+        What a virtual device counted, where the library runs on one.
 
     Raises:
         EdgebedError: an integer differs, or a real number by more than the tolerance.
     """
     inputs = random_inputs(program, SAMPLES, seed=0)
     wanted = _interpreted(program, inputs)
+    cost = None
     with _opened(target, folder) as library:
         variants = library.variants
     for isa in variants:
         with _opened(target, folder, isa) as library:
             answered = answers(library, program, inputs)
+            cost = library.cost if isinstance(library, Counted) else None
         for one in differences(program, wanted, answered):
             if not one.equal:
                 _judge(one, program, wanted[one.name], isa, listener)
     text = f"{', '.join(variants)}: equal to the interpreter on {SAMPLES} random inputs"
     listener(Note("compile", f"self-test: {text}"))
+    return cost
 
 
 def _built(target: LibraryTarget, stage: Path, folder: Path) -> dict[str, int]:

@@ -196,11 +196,26 @@ class Library(Protocol):
 
 
 @runtime_checkable
-class LibraryTarget(Target, Protocol):
-    """A target whose build is a library that this computer can load, not firmware for a board.
+class Counted(Protocol):
+    """A library that runs on a virtual device, which counts what a clock would measure."""
 
-    Its project lies in the compiled folder itself. Its fact sheet says with `library` which module
-    has `load(folder, threads, isa)`, and with `manifest` by which file its folders are known.
+    @property
+    def figures(self) -> Mapping[str, Figure]:
+        """What the last run cost."""
+
+    @property
+    def cost(self) -> Cost:
+        """The same layer by layer."""
+
+
+@runtime_checkable
+class LibraryTarget(Target, Protocol):
+    """A target whose build is a library that this computer can load, or run on a virtual device.
+
+    A target with settings (its fact sheet lists them as `options`) also has
+    `with_options(options)`, which returns it with other ones. Its project lies in the compiled
+    folder itself. Its fact sheet says with `library` which module has `load(folder, threads, isa)`,
+    and with `manifest` by which file its folders are known.
     """
 
     def open(self, folder: Path, *, threads: int = 1, isa: str | None = None) -> Library:

@@ -262,9 +262,7 @@ def _window_rows(network: Network) -> str:
     for stage in network.stages:
         for w in stage.inputs:
             rows = 0 if w.whole else w.rows
-            lines.append(
-                f"    {{{numbers[w.tensor]}, {rows}, {w.stride}, {w.dilation}, {w.pad}}},"
-            )
+            lines.append(f"    {{{numbers[w.tensor]}, {rows}, {w.stride}, {w.dilation}, {w.pad}}},")
     return "\n".join(lines) or "    {0, 0, 0, 0, 0},"
 
 

@@ -176,13 +176,12 @@ class Frame:
             return True
         written = [stage for stage in self.stages if stage.output == storage]
         windows = [w for stage in self.stages for w in stage.inputs if w.tensor == storage]
-        if have.rows == 1 and all(w.whole for w in windows):
-            if all(stage.steps == 1 and not stage.accumulates for stage in written):
-                self.tensors[storage] = replace(
-                    have, rows=want.rows, row_bytes=have.nbytes // want.rows
-                )
-                return True
-        return False
+        at_once = all(stage.steps == 1 and not stage.accumulates for stage in written)
+        if have.rows > 1 or not at_once or not all(w.whole for w in windows):
+            return False
+        row_bytes = have.nbytes // want.rows
+        self.tensors[storage] = replace(have, rows=want.rows, row_bytes=row_bytes)
+        return True
 
     def _materialise(self, tensor: str) -> None:
         """Give a lazily reshaped tensor its values in row-major order."""

@@ -109,41 +109,42 @@ def _ungrouped(weights: Ints, groups: int) -> Ints:
 
 
 def _lines(frame: Frame, op: Weighted, weights: Ints) -> Lines:
-    """Return the rule of every output channel; its bias already has the zero point's share."""
-    x = frame.kind(op.inputs[0])
-    constants = frame.program.constants
+    """Return the rule of every output channel."""
+    zero = frame.zero(op.inputs[0])
     bias = np.zeros(len(weights), np.int64)
     if op.bias is not None:
-        bias = constants[op.bias].values.astype(np.int64)
-    low, high = -128 - frame.zero(op.inputs[0]), 127 - frame.zero(op.inputs[0])
+        bias = frame.program.constants[op.bias].values.astype(np.int64)
+    low, high = -128 - zero, 127 - zero
     positive, negative = np.maximum(weights, 0).sum(1), np.minimum(weights, 0).sum(1)
-    found = requantize.lines(
-        cast(Any, op).requantize, op.factors(constants), bias,
-        bias + low * positive + high * negative, bias + high * positive + low * negative,
-        activation=cast(Any, op).activation, where=op,
-    )  # fmt: skip
-    assert x.dtype in ("int8", "uint8")
-    return found.shifted(-frame.zero(op.inputs[0]) * weights.sum(1))
+    return requantize.lines(
+        cast(Any, op).requantize,
+        cast(Any, op.factors(frame.program.constants)),
+        bias - zero * weights.sum(1),
+        bias + low * positive + high * negative,
+        bias + high * positive + low * negative,
+        activation=cast(Any, op).activation,
+    )
 
 
 def _add(frame: Frame, layer: _Layer, packed: Packed, window: Window) -> None:
     op, shape = layer.op, layer.shape
     name = op.name
     weights = frame.table(op, "weights", packed.c_type, packed.weights)
-    lines = frame.table(op, "lines", "eb_line", layer.lines.table())
+    lines = frame.table(op, "lines", "eb_line", requantize.to_table(layer.lines))
     (kernel_height, kernel_width), stride = shape.kernel, shape.stride[1]
     numbers = (
         shape.in_width, shape.in_channels, shape.out_width, shape.out_channels, packed.depth,
         kernel_height, kernel_width, stride, shape.padding[1], shape.dilation[1],
         frame.zero(op.inputs[0]),
     )  # fmt: skip
-    text = ", ".join(map(str, numbers))
+    text = ", ".join([weights.name, lines.name, *map(str, numbers)])
+    output = requantize.output_text(layer.lines)
     frame.add(
         Stage(
             name=name, kind=op.kind, output=op.output, inputs=(window,),
             steps=1 if window.whole else shape.out_height,
             function=packed.function, header=packed.header, layer_type="eb_conv",
-            layer=f"{{{weights.name}, {lines.name}, {text}, {layer.lines.output()}}}",
+            layer=f"{{{text}, {output}}}",
             tables=(weights, lines), scratch_bytes=packed.scratch_bytes,
             in_place=(0,) if shape.in_place and not window.whole else (), macs=layer.macs,
         )

@@ -1,0 +1,200 @@
+"""The target's table of contents: what `edgebed.targets.load` returns for this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from edgebed.compile.plan import BuildPlan
+from edgebed.errors import BudgetMissedError, EdgebedError, did_you_mean
+from edgebed.program.arithmetic import Arithmetic
+from edgebed.program.types import Program
+from edgebed.targets._shared.arm_cores import Core, find_core
+from edgebed.targets._shared.rows import exports, lowering, vectors
+from edgebed.targets._shared.rows import manifest as manifests
+from edgebed.targets._shared.rows import project as projects
+from edgebed.targets._shared.rows.budget import parse_bytes, too_large
+from edgebed.targets._shared.rows.describe import layout
+from edgebed.targets._shared.rows.emit import Project, files
+from edgebed.targets._shared.rows.kernels.sets import Goal, KernelSet
+from edgebed.targets.contract import Cost, Library, Machine, Problem
+from edgebed.targets.layout import Layout
+
+ARITHMETIC = Arithmetic(
+    weight_bits=(8,),
+    activation_bits=8,
+    symmetric=False,
+    per_channel=True,
+    requantize="fixed_point",
+    bias_unit=1,
+    bias_bits=32,
+    shift_range=(-31, 31),
+)
+"""int8 as TensorFlow Lite has it."""
+
+LIBRARY: Final = "library"
+"""Folder of the C library inside a compiled folder."""
+FIRMWARE: Final = "firmware"
+"""Folder of the virtual board's firmware."""
+MANIFEST: Final = "network.json"
+GOALS: Final[tuple[Goal, ...]] = ("balanced", "time", "ram")
+
+
+@dataclass(frozen=True)
+class Microcontroller:
+    """An Arm Cortex-M without operating system.
+
+    Attributes:
+        cpu: its core, see `arm_cores.CORES`.
+        goal: what to prefer where memory and time are at odds.
+        max_ram: bytes of arena and stack that must suffice; 0 for no limit.
+        max_flash: bytes of weights and code that must suffice; 0 for no limit.
+    """
+
+    name: str = "cortex_m"
+    arithmetic: Arithmetic = ARITHMETIC
+    cpu: str = "m4"
+    goal: Goal = "balanced"
+    max_ram: int = 0
+    max_flash: int = 0
+
+    @property
+    def core(self) -> Core:
+        """Facts about the core."""
+        return find_core(self.cpu)
+
+    @property
+    def kernels(self) -> KernelSet:
+        """Kernels for its instruction set."""
+        return kernel_set(self.core.isa)
+
+    def with_options(self, options: Mapping[str, Any]) -> Microcontroller:
+        """Return the target with other settings.
+
+        Args:
+            options: cpu, goal, max_ram and max_flash (with units, e.g. 64KB).
+
+        Raises:
+            EdgebedError: a value makes no sense.
+        """
+        given = dict(options)
+        if "cpu" in given:
+            given["cpu"] = find_core(given["cpu"]).name
+        if given.get("goal", "balanced") not in GOALS:
+            raise EdgebedError(
+                f"no goal is called {given['goal']!r}", try_=did_you_mean(given["goal"], GOALS)
+            )
+        for limit in ("max_ram", "max_flash"):
+            if limit in given:
+                given[limit] = parse_bytes(given[limit], f"--{limit.replace('_', '-')}")
+        return replace(self, **given)
+
+    def check(self, program: Program) -> list[Problem]:
+        """Return every op that has no kernel; empty when all have."""
+        return [
+            Problem(name, error.what, f"{self.core.title}", error.try_ or "another target")
+            for name, error in lowering.refusals(program, self.kernels)
+        ]
+
+    def project(self, program: Program) -> Project:
+        """Return the placed network.
+
+        Raises:
+            EdgebedError: an op has no kernel.
+            BudgetMissedError: the arena alone is larger than `max_ram`.
+        """
+        found = projects.make(program, self.kernels, self.goal)
+        if self.max_ram and found.placement.peak > self.max_ram:
+            raise too_large(found, self.goal, self.max_ram, self._peaks(program))
+        return found
+
+    def _peaks(self, program: Program) -> dict[str, int]:
+        return {
+            goal: projects.make(program, self.kernels, goal).placement.peak
+            for goal in GOALS
+            if goal != self.goal
+        }
+
+    def plan(self, program: Program) -> BuildPlan:
+        """Return library, exports and firmware. Pure: the same arguments give the same digest.
+
+        Raises:
+            EdgebedError: an op has no kernel.
+            BudgetMissedError: the arena alone is larger than `max_ram`.
+        """
+        from edgebed.targets.cortex_m.emit import COMMANDS, firmware
+
+        project = self.project(program)
+        library = {**files(project), **vectors.files(project)}
+        flags = " ".join(self.core.flags)
+        given = {**library, **exports.files(project, library, flags)}
+        found = {f"{LIBRARY}/{path}": data for path, data in given.items()}
+        found |= {f"{FIRMWARE}/{path}": data for path, data in firmware(project).items()}
+        manifest = manifests.describe(
+            project, self.cpu, self.goal, max_ram=self.max_ram, max_flash=self.max_flash
+        )
+        found[MANIFEST] = manifest.to_json().encode()
+        return BuildPlan(self.name, found, COMMANDS)
+
+    def cost(self, program: Program) -> Cost:
+        """Return estimated instructions, time and energy per layer.
+
+        Raises:
+            EdgebedError: an op has no kernel.
+        """
+        from edgebed.targets.cortex_m.cost import estimate
+
+        return estimate(self.project(program), self.core)
+
+    def layout(self, program: Program) -> Layout:
+        """Return the stages and the map of the arena.
+
+        Raises:
+            EdgebedError: an op has no kernel.
+        """
+        return layout(self.project(program))
+
+    def build(self, folder: Path) -> Mapping[str, int]:
+        """Build the firmware in `folder`, run it once, and return its four sizes in bytes.
+
+        Raises:
+            EdgebedError: no compiler is installed, or the firmware does not fit the board.
+            BudgetMissedError: it needs more than the manifest allows.
+        """
+        from edgebed.targets.cortex_m.sizes import measured
+
+        return measured(folder)
+
+    def open(self, folder: Path, *, threads: int = 1, isa: str | None = None) -> Library:
+        """Boot a compiled folder on the virtual microcontroller."""
+        from edgebed.targets.cortex_m.network import load
+
+        return load(folder, threads=threads, isa=isa)
+
+    def machine(self) -> Machine:
+        """Return a virtual microcontroller."""
+        from edgebed.targets.cortex_m.machine import VirtualMicrocontroller
+
+        return VirtualMicrocontroller()
+
+
+def kernel_set(isa: str) -> KernelSet:
+    """Return the kernels of an instruction set."""
+    if isa == "dsp":
+        from edgebed.targets._shared.rows.kernels.dsp import DSP
+
+        return DSP
+    if isa == "mve":
+        from edgebed.targets._shared.rows.kernels.mve import MVE
+
+        return MVE
+    from edgebed.targets._shared.rows.kernels.portable import PORTABLE
+
+    return PORTABLE
+
+
+TARGET = Microcontroller()
+
+__all__ = ["TARGET", "BudgetMissedError", "Microcontroller"]
