@@ -27,8 +27,11 @@ typedef void eb_kernel(const void *layer, const int8_t *const *rows, int8_t *out
 
 /* Requantisation of one channel. rule 0: y = (((acc + bias) * multiplier >> 32) + c) >> fraction,
    with floors, proven equal to the program's rule. rules 1, 2: TensorFlow Lite's two roundings, or
-   one: multiplier / 2^31 * 2^c of acc + bias, and zero_point added. The multiplier of rule 0 is
-   even and below 2^31. */
+   one: multiplier / 2^31 * 2^c of acc + bias, and zero_point added. rule 3: two roundings where all
+   shifts go right, which comes to y = (((r - (acc + bias < 0)) >> c) + 2 * zero_point + 1) >> 1 with
+   r = ((acc + bias) * multiplier + 2^30) >> 31. rule 4: the multiplier holds the bits of a float32,
+   and the product in float32 is rounded half to even. kernels/rules.h computes all of them. The
+   multiplier of rule 0 is even and below 2^31. */
 typedef struct {
     int32_t bias, multiplier, c;
 } eb_line;
