@@ -284,7 +284,7 @@ def _profile_lines(profile: Any) -> Iterator[str]:
             "ns": f"{one.nanoseconds:,.0f}",
             "of the time": f"{100 * one.nanoseconds / whole:.1f} %",
             "MACs": f"{one.layer.macs:,}",
-            "of the peak": f"{100 * one.peak_share:.1f} %" if one.layer.macs else "-",
+            "of the peak": _percent(one.peak_share) if one.layer.macs else "-",
         }
         for one in profile.layers
     ]
@@ -292,5 +292,10 @@ def _profile_lines(profile: Any) -> Iterator[str]:
     macs = sum(one.layer.macs for one in profile.layers)
     yield (
         f"  whole run {profile.nanoseconds:,.0f} ns, {macs:,} multiply-accumulates, "
-        f"{100 * profile.peak_share:.1f} % of the peak"
+        f"{_percent(profile.peak_share)} of the peak"
     )
+
+
+def _percent(share: float | None) -> str:
+    """Return a share of the int8 peak; layers of float32 have none."""
+    return "-" if share is None else f"{100 * share:.1f} %"

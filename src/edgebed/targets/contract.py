@@ -187,8 +187,8 @@ class Library(Protocol):
     def profile(self, x: Mapping[str, Array]) -> Any:
         """Return `layers`, `nanoseconds`, `peak` and `peak_share` of runs on these inputs.
 
-        Each of `layers` has `layer` (`name`, `kind`, `macs`), `nanoseconds` and `peak_share`;
-        `peak` is in int8 multiply-accumulates a second of one core.
+        Each of `layers` has `layer` (`name`, `kind`, `macs`), `nanoseconds` and `peak_share`
+        (None for float32); `peak` is in int8 multiply-accumulates a second of one core.
         """
 
     def close(self) -> None:

@@ -222,13 +222,14 @@ def example(project: Project) -> str:
     name, upper = project.name, project.name.upper()
     inputs, outputs = len(project.program.inputs), len(project.program.outputs)
     rows = [
-        f"static _Alignas(64) uint8_t {side.lower()}_{n}[{upper}_{side}_{n}_BYTES];"
-        for side, n, *_ in _tensors(project)
+        f"static _Alignas(64) {_c_type(kind)} {side.lower()}_{n}[{kind.size}];"
+        for side, n, _, kind in _tensors(project)
     ]
     storage = "\n".join(rows)
     ins = ", ".join(f"input_{n}" for n in range(inputs)) or "0"
     outs = ", ".join(f"output_{n}" for n in range(outputs))
-    return f"""/* Runs {name} once on zeros; prints the first bytes of its output. Build and run:
+    prints = "\n".join(_print(project, n) for n in range(outputs))
+    return f"""/* Runs {name} once on zeros; prints the first values of its outputs. Build and run:
  *
  *     cc example.c lib{name}.a -lm -lpthread -o example && ./example
  */
@@ -246,9 +247,23 @@ int main(void) {{
     fprintf(stderr, "EDGEBED_ISA names no known instruction set\\n");
     return 1;
   }}
-  printf("%s on %s:", "{name}", {name}_variant_name({name}_variant()));
-  for (int i = 0; i < 16 && i < {upper}_OUTPUT_0_BYTES; i++) printf(" %d", output_0[i]);
-  printf("\\n");
+  printf("%s on %s\\n", "{name}", {name}_variant_name({name}_variant()));
+{prints}
   return 0;
 }}
 """
+
+
+def _print(project: Project, number: int) -> str:
+    """Return statements that print the first values of an output by its type."""
+    tensor = project.program.outputs[number]
+    kind = project.program.types[tensor]
+    form, cast = ("%g", "double") if kind.is_float else ("%lld", "long long")
+    shown = comment(tensor).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f"""  printf("{shown}:");
+  for (int i = 0; i < {min(16, kind.size)}; i++) printf(" {form}", ({cast})output_{number}[i]);
+  printf("\\n");"""
+
+
+def _c_type(kind: TensorType) -> str:
+    return {"float32": "float", "bool": "uint8_t"}.get(kind.dtype, f"{kind.dtype}_t")

@@ -35,13 +35,17 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """A layer: its name, the op's kind, multiply-accumulates, bytes moved, output shape."""
+    """A layer: its name, the op's kind, multiply-accumulates, bytes moved, output shape.
+
+    `real`: it computes in float32, so that the int8 peak says nothing about it.
+    """
 
     name: str
     kind: str
     macs: int
     nbytes: int
     shape: tuple[int, ...]
+    real: bool = False
 
 
 @dataclass(frozen=True)

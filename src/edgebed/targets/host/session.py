@@ -30,12 +30,12 @@ class LayerTime:
     Attributes:
         layer: its facts.
         nanoseconds: median over the runs; includes about 20 ns of clock.
-        peak_share: share of the int8 peak of one core, 0 to 1.
+        peak_share: share of the int8 peak of one core, 0 to 1; None for a float32 layer.
     """
 
     layer: LayerFacts
     nanoseconds: float
-    peak_share: float
+    peak_share: float | None
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,14 @@ class Profile:
         layers: in the order of execution.
         nanoseconds: median of whole runs, without the clock between layers.
         peak: int8 multiply-accumulates a second of one core, measured in this process.
-        peak_share: share of the peak over the whole network.
+        peak_share: share of the peak over the whole network; None where layers with
+            multiply-accumulates compute in float32.
     """
 
     layers: tuple[LayerTime, ...]
     nanoseconds: float
     peak: float
-    peak_share: float
+    peak_share: float | None
 
 
 class _Bound(ctypes.Structure):
@@ -154,11 +155,12 @@ class Session:
         whole = float(np.median(self.time_runs(max(repeats, 1))))
         peak = int8_peak(self._variant)
         layers = tuple(
-            LayerTime(layer, float(ns), _share(layer.macs, float(ns), peak))
+            LayerTime(layer, float(ns), None if layer.real else _share(layer.macs, float(ns), peak))
             for layer, ns in zip(self.manifest.layers, times, strict=True)
         )
         macs = sum(layer.macs for layer in self.manifest.layers)
-        return Profile(layers, whole, peak, _share(macs, whole, peak))
+        real = any(layer.real and layer.macs for layer in self.manifest.layers)
+        return Profile(layers, whole, peak, None if real else _share(macs, whole, peak))
 
     def invoke(self) -> None:
         """Compute on the inputs of the last `run`, without copying anything."""
@@ -308,9 +310,14 @@ def _by_order(x: Inputs, tensors: Sequence[TensorFacts]) -> list[Array]:
             word = f"input {(missing or extra)[0]!r} is {'missing' if missing else 'unknown'}"
             raise EdgebedError(word, try_=f"the names {', '.join(t.name for t in tensors)}")
         return [np.asarray(x[tensor.name]) for tensor in tensors]
-    given = [x] if isinstance(x, np.ndarray) else list(x)
+    given = list(x) if isinstance(x, list | tuple) else [x]
     if len(given) != len(tensors):
-        raise EdgebedError(f"{len(given)} arrays for {len(tensors)} inputs")
+        needed = ", ".join(f"{t.name!r} of {t.dtype} {t.shape}" for t in tensors)
+        raise EdgebedError(
+            f"the list holds {len(given)} array{'' if len(given) == 1 else 's'}",
+            why=f"the network has {len(tensors)} input{'' if len(tensors) == 1 else 's'}: {needed}",
+            try_="one array for each, in this order, or a mapping by name",
+        )
     return [np.asarray(one) for one in given]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from edgebed.compile.plan import BuildPlan
 from edgebed.errors import EdgebedError
 from edgebed.program.arithmetic import Arithmetic
-from edgebed.program.types import Program, TensorType
+from edgebed.program.types import Op, Program, TensorType
 from edgebed.targets.contract import Cost, Library, Machine, Problem
 from edgebed.targets.host import build as builds
 from edgebed.targets.host import emit, lowering
@@ -118,6 +118,7 @@ class Host:
 def manifest_of(project: emit.Project) -> Manifest:
     """Return the manifest of a project whose library is not built yet."""
     program = project.program
+    real = {op.name for op in program.ops if _is_real(program, op)}
     return Manifest(
         name=project.name,
         title=program.name,
@@ -129,13 +130,19 @@ def manifest_of(project: emit.Project) -> Manifest:
         inputs=tuple(_tensor(program, name, kind) for name, kind in program.inputs.items()),
         outputs=tuple(_tensor(program, name, program.types[name]) for name in program.outputs),
         layers=tuple(
-            LayerFacts(layer.name, layer.kind, layer.macs, layer.nbytes, layer.shape)
+            LayerFacts(
+                layer.name, layer.kind, layer.macs, layer.nbytes, layer.shape, layer.name in real
+            )
             for layer in project.lowered.layers
         ),
         arena_bytes=project.arena.nbytes,
         arena_lower_bound=project.arena.plan.lower_bound,
         constant_bytes=len(project.lowered.constants),
     )
+
+
+def _is_real(program: Program, op: Op) -> bool:
+    return all(program.types[name].is_float for name in (*op.inputs, op.output))
 
 
 def _tensor(program: Program, name: str, kind: TensorType) -> TensorFacts:
