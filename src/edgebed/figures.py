@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edgebed.errors import EdgebedError
+
 Kind = Literal["measured", "emulated", "estimated"]
 
 
@@ -54,3 +56,18 @@ class Figure:
 def number(value: float) -> str:
     """Return a number for people: whole from 1,000 on, else four digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def parse_share(text: str) -> float:
+    """Read `1%` or `0.01` as 0.01.
+
+    Raises:
+        EdgebedError: not a number from 0 to 1.
+    """
+    try:
+        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise EdgebedError(f"{text!r} is not a share", where="--max-drop", try_="1% or 0.01")
+    return value

@@ -25,11 +25,13 @@ def execute(arguments: Sequence[str]) -> int:
     debug = len(words) < len(arguments)
     from cyclopts import CycloptsError
 
-    from edgebed.cli.app import VERBS, app
+    from edgebed.cli.app import VERBS, app, describe_fully
 
     try:
         if words and not words[0].startswith("-") and words[0] not in VERBS:
             raise EdgebedError(f"unknown verb {words[0]!r}", try_=did_you_mean(words[0], VERBS))
+        if words and words[0] in VERBS and not {"--help", "-h"}.isdisjoint(words):
+            describe_fully(words[0])
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except EdgebedError as error:
         return _fail(str(error), error.exit_code, debug)

@@ -37,3 +37,8 @@ app = App(
 )
 for _verb, _help in VERBS.items():
     app.command(f"edgebed.cli.{_verb}:{_verb}", name=_verb, help=_help)
+
+
+def describe_fully(verb: str) -> None:
+    """Let a verb's own help page show its whole docstring instead of the line above."""
+    app[verb].help = None

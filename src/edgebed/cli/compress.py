@@ -77,9 +77,9 @@ def compress(
     from edgebed.compress import imported
     from edgebed.compress.calibration import check_method
     from edgebed.compress.scheme import Settings
+    from edgebed.figures import parse_share
     from edgebed.program import to_onnx
     from edgebed.program.read import read_model
-    from edgebed.recipes.bed.config import parse_share
 
     if data is None:
         raise EdgebedError(
@@ -127,8 +127,10 @@ def _check_target(name: str | None) -> None:
         raise EdgebedError(
             f"{name} computes with powers of two",
             where="--target",
-            why="a network must be trained for that; rounding alone loses too much",
-            try_="edgebed run bed-fast --data DIR, which trains for it",
+            why="rounding a trained network to them loses too much; it must be trained for them",
+            try_=f"edgebed run bed --data DIR, which trains a detector for {name} "
+            f"(bed-fast: in minutes); a network of your own trained with the ai8x tools (QAT), "
+            f"then edgebed compile; or --target host, for this network as it is",
         )
 
 

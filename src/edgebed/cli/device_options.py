@@ -38,6 +38,8 @@ def configured(device: Target, name: str, settings: Mapping[str, Any]) -> Target
     from edgebed.targets import describe, names
 
     given = {key: value for key, value in settings.items() if value is not None}
+    if not given:
+        return device
     known = describe(name).get("options", ())
     for key in given:
         if key not in known:
@@ -47,7 +49,5 @@ def configured(device: Target, name: str, settings: Mapping[str, Any]) -> Target
                 f"{option} means nothing to {name}",
                 try_=f"leave it out; it is for {' and '.join(owners)}",
             )
-    if not given:
-        return device
     changed: Target = device.with_options(given)  # type: ignore[attr-defined]
     return changed

@@ -11,13 +11,8 @@ from typing import Any
 from edgebed.cli.extras import check_installed
 from edgebed.cli.progress import listening
 from edgebed.errors import EdgebedError
-from edgebed.figures import Figure
-from edgebed.recipes.bed.config import (
-    DEFAULT_TARGET,
-    BedConfig,
-    parse_share,
-    parse_weight_bits,
-)
+from edgebed.figures import Figure, parse_share
+from edgebed.recipes.bed.config import DEFAULT_TARGET, BedConfig, parse_weight_bits
 from edgebed.recipes.folder import RunFolder
 
 ROOT = Path("runs")

@@ -28,6 +28,7 @@ def show(
     *options: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     target: str | None = None,
     passes: bool = False,
+    full: bool = False,
     input_shape: tuple[str, ...] = (),
     weights: Path | None = None,
     replan: bool = False,
@@ -40,6 +41,8 @@ def show(
         target: the device whose layers are shown; see `edgebed targets`. Without one, a network
             file is printed alone.
         passes: print the passes, what each changes, and the program that they leave.
+        full: print every scale of every constant, in the form that edgebed reads back; without it
+            the first three and their number.
         input_shape: NAME=1,3,224,224 for an input whose size an ONNX file leaves open; C,H,W for a
             network description.
         weights: weights of a network description.
@@ -63,7 +66,7 @@ def show(
     )
     if passes:
         found = _optimised(found)
-    print(to_text(found.program, values=False))
+    print(to_text(found.program, values=False, full=full))
     if bundle and bundle.target == name:  # as it was built, with its author's placement
         print("\n".join([*_device(bundle.layout, bundle.cost), *_sizes(bundle.sizes)]))
     elif name is not None:

@@ -7,7 +7,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,8 @@ from edgebed.program.ops import by_kind
 from edgebed.program.types import Constant, DType, Op, Program, TensorType
 
 FORMAT = 1
+FEW_SCALES = 3
+"""So many scales of a constant a shortened text shows."""
 _SKIPPED = ("inputs", "output")
 # What Python raises on values, expressions and encodings that a damaged line may hold.
 _DAMAGE = (
@@ -36,20 +38,22 @@ _ENDLESS = ("inf", "-inf", "nan")
 _RULES: dict[str, type[Requantize]] = {"power_of_two": PowerOfTwo, "affine": Affine}
 
 
-def to_text(program: Program, *, values: bool = True) -> str:
+def to_text(program: Program, *, values: bool = True, full: bool = True) -> str:
     """Return the program as text.
 
     Args:
         program: what to print.
         values: write the constants' values (base64 of their zlib-compressed bytes); otherwise
             only their SHA-256, and `parse` needs the constants from elsewhere.
+        full: write every scale of a constant, as `parse` needs them; otherwise the first ones
+            and their number.
     """
     lines = [f"program {_quote(program.name)} format {FORMAT}"]
     lines += [f"note {_quote(k)} {_quote(v)}" for k, v in program.notes.items()]
     if program.contract is not None:
         lines.append(f"contract {json.dumps(program.contract.to_json())}")
     lines += [f"input {_quote(name)}: {kind}" for name, kind in program.inputs.items()]
-    lines += [_constant_line(n, c, values) for n, c in program.constants.items()]
+    lines += [_constant_line(n, c, values, full) for n, c in program.constants.items()]
     lines += [_op_line(op, program.types[op.output]) for op in program.ops]
     lines += [f"output {_quote(name)}" for name in program.outputs]
     lines += [
@@ -220,7 +224,7 @@ def _check_attributes(op: type[Op], attributes: Mapping[str, Any]) -> None:
             )
 
 
-def _constant_line(name: str, constant: Constant, values: bool) -> str:
+def _constant_line(name: str, constant: Constant, values: bool, full: bool) -> str:
     array = constant.values
     head = (
         f"constant {_quote(name)}: {array.dtype}[{', '.join(map(str, array.shape))}] "
@@ -229,11 +233,18 @@ def _constant_line(name: str, constant: Constant, values: bool) -> str:
     if constant.zero_point:
         head += f" zero {constant.zero_point}"
     if constant.scales:
-        head += f" scales {','.join(repr(float(one)) for one in constant.scales)}"
+        head += f" scales {_scales(constant.scales, full)}"
     if not values:
         return f"{head} sha256 {constant.digest}"
     raw = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes()
     return f"{head} values {base64.b64encode(zlib.compress(raw, 9)).decode()}"
+
+
+def _scales(scales: Sequence[float], full: bool) -> str:
+    if full or len(scales) <= FEW_SCALES:
+        return ",".join(repr(float(one)) for one in scales)
+    first = ",".join(f"{one:.6g}" for one in scales[:FEW_SCALES])
+    return f"{first},... ({len(scales)})"
 
 
 def _op_line(op: Op, kind: TensorType) -> str:

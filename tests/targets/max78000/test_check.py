@@ -141,6 +141,25 @@ def test_averages_have_one_rounding() -> None:
     assert "truncates averages while b rounds them" in problem.what
 
 
+def test_averages_that_round_half_up_are_refused() -> None:
+    pool = AvgPool(name="a", inputs=("input",), output="y", rounding="half_up", kernel=(2, 2),
+                   stride=(1, 1))  # fmt: skip
+    problem = only(program(pool, (3, 8, 8), {}))
+    assert "half up" in problem.what and "half_away" in problem.try_
+
+
+def test_a_foreign_tensor_is_named_once() -> None:
+    ops = (
+        Identity(name="i", inputs=("input",), output="x"),
+        MaxPool(name="a", inputs=("x",), output="y", kernel=(2, 2), stride=(2, 2)),
+        MaxPool(name="b", inputs=("x",), output="z", kernel=(2, 2), stride=(2, 2)),
+    )
+    kind = TensorType((3, 8, 8), "int8", 0.1, -128)
+    found = check(Program("net", {"input": kind}, ops, ("y", "z")))
+    named = [problem.what.split("'")[1] for problem in found]
+    assert named == ["input", "x", "y", "z"]
+
+
 def test_pixels_are_folded_in_front_of_the_network_only() -> None:
     ops = (
         Identity(name="i", inputs=("input",), output="x"),

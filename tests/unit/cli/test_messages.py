@@ -69,6 +69,20 @@ def test_help_fills_its_lines_and_keeps_names_as_they_are(
     )
 
 
+@pytest.mark.parametrize(
+    ("verb", "sentence"),
+    [
+        ("compress", "The score is the share of right classes where the data has classes"),
+        ("compile", "Firmware has booted on the virtual board"),
+    ],
+)
+def test_help_of_a_verb_is_its_whole_description(
+    verb: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute([verb, "--help"]) == 0
+    assert sentence in " ".join(capsys.readouterr().out.split())
+
+
 def test_an_option_of_another_verb_is_not_its_own_correction(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -147,3 +147,13 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     with pytest.raises(EdgebedError, match="holds no edgebed program"):
         load(path)
+
+
+def test_shortened_text_names_the_first_scales_and_their_number() -> None:
+    scales = tuple(0.001 * n for n in range(1, 65))
+    weight = Constant(np.zeros((64, 3), np.int8), 8, scales[0], scales=scales)
+    dense = by_kind("dense")(name="d", inputs=("x",), output="y", weight="w")  # type: ignore[call-arg]
+    program = Program("wide", {"x": TensorType((3, 1, 1))}, (dense,), ("y",), {"w": weight})
+    short = to_text(program, values=False, full=False)
+    assert " scales 0.001,0.002,0.003,... (64) sha256" in short
+    assert parse(to_text(program)).constants["w"].scales == scales

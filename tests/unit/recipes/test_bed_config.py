@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebed.errors import BudgetMissedError, EdgebedError
-from edgebed.recipes.bed.config import BedConfig, parse_share, parse_weight_bits
+from edgebed.figures import parse_share
+from edgebed.recipes.bed.config import BedConfig, parse_weight_bits
 from edgebed.recipes.bed.outcome import Outcome
 from edgebed.recipes.folder import RunFolder
 

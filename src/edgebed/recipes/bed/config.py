@@ -109,18 +109,3 @@ def parse_weight_bits(text: str) -> int | tuple[int, ...]:
             try_="8, 4, 2 or 1, or one of them per layer: 8,4,4,8",
         )
     return numbers[0] if len(numbers) == 1 else numbers
-
-
-def parse_share(text: str) -> float:
-    """Read `1%` or `0.01` as 0.01.
-
-    Raises:
-        EdgebedError: not a number from 0 to 1.
-    """
-    try:
-        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise EdgebedError(f"{text!r} is not a share", where="--max-drop", try_="1% or 0.01")
-    return value

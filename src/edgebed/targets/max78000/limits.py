@@ -42,6 +42,7 @@ FLATTENED = 16384
 FLATTENED_PIXELS = 256
 SHIFTS = (-15, 15)
 
+KNOWN = (*WEIGHTED, *POOLS, *COMBINES, *VIEWS, Identity)
 DEVICE_OPS = "conv2d, conv_transpose2d, dense, pools, element-wise, concat, slice, crop, reshape"
 
 
@@ -71,13 +72,12 @@ def _named(op: Op, findings: Iterator[Finding]) -> Iterator[Problem]:
 
 
 def _op(program: Program, op: Op) -> Iterator[Finding]:
-    known = (*WEIGHTED, *POOLS, *COMBINES, *VIEWS, Identity)
-    if type(op) not in known:
+    if type(op) not in KNOWN:
         yield f"op {op.kind!r}", f"the device has {DEVICE_OPS}", "one of these ops"
         return
-    general = [*_general(program, op)]
-    if general:
-        yield from general
+    general = [*_tensors(program, op), *_general(program, op)]
+    yield from general
+    if general or any([*_foreign(program, name)] for name in op.inputs):
         return
     yield from _inputs(program, op)
     if isinstance(op, Conv2d):
@@ -95,15 +95,33 @@ def _op(program: Program, op: Op) -> Iterator[Finding]:
         yield what, f"{OPERANDS} operands", f"two layers of at most {OPERANDS} operands"
 
 
-def _general(program: Program, op: Op) -> Iterator[Finding]:
-    """Yield what no device layer does: other ranks, types, zero points, axes, padded pools."""
+def _tensors(program: Program, op: Op) -> Iterator[Finding]:
+    """Yield what is wrong with the tensor that an op writes, or is the first to read."""
     for tensor in dict.fromkeys((*op.inputs, op.output)):
-        kind = program.types[tensor]
-        if len(kind.shape) != MAP_RANK:
-            yield f"tensor {tensor!r} has shape {kind.shape}", "maps of C x H x W", "such maps"
-        if kind.dtype not in ("int8", "int32") or kind.zero_point:
-            what = f"tensor {tensor!r} is {kind}"
-            yield what, "int8 with zero point 0", "a network that was trained for this device"
+        if tensor == op.output or _first_known_reader(program, tensor) is op:
+            yield from _foreign(program, tensor)
+
+
+def _first_known_reader(program: Program, tensor: str) -> Op | None:
+    """Return the first reader of a tensor that no op of the device writes."""
+    writer = program.writer(tensor)
+    if writer is not None and type(writer) in KNOWN:
+        return None
+    return next(op for op in program.readers(tensor) if type(op) in KNOWN)
+
+
+def _foreign(program: Program, tensor: str) -> Iterator[Finding]:
+    """Yield other ranks, types and zero points than those of the device's maps."""
+    kind = program.types[tensor]
+    if len(kind.shape) != MAP_RANK:
+        yield f"tensor {tensor!r} has shape {kind.shape}", "maps of C x H x W", "such maps"
+    if kind.dtype not in ("int8", "int32") or kind.zero_point:
+        what = f"tensor {tensor!r} is {kind}"
+        yield what, "int8 with zero point 0", "a network that was trained for this device"
+
+
+def _general(program: Program, op: Op) -> Iterator[Finding]:
+    """Yield what no device layer does: axes, padded pools, operands of several scales."""
     if isinstance(op, Concat) and op.axis != 0:
         yield f"joins axis {op.axis}", "channels are joined", "axis 0"
     if isinstance(op, Reshape) and op.shape[0] != program.types[op.inputs[0]].shape[0]:
