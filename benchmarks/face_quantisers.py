@@ -1,11 +1,14 @@
-"""What quantisation costs a face detector: ours and ONNX Runtime's quantiser on the same pictures.
+"""What quantisation costs a detector: edgebed, ONNX Runtime and NNCF on the same pictures.
 
     python benchmarks/face_quantisers.py YUNET.onnx FACES [--calibrate 32] --out DIR
+    python benchmarks/face_quantisers.py FASTESTDET.onnx PICTURES --pixels 0..1 --out DIR
 
-FACES is a data set in Pascal VOC form. Calibration takes pictures of `train`; the score is VOC
-AP@0.5 over `val` and `test` (any class counts as a face), and the cosine between the float
-network's outputs and the quantised one's. Every form computes in ONNX Runtime or, for ours, in
-the reference interpreter; pictures are stretched to the input, BGR, 0..255.
+The second argument is a data set in Pascal VOC form. Calibration takes pictures of `train`, the
+score those of `val` and `test`: the cosine between the float network's outputs and the quantised
+one's, and for YuNet, whose outputs are decoded here, VOC AP@0.5 (any class counts as a face).
+Every form computes in ONNX Runtime or, for ours, in the reference interpreter; pictures are
+stretched to the input. NNCF's rows need the extra `quantisers`; `--only nncf` leaves the others
+away.
 """
 
 from __future__ import annotations
@@ -28,13 +31,12 @@ from edgebed.compress.scheme import Settings
 from edgebed.data.dataset import Sample
 from edgebed.data.decode import Detections, greedy, overlap
 from edgebed.data.readers import read
-from edgebed.data.samples import PictureForm, to_input
+from edgebed.data.samples import PIXELS, PictureForm, check_pixels, to_input
 from edgebed.program.read import read_model
 from edgebed.program.run import run
 from edgebed.program.types import Program
 from edgebed.train.metrics import Truth, score
 
-FORM = PictureForm("0..255", "bgr")
 STRIDES = (8, 16, 32)
 LEAST_SCORE, OVERLAP, MOST = 0.02, 0.45, 200
 Network = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -44,25 +46,26 @@ def main() -> None:
     arguments = _arguments()
     data = read(arguments.faces, skip_bad=True)
     program, _ = optimise(read_model(arguments.model))
-    kind = program.input_type
+    kind, form = program.input_type, PictureForm(check_pixels(arguments.pixels), arguments.channels)
     held = [*data.splits["val"], *data.splits["test"]]
-    pictures = [to_input(one.load(), kind, FORM) for one in held]
-    few = [to_input(one.load(), kind, FORM) for one in data.splits["train"][: arguments.calibrate]]
-    truth = [_truth(one) for one in held]
+    pictures = [to_input(one.load(), kind, form) for one in held]
+    few = [to_input(one.load(), kind, form) for one in data.splits["train"][: arguments.calibrate]]
     float_outputs = [_own(program)(x) for x in pictures]
     rows = []
     for name, network in _forms(arguments, program, few):
         outputs = [network(x) for x in pictures]
-        found = [_detections(one, kind.shape[1:]) for one in outputs]
-        row = {
+        row: dict[str, Any] = {
             "form": name,
-            "ap50": score(found, truth, ("face",)).ap50,
             "cosine": agreement(COSINE, float_outputs, outputs),
             "pictures": len(held),
             "kind": "measured",
         }
+        if f"bbox_{STRIDES[0]}" in program.outputs:
+            found = [_detections(one, kind.shape[1:]) for one in outputs]
+            row["ap50"] = score(found, [_truth(one) for one in held], ("face",)).ap50
         rows.append(row)
-        print(f"{name:<44} AP@0.5 {row['ap50']:.4f}  cosine {row['cosine']:.5f}", flush=True)
+        ap50 = f"AP@0.5 {row['ap50']:.4f}  " if "ap50" in row else ""
+        print(f"{name:<54} {ap50}cosine {row['cosine']:.5f}", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "face_quantisers.json").write_text(json.dumps(rows, indent=2) + "\n")
 
@@ -72,6 +75,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("model", type=Path)
     parser.add_argument("faces", type=Path)
     parser.add_argument("--calibrate", type=int, default=32)
+    parser.add_argument("--pixels", default="0..255", choices=PIXELS)
+    parser.add_argument("--channels", default="bgr", choices=("rgb", "bgr"))
+    parser.add_argument("--only", choices=("edgebed", "onnxruntime", "nncf"))
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 
@@ -80,6 +86,16 @@ def _forms(
     arguments: argparse.Namespace, program: Program, few: Sequence[np.ndarray]
 ) -> Iterator[tuple[str, Network]]:
     yield "float32", _own(program)
+    for name, forms in (
+        ("edgebed", _own_forms(program, few)),
+        ("onnxruntime", _runtime_forms(arguments, few)),
+        ("nncf", _nncf_forms(arguments, few)),
+    ):
+        if arguments.only in (None, name):
+            yield from forms
+
+
+def _own_forms(program: Program, few: Sequence[np.ndarray]) -> Iterator[tuple[str, Network]]:
     samples = [{next(iter(program.inputs)): x} for x in few]
     for equal in (False, True):
         source = equalise(program) if equal else program
@@ -90,7 +106,6 @@ def _forms(
                 words = [method, *["equalised"] * equal, *["bias"] * correct]
                 made, _ = optimise(quantise(source, seen, settings))
                 yield f"edgebed int8: {', '.join(words)}", _own(made)
-    yield from _runtime_forms(arguments, few)
 
 
 def _own(program: Program) -> Network:
@@ -126,6 +141,35 @@ def _runtime_forms(
         )  # fmt: skip
         version = onnxruntime.__version__
         yield f"ONNX Runtime {version} static: {method.name}, per channel", _runtime(path)
+
+
+def _nncf_forms(
+    arguments: argparse.Namespace, few: Sequence[np.ndarray]
+) -> Iterator[tuple[str, Network]]:
+    """Give NNCF's 8-bit networks: presets, and fast or full bias correction."""
+    try:
+        import nncf
+    except ImportError:
+        print("NNCF is not installed: pip install 'edgebed[quantisers]' adds its rows")
+        return
+    import onnx
+
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    source = onnx.load(str(_current(arguments.model, arguments.out / "opset13.onnx")))
+    data = nncf.Dataset([{source.graph.input[0].name: x[None]} for x in few])
+    for preset in (nncf.QuantizationPreset.PERFORMANCE, nncf.QuantizationPreset.MIXED):
+        for fast in (True, False):
+            words = f"{preset.value}, {'fast' if fast else 'full'} bias correction"
+            try:
+                made = nncf.quantize(
+                    source, data, preset=preset, subset_size=len(few), fast_bias_correction=fast
+                )
+            except Exception as error:  # its own algorithms fail on some networks
+                print(f"NNCF {nncf.__version__}: {words} fails: {error!r}")
+                continue
+            path = arguments.out / f"nncf_{preset.value}_{'fast' if fast else 'full'}.onnx"
+            onnx.save(made, str(path))
+            yield f"NNCF {nncf.__version__}: {words}", _runtime(path)
 
 
 def _current(model: Path, path: Path) -> Path:
