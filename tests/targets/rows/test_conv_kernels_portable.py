@@ -1,0 +1,98 @@
+"""The kernels in plain C against the integer arithmetic they stand for."""
+
+from __future__ import annotations
+
+import subprocess
+
+import numpy as np
+import pytest
+from c_kernels import INCLUDE
+from conv_layers import BareLayers, Case, NativeLayers, cases, driver, meaning
+from hypothesis import given, settings
+
+from edgebed.targets._shared.arm_cores import CORES, find_compiler
+from edgebed.targets._shared.rows.kernels.portable import PORTABLE
+from edgebed.targets._shared.rows.kernels.sets import Packed
+
+KERNELS = {
+    "eb_conv_portable": "conv_portable.h",
+    "eb_conv_portable_wide": "conv_portable.h",
+    "eb_depthwise_portable": "depthwise_portable.h",
+    "eb_depthwise_portable_wide": "depthwise_portable.h",
+}
+
+
+@pytest.fixture(scope="module")
+def native() -> NativeLayers:
+    return NativeLayers(KERNELS)
+
+
+@pytest.fixture(scope="module")
+def smallest() -> BareLayers:
+    return BareLayers(KERNELS, "m0plus")
+
+
+def packed(case: Case) -> Packed:
+    pack = PORTABLE.depthwise if case.depthwise else PORTABLE.conv
+    return pack(case.shape, case.weights, "balanced", linear=case.rule == 0)
+
+
+@given(case=cases())
+def test_convolution(native: NativeLayers, case: Case) -> None:
+    np.testing.assert_array_equal(native.run(case, packed(case)), meaning(case))
+
+
+@given(case=cases(pointwise=True))
+def test_pointwise_convolution_also_in_place(native: NativeLayers, case: Case) -> None:
+    np.testing.assert_array_equal(native.run(case, packed(case)), meaning(case))
+
+
+@settings(max_examples=30)
+@given(case=cases(wide=True))
+def test_weights_beyond_a_byte(native: NativeLayers, case: Case) -> None:
+    np.testing.assert_array_equal(native.run(case, packed(case)), meaning(case))
+
+
+@given(case=cases(depthwise=True))
+def test_depthwise_convolution(native: NativeLayers, case: Case) -> None:
+    np.testing.assert_array_equal(native.run(case, packed(case)), meaning(case))
+
+
+@settings(max_examples=30)
+@given(case=cases(depthwise=True, wide=True))
+def test_depthwise_weights_beyond_a_byte(native: NativeLayers, case: Case) -> None:
+    np.testing.assert_array_equal(native.run(case, packed(case)), meaning(case))
+
+
+@settings(max_examples=25)
+@given(case=cases(largest=3))
+def test_convolution_on_the_smallest_core(smallest: BareLayers, case: Case) -> None:
+    np.testing.assert_array_equal(smallest.run(case, packed(case)), meaning(case))
+
+
+@settings(max_examples=15)
+@given(case=cases(depthwise=True, largest=3))
+def test_depthwise_convolution_on_the_smallest_core(smallest: BareLayers, case: Case) -> None:
+    np.testing.assert_array_equal(smallest.run(case, packed(case)), meaning(case))
+
+
+@pytest.mark.parametrize("compiler", ["zig", "gcc"])
+@pytest.mark.parametrize("core", CORES)
+def test_every_core_needs_no_library(core: str, compiler: str, tmp_path) -> None:
+    assert undefined_symbols(driver(KERNELS), core, compiler, tmp_path) == set()
+
+
+def undefined_symbols(text: str, core: str, compiler: str, folder) -> set[str]:
+    """Return what an object of these kernels asks of other objects."""
+    from elftools.elf.elffile import ELFFile
+
+    source, target = folder / "kernels.c", folder / "kernels.o"
+    source.write_text(text)
+    tool = find_compiler(CORES[core], kind=compiler)
+    command = [*tool.compiler, *(f"-I{path}" for path in INCLUDE), "-c", source, "-o", target]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with target.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        found = {one.name for one in table.iter_symbols() if one["st_shndx"] == "SHN_UNDEF"}
+    return found - {""}
