@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 pytest.importorskip("tflite")
 pytest.importorskip("tflite_micro")
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tflite_model import Operator, Tensor, build, constant, single
 from tflite_oracles import OUT, REAL, Q, equal, equal_to_lite
 
@@ -57,6 +60,17 @@ def test_functions_of_positive_numbers(code: str, tmp_path: Path) -> None:
                Tensor("y", (1, 50), **REAL)]  # fmt: skip
     steps = [Operator("SQUARE", ["x"], ["p"]), Operator(code, ["p"], ["y"])]
     equal(build(tensors, steps, ["x"], ["y"]), tmp_path, tolerance=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.002, 1.0), st.floats(0.002, 1.0), st.integers(-128, 127))
+def test_roots_of_int8(scale: float, out: float, zero: int) -> None:
+    """LiteRT cuts them; Micro knows roots of float32 only."""
+    x = {"dtype": "int8", "scale": scale, "zero_point": -128}
+    y = {"dtype": "int8", "scale": out, "zero_point": zero}
+    model = single("SQRT", [Tensor("x", (1, 400), **x)], [Tensor("y", (1, 400), **y)])
+    with tempfile.TemporaryDirectory() as folder:
+        equal_to_lite(model, Path(folder))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3,), (1,)])

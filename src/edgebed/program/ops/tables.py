@@ -241,6 +241,18 @@ def _abs(scales: Scales, _: float) -> Table:
     return _clamped(size, scales)
 
 
+def _sqrt(scales: Scales, _: float) -> Table:
+    """Return the root in float32, cut to a whole number of steps; the least for negative numbers.
+
+    Source: LiteRT's int8 kernel, which refuses negative numbers.
+    """
+    root = np.sqrt(np.maximum(scales.centred, 0).astype(np.float32) * np.float32(scales.scale_in))
+    with np.errstate(over="ignore"):
+        steps = np.minimum(root / np.float32(scales.scale_out), np.float32(1 << 16))
+    cut = np.trunc(steps).astype(np.int64)
+    return np.where(scales.centred >= 0, _clamped(cut, scales), np.int8(-128))
+
+
 def _rsqrt(scales: Scales, _: float) -> Table:
     """Return 1 / sqrt(x) with 20 bits between; 127 for 0 and for what has no root."""
     positive = scales.centred > 0
@@ -261,5 +273,6 @@ _KERNELS: dict[str, Callable[[Scales, float], Table]] = {
     "tanh": _tanh,
     "hard_swish": _hard_swish,
     "abs": _abs,
+    "sqrt": _sqrt,
     "rsqrt": _rsqrt,
 }
