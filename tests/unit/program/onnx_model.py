@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgebed.errors import EdgebedError
 from edgebed.program.onnx_graph import from_model
 from edgebed.program.run import run
 from edgebed.program.types import Program
@@ -122,3 +124,22 @@ def randoms(sketch: Sketch, seed: int = 0, low: float = -3, high: float = 3) -> 
         name: rng.uniform(low, high, shape).astype(np.float32)
         for name, (_, shape) in sketch.inputs.items()
     }
+
+
+def network() -> onnx.ModelProto:
+    """A convolution, an activation and a matrix product."""
+    sketch = Sketch()
+    w = sketch.constant(np.ones((4, 3, 3, 3), np.float32))
+    y = sketch.node("Conv", sketch.input((1, 3, 8, 8)), w, strides=[2, 2])
+    y = sketch.node("Flatten", sketch.node("Relu", y))
+    rows = sketch.constant(np.ones((36, 5), np.float32))
+    return sketch.model(sketch.node("MatMul", y, rows))
+
+
+def refused(model: onnx.ModelProto, **more: Any) -> str:
+    """Return what the importer says, which is one sentence."""
+    with pytest.raises(EdgebedError) as caught:
+        from_model(model, "net.onnx", **more)
+    text = str(caught.value)
+    assert text.startswith("net.onnx") and "\n" not in text and len(text) < 1200
+    return text

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, get_args
 
 from edgebed.program.arithmetic import Affine
 from edgebed.program.ops._axes import broadcast_shape
-from edgebed.program.types import QUANTISED, Constant, Op, TensorType
+from edgebed.program.types import QUANTISED, Constant, DType, Op, TensorType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,10 @@ class Binary(Op):
         requantize: rule to the output's integers; the factors come from the operands' scales.
     """
 
+    plain: ClassVar[tuple[DType, ...]] = get_args(DType)
+    """Types that are combined without a rule."""
+    result: ClassVar[str] = "result"
+    """What comes out, for messages."""
     requantize: Affine | None = None
 
     def infer(self, types: Sequence[TensorType], constants: Mapping[str, Constant]) -> TensorType:
@@ -38,6 +43,8 @@ class Binary(Op):
 
     def plain_type(self, x: TensorType) -> TensorType:
         """Return the output's type where operands of type x are combined without a rule."""
+        if x.dtype not in self.plain:
+            raise self.fail(f"operands are {x.dtype}", why=f"their {self.result} needs a rule")
         return x
 
 

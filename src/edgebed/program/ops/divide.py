@@ -13,7 +13,7 @@ from edgebed.program.ops import _gemmlowp
 from edgebed.program.ops._axes import aligned
 from edgebed.program.ops._binary import Binary
 from edgebed.program.ops._float import Floats, through_floats
-from edgebed.program.types import Array, Constant, TensorType
+from edgebed.program.types import Array, Constant, DType, TensorType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,8 @@ class Divide(Binary):
     """
 
     kind: ClassVar[str] = "divide"
-
-    def plain_type(self, x: TensorType) -> TensorType:
-        """Return float32."""
-        if not x.is_float:
-            raise self.fail(f"operands are {x.dtype}", why="their quotient needs a rule")
-        return x
+    plain: ClassVar[tuple[DType, ...]] = ("float32",)
+    result: ClassVar[str] = "quotient"
 
     def run(
         self,

@@ -12,7 +12,7 @@ from edgebed.program.arithmetic import Affine, multiply_by_quantized, quantize_m
 from edgebed.program.ops._axes import aligned
 from edgebed.program.ops._binary import Binary
 from edgebed.program.ops._float import Floats, through_floats
-from edgebed.program.types import QUANTISED, Array, Constant, TensorType
+from edgebed.program.types import Array, Constant, DType, TensorType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +25,8 @@ class SquaredDifference(Binary):
     """
 
     kind: ClassVar[str] = "squared_difference"
-
-    def plain_type(self, x: TensorType) -> TensorType:
-        """Return the operands' type."""
-        if x.dtype in (*QUANTISED, "bool"):
-            raise self.fail(f"operands are {x.dtype}", why="their square needs a requantize rule")
-        return x
+    plain: ClassVar[tuple[DType, ...]] = ("float32", "int32", "int64")
+    result: ClassVar[str] = "square"
 
     def run(
         self,
