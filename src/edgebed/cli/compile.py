@@ -219,7 +219,7 @@ def _lines(built: Bundle) -> list[str]:
 
     lines = [f"  {name:<24} {size:>9,} bytes" for name, size in built.sizes.items()]
     lines += [f"  {name:<24} {figure}" for name, figure in built.cost.total.items()]
-    firmware = (built.folder / SOURCES).is_dir()
+    firmware = "artifacts" not in built.plan  # which a library's folder lists
     sources = built.folder / SOURCES if firmware else built.folder
     lines.append(f"plan {built.plan['digest'][:16]}, sources: {sources}")
     if built.sizes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from edgebed.compile.plan import BuildPlan
-from edgebed.errors import BudgetMissedError, EdgebedError, did_you_mean
+from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.program.arithmetic import Arithmetic
 from edgebed.program.types import Program
 from edgebed.targets._shared.arm_cores import Core, find_core
@@ -59,6 +59,9 @@ class Microcontroller:
     goal: Goal = "balanced"
     max_ram: int = 0
     max_flash: int = 0
+    _made: dict[Any, tuple[Program, Project]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def core(self) -> Core:
@@ -105,17 +108,22 @@ class Microcontroller:
             EdgebedError: an op has no kernel.
             BudgetMissedError: the arena alone is larger than `max_ram`.
         """
-        found = projects.make(program, self.kernels, self.goal)
+        found = self._placed(program, self.goal)
         if self.max_ram and found.placement.peak > self.max_ram:
             raise too_large(found, self.goal, self.max_ram, self._peaks(program))
         return found
 
     def _peaks(self, program: Program) -> dict[str, int]:
         return {
-            goal: projects.make(program, self.kernels, goal).placement.peak
-            for goal in GOALS
-            if goal != self.goal
+            goal: self._placed(program, goal).placement.peak for goal in GOALS if goal != self.goal
         }
+
+    def _placed(self, program: Program, goal: Goal) -> Project:
+        """Return a project, kept while this value lives: plan, layout and cost ask for it."""
+        key = (id(program), goal)
+        if key not in self._made:
+            self._made[key] = (program, projects.make(program, self.kernels, goal))
+        return self._made[key][1]
 
     def plan(self, program: Program) -> BuildPlan:
         """Return library, exports and firmware. Pure: the same arguments give the same digest.
@@ -124,19 +132,20 @@ class Microcontroller:
             EdgebedError: an op has no kernel.
             BudgetMissedError: the arena alone is larger than `max_ram`.
         """
-        from edgebed.targets.cortex_m.emit import COMMANDS, firmware
+        from edgebed.targets.cortex_m import sources
 
         project = self.project(program)
         library = {**files(project), **vectors.files(project)}
         flags = " ".join(self.core.flags)
         given = {**library, **exports.files(project, library, flags)}
         found = {f"{LIBRARY}/{path}": data for path, data in given.items()}
-        found |= {f"{FIRMWARE}/{path}": data for path, data in firmware(project).items()}
         manifest = manifests.describe(
             project, self.cpu, self.goal, max_ram=self.max_ram, max_flash=self.max_flash
         )
+        firmware = sources.files(self.core, manifest)
+        found |= {f"{FIRMWARE}/{path}": data for path, data in firmware.items()}
         found[MANIFEST] = manifest.to_json().encode()
-        return BuildPlan(self.name, found, COMMANDS)
+        return BuildPlan(self.name, found)
 
     def cost(self, program: Program) -> Cost:
         """Return estimated instructions, time and energy per layer.
@@ -196,5 +205,3 @@ def kernel_set(isa: str) -> KernelSet:
 
 
 TARGET = Microcontroller()
-
-__all__ = ["TARGET", "BudgetMissedError", "Microcontroller"]

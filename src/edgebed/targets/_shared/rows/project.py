@@ -13,7 +13,7 @@ from edgebed.targets._shared.rows import emit
 from edgebed.targets._shared.rows.emit import Project
 from edgebed.targets._shared.rows.kernels.sets import Goal, KernelSet
 from edgebed.targets._shared.rows.lowering import lower
-from edgebed.targets._shared.rows.schedule import plan
+from edgebed.targets._shared.rows.placement import plan
 
 _WORTH: Final = 0.95
 """Rows on demand must bring the arena below this share: callers have to feed them."""

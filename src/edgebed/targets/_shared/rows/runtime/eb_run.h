@@ -19,13 +19,13 @@ typedef struct {
     void *context;
 } eb_source;
 
-static int8_t *eb_row(int8_t *arena, const eb_tensor *tensor, int32_t row) {
+static int8_t *eb_row_of(int8_t *arena, const eb_tensor *tensor, int32_t row) {
     int32_t at = row;
     while (at >= tensor->ring) at -= tensor->ring; /* not every core divides */
     return arena + tensor->offset + (uint32_t)at * tensor->row_bytes;
 }
 
-static int32_t eb_gather(int8_t *arena, const eb_window *window, int32_t step,
+static int32_t eb_window_rows(int8_t *arena, const eb_window *window, int32_t step,
                          const int8_t **rows) {
     const eb_tensor *tensor = &eb_tensors[window->tensor];
     int32_t at = step * window->stride - window->pad;
@@ -34,7 +34,7 @@ static int32_t eb_gather(int8_t *arena, const eb_window *window, int32_t step,
         return 1;
     }
     for (int32_t i = 0; i < window->rows; i++, at += window->dilation)
-        rows[i] = at < 0 || at >= tensor->rows ? 0 : eb_row(arena, tensor, at);
+        rows[i] = at < 0 || at >= tensor->rows ? 0 : eb_row_of(arena, tensor, at);
     return window->rows;
 }
 
@@ -43,10 +43,10 @@ static EB_NOINLINE void eb_step(int8_t *arena, const eb_run *run, const eb_sourc
     const eb_stage *stage = &eb_stages[run->stage];
     for (int32_t step = run->first; step < run->first + run->count; step++) {
         const int8_t *rows[EB_MAX_ROWS];
-        int8_t *out = eb_row(arena, &eb_tensors[stage->output], stage->whole ? 0 : step);
+        int8_t *out = eb_row_of(arena, &eb_tensors[stage->output], stage->whole ? 0 : step);
         int32_t found = 0;
         for (int32_t i = 0; i < stage->windows; i++)
-            found += eb_gather(arena, &eb_windows[stage->first_window + i], step, rows + found);
+            found += eb_window_rows(arena, &eb_windows[stage->first_window + i], step, rows + found);
         if (stage->run)
             stage->run(stage->layer, rows, out, arena + stage->scratch, step);
         else
