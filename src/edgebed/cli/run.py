@@ -15,6 +15,8 @@ from edgebed.recipes import RECIPES
 RECIPE: Final = Parameter(group=Group("For a recipe", sort_key=1))
 FOLDER: Final = Parameter(group=Group("For a compiled folder", sort_key=2))
 BOTH: Final = Parameter(group=Group("For both", sort_key=3))
+SWITCHES: Final = ("threads", "profile", "watch")
+"""What is for libraries only."""
 
 
 def run(
@@ -35,6 +37,7 @@ def run(
     uart_port: Annotated[int | None, FOLDER] = None,
     threads: Annotated[int, FOLDER] = 1,
     profile: Annotated[bool, FOLDER] = False,
+    watch: Annotated[bool, FOLDER] = False,
     frames: Annotated[int, BOTH] = 0,
     out: Annotated[Path | None, BOTH] = None,
     json: Annotated[bool, BOTH] = False,
@@ -63,6 +66,7 @@ def run(
         uart_port: offer the board's serial line on this TCP port of 127.0.0.1.
         threads: that share the long layers of a library.
         profile: print the time of each layer of a library.
+        watch: print a line for every sample as soon as a virtual device has answered.
         frames: how many pictures go through the board; 0 = all.
         out: the run folder; for a compiled folder OUT.npy (further outputs of a library go to
             OUT.1.npy, ...), or a folder when --input is pictures.
@@ -84,6 +88,7 @@ def run(
         "uart_port": uart_port,
         "threads": threads,
         "profile": profile,
+        "watch": watch,
     }
     given = _given(compiled)
     if what in RECIPES and not given:
@@ -92,7 +97,7 @@ def run(
         config = configured(what, **training, target=target, frames=frames)
         return run_recipe(config, out, resume=resume, json=json, quiet=quiet)
     if what in RECIPES and not Path(what).is_dir():
-        words = "" if given[0] == "profile" else f" {compiled[given[0]]}"
+        words = "" if given[0] in ("profile", "watch") else f" {compiled[given[0]]}"
         option = f"--{given[0].replace('_', '-')}"
         raise EdgebedError(
             f"{option} is for a compiled folder",
@@ -127,7 +132,7 @@ def _run_compiled(
     if own is None:
         from edgebed.cli.run_folder import run_folder
 
-        _check_fitting(what, options, ("threads", "profile"), "a library", "firmware for a board")
+        _check_fitting(what, options, SWITCHES, "a library", "firmware for a board")
         kept = {name: options[name] for name in ("target", "frames", "uart_port")}
         return run_folder(what, options["input"], out, **kept, json=json, quiet=quiet)
     from edgebed.cli.run_library import run_library
@@ -137,7 +142,7 @@ def _run_compiled(
         raise EdgebedError(f"is compiled for {own}, not for {options['target']}", where=str(what))
     if options["threads"] < 1:
         raise EdgebedError(f"--threads is {options['threads']}", try_="1 or more")
-    kept = {name: options[name] for name in ("threads", "profile")}
+    kept = {name: options[name] for name in SWITCHES}
     return run_library(folder, options["input"], out, **kept, json=json)
 
 

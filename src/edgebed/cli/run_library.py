@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json as json_format
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 TIMED_NS = 200_000_000
 """So long are runs repeated for their median."""
+WATCHED: Final = 8
+"""Values of a sample that are shown."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ def run_library(
     *,
     threads: int = 1,
     profile: bool = False,
+    watch: bool = False,
     json: bool = False,
 ) -> int:
     """Compute `source` and print where the results are; see `edgebed run --help`."""
@@ -60,7 +64,10 @@ def run_library(
         for one in places.values():
             check_place(one, source)
         inputs = read_inputs(source, library.inputs)
-        outputs = _compute(library, inputs, source)
+        if watch:
+            outputs = _watched(library, inputs, source, json=json)
+        else:
+            outputs = _compute(library, inputs, source)
         for path, values in zip(places.values(), outputs, strict=True):
             write_tensor(path, values)
         done = Ran(
@@ -149,6 +156,33 @@ def _compute(library: Library, inputs: Mapping[str, Array], source: Path) -> tup
             raise
         raise EdgebedError(error.what, where=str(source), why=error.why, try_=error.try_) from error
     return result if isinstance(result, tuple) else (result,)
+
+
+def _watched(
+    library: Library, inputs: Mapping[str, Array], source: Path, *, json: bool
+) -> tuple[Array, ...]:
+    """Compute sample after sample and say of each what came out and what it took."""
+    from edgebed.targets.contract import Counted
+
+    if not isinstance(library, Counted):
+        raise EdgebedError("--watch is for a virtual device", try_="--profile")
+    first = library.inputs[0]
+    count = samples(first, inputs)
+    if inputs[first.name].shape == first.shape:
+        parts = [dict(inputs)]
+    else:
+        parts = [{name: values[i : i + 1] for name, values in inputs.items()} for i in range(count)]
+    found = []
+    for number_, one in enumerate(parts):
+        found.append(_compute(library, one, source))
+        values = found[-1][0].ravel()
+        shown = ", ".join(number(float(v)) for v in values[:WATCHED])
+        more = ", ..." if len(values) > WATCHED else ""
+        taken = number(library.figures["instructions"].value)
+        line = f"sample {number_}: largest at {int(values.argmax())} of {shown}{more}"
+        line += f"; {taken} instructions"
+        print(line, file=sys.stderr if json else sys.stdout, flush=True)
+    return tuple(np.concatenate(one) for one in zip(*found, strict=True))
 
 
 def _figures(library: Library) -> Mapping[str, Figure]:
