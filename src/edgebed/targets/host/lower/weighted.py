@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,24 +13,15 @@ from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.ops.dense import Dense
 from edgebed.program.types import Op, TensorType
 from edgebed.targets.host.frame import Frame, is_map, pitches
-from edgebed.targets.host.kernels import conv, depthwise
-from edgebed.targets.host.kernels.conv import ConvShape, Names, Part, Tile
-from edgebed.targets.host.kernels.conv_fold import fold, fold_weights, pixels
-from edgebed.targets.host.kernels.conv_tiles import tiles
-from edgebed.targets.host.kernels.isa import AVX2, AVX512, AVXVNNI, PORTABLE, Isa
-from edgebed.targets.host.kernels.requantize import Bounds, Clamp, Requantization
+from edgebed.targets.host.kernels import depthwise
+from edgebed.targets.host.kernels.conv import ConvShape
+from edgebed.targets.host.kernels.requantize import Clamp
 from edgebed.targets.host.kernels.rules import Rescale
-from edgebed.targets.host.kernels.snapped import snapped
 from edgebed.targets.host.layout import BYTES, View, ordered_strides
 from edgebed.targets.host.lower import plain_conv
-from edgebed.targets.host.steps import Blocked, Call, Operand, Packed, TileKey
+from edgebed.targets.host.lower.gemm import gemm
+from edgebed.targets.host.steps import Call, Operand
 from edgebed.targets.host.wishes import padding_margins
-
-HEADER: Final = "conv.h"
-_ISAS: Final = (AVX512, AVXVNNI, AVX2, PORTABLE)
-"""The last one has no fused multiply-add."""
-SHARES: Final = 240
-"""Into so many equal shares threads may cut a layer; it divides by all small numbers."""
 
 
 def conv2d(frame: Frame, op: Op) -> None:
@@ -135,119 +123,8 @@ def _blocked(frame: Frame, op: Conv2d, x: View, out: View) -> None:
         groups=op.groups, weight_zero_point=weight.zero_point,
     )  # fmt: skip
     values = np.ascontiguousarray(weight.values.transpose(0, 2, 3, 1))
-    gemm(frame, op, shape, values, Operand("x", x, _origin(op, x)), out)
-
-
-def gemm(
-    frame: Frame,
-    op: Weighted,
-    shape: ConvShape,
-    weights: npt.NDArray[Any],
-    x: Operand,
-    out: View,
-) -> None:
-    """Write the step of a layer on the blocked kernel; weights are O x KH x KW x I."""
-    weights, shape = centred(weights, shape)
-    rescale, macs = rescale_of(frame, op, shape.out_channels), shape.macs
-    count = pixels(shape)
-    weights, shape = fold_weights(weights, shape, count), fold(shape, count)
-    zero = frame.kind(op.inputs[0]).zero_point
-    bias = None if op.bias is None else np.tile(frame.values(op.bias), count)
-    folded = conv.fold_bias(bias, weights, shape, zero)
-    bounds = conv.accumulator_bounds(folded, weights, shape)
-    spread = type(bounds)(*(conv.per_channel(b, shape) for b in (bounds.low, bounds.high)))
-    parts = [np.tile(p, count) for p in (rescale.multipliers, rescale.shifts, rescale.scales)]
-    rule = Rescale(
-        rescale.rule, rescale.clamp, *(conv.per_channel(p, shape) if len(p) else p for p in parts)
-    )
-    packed = frame.pack("weights", conv.pack_weights(weights, shape), "int8_t")
-    tables = _tables(frame, rule, spread, folded, shape)
-    to = "out" if out.stored == "u8" else "(uint8_t *)(void *)out"
-    frame.blocked.append(Blocked(shape, tables[0].rule))
-    text = _per_isa(shape, tables, to, frame.tuned)
-    constants = (packed, *(one for table in tables for one in table.constants))
-    frame.emit(
-        Call(text, (x,), (Operand("out", out),), constants, (HEADER,), rows=SHARES,
-             macs=macs)
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """A layer's requantisation for some instruction sets: bias and table among the constants."""
-
-    rule: Requantization
-    constants: tuple[Packed, ...]
-    isas: tuple[Isa, ...]
-
-    def names(self, to: str) -> Names:
-        """Return the C expressions of the layer's pointers."""
-        bias, table = self.constants[0].name, self.constants[-1].name
-        return Names("x", "weights", bias, table, to)  # without a table any pointer will do
-
-
-def _tables(
-    frame: Frame, rescale: Rescale, bounds: Bounds, folded: conv.IntArray, shape: ConvShape
-) -> tuple[_Tables, ...]:
-    """Pack the requantisation that is cheapest with a multiply-add, and the one without."""
-    exact = rescale.requantization(bounds, movable_bias=True)
-    fast = snapped(rescale, bounds)
-    kinds: tuple[tuple[Requantization, str, tuple[Isa, ...]], ...] = ((exact, "", _ISAS),)
-    if fast is not None:
-        kinds = ((fast, "", _ISAS[:-1]), (exact, "plain_", _ISAS[-1:]))
-    found = []
-    for rule, prefix, isas in kinds:
-        bias = conv.pack_bias(folded, shape, rule)
-        constants: tuple[Packed, ...] = (frame.pack(f"{prefix}bias", bias, "int32_t"),)
-        if rule.table_words:
-            constants = (*constants, frame.pack(f"{prefix}table", rule.table, "int32_t"))
-        found.append(_Tables(rule, constants, isas))
-    return tuple(found)
-
-
-@lru_cache(maxsize=4096)
-def best_tile(shape: ConvShape, isa: Isa) -> Tile:
-    """Return the tile that the model of the processor prefers."""
-    return tiles(shape, isa)[0]
-
-
-def centred(weights: npt.NDArray[Any], shape: ConvShape) -> tuple[npt.NDArray[Any], ConvShape]:
-    """Take the weights' zero point off where the difference still fits a byte: it costs time."""
-    real = weights.astype(np.int16) - shape.weight_zero_point
-    if shape.weight_zero_point == 0 or real.min() < INT8_MIN or real.max() > INT8_MAX:
-        return weights, shape
-    return real.astype(np.int8), replace(shape, weight_zero_point=0)
-
-
-def _per_isa(
-    shape: ConvShape, tables: Sequence[_Tables], to: str, tuned: Mapping[TileKey, Tile]
-) -> str:
-    """Return the call with the tile and the tables that suit each instruction set."""
-    texts: dict[str, list[int]] = {}
-    for number, table in enumerate(tables):
-        rest = (*tables[:number], *tables[number + 1 :])
-        others = [one.name for other in rest for one in other.constants]
-        unused = "".join(f"(void){name};\n" for name in others)
-        for isa in table.isas:
-            tile = tuned.get((shape, isa.name)) or best_tile(shape, isa)
-            text = conv.call(shape, table.rule, table.names(to), tile, _shares(shape, tile))
-            texts.setdefault(unused + text, []).append(isa.level)
-    if len(texts) == 1:
-        return next(iter(texts))
-    lines = []
-    for number, (text, levels) in enumerate(texts.items()):
-        test = " || ".join(f"EB_ISA == {level}" for level in levels)
-        lines += [f"#{'el' if number else ''}if {test}", text]
-    return "\n".join([*lines, "#endif"])
-
-
-def _shares(shape: ConvShape, tile: Tile) -> Part:
-    """Return the part of a layer from share y0 to y1 of SHARES: strips of rows, or channels."""
-    strips, groups = conv.strips(shape, tile), conv.channel_groups(shape, tile)
-    along_rows = strips >= groups
-    count = strips if along_rows else groups
-    ends = (f"{count} * y0 / {SHARES}", f"{count} * y1 / {SHARES}")
-    return Part(*ends, "0", str(groups)) if along_rows else Part("0", str(strips), *ends)
+    rescale = rescale_of(frame, op, shape.out_channels)
+    gemm(frame, op, shape, rescale, values, Operand("x", x, _origin(op, x)), out)
 
 
 def dense(frame: Frame, op: Op) -> None:
@@ -272,7 +149,8 @@ def dense(frame: Frame, op: Op) -> None:
         out_row_pitch=outputs * rows * size, out_pixel_pitch=outputs * size,
         weight_zero_point=weight.zero_point,
     )  # fmt: skip
-    gemm(frame, layer, shape, values[:, None, None, :], Operand("x", x), target)
+    rescale = rescale_of(frame, layer, outputs)
+    gemm(frame, layer, shape, rescale, values[:, None, None, :], Operand("x", x), target)
     frame.copy(target, out)
 
 
