@@ -1,0 +1,122 @@
+"""Packing for Helium (MVE, integer): Cortex-M55.
+
+Convolutions take four outputs at a time, sixteen inputs of each in turn; depthwise convolutions
+four channels at a time, of each of which sixteen bytes hold up to 4 x 4 taps. What is no multiple
+of four ends with a group that overlaps the one before.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebed.targets._shared.rows.kernels.portable import PORTABLE, dense_shape, fits_bytes
+from edgebed.targets._shared.rows.kernels.sets import Goal, Packed, WindowShape
+
+Array = npt.NDArray[Any]
+
+# As in the headers.
+_PIXEL: Final = 0x8000
+_IN_PLACE: Final = 0x4000
+_MOST_SIXTEENS: Final = 0x3FFF
+_GROUP: Final = 4
+_LANES: Final = 16
+# Output pixels whose windows a depthwise convolution rearranges at a time: fewer take less memory
+# and rearrange more columns twice.
+_SPAN: Final[dict[Goal, int]] = {"time": 48, "balanced": 16, "ram": 8}
+
+
+class Mve:
+    """The kernel set `mve`."""
+
+    name = "mve"
+
+    def conv(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
+        """Return the kernel for a convolution; weights O x KH x KW x I.
+
+        Scratch: two columns of the window.
+        """
+        outputs, inputs = len(weights), int(np.prod(weights.shape[1:]))
+        sixteens = -(-inputs // _LANES)
+        usable = linear and fits_bytes(weights) and weights.size
+        if not usable or sixteens > _MOST_SIXTEENS or shape.stride[1] > 255:
+            return PORTABLE.conv(shape, weights, goal, linear=linear)
+        pixel = _PIXEL * _reads_pixels(shape)
+        few = outputs < _GROUP
+        return Packed(
+            function="eb_conv_few_mve" if few else "eb_conv_mve",
+            header="conv_mve.h",
+            c_type="int8_t",
+            weights=_columns(weights.reshape(outputs, inputs), sixteens),
+            depth=sixteens + pixel + (_IN_PLACE if pixel and shape.in_place else 0),
+            scratch_bytes=2 * _LANES * sixteens + (_GROUP * shape.out_width if few else 0),
+        )
+
+    def depthwise(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
+        """Return the kernel for a depthwise convolution; weights C x KH x KW.
+
+        Scratch: the columns of a span of pixels for 16 channels, 4 bytes a column and channel.
+        """
+        channels = len(weights)
+        usable = linear and fits_bytes(weights) and channels >= _GROUP
+        if not usable or max(shape.kernel) > 4 or shape.in_channels != channels:
+            return PORTABLE.depthwise(shape, weights, goal, linear=linear)
+        span = min(shape.out_width, _SPAN[goal])
+        columns = (span - 1) * shape.stride[1] + 3 * shape.dilation[1] + 1
+        return Packed(
+            function="eb_depthwise_mve",
+            header="depthwise_mve.h",
+            c_type="int8_t",
+            weights=_taps(weights),
+            depth=span,
+            scratch_bytes=4 * min(channels, _LANES) * columns + 4 * _LANES,
+        )
+
+    def dense(self, depth: int, rows: int, weights: Array, goal: Goal, *, linear: bool) -> Packed:
+        """Return the kernel for a dense layer on `rows` vectors of `depth`; weights O x K."""
+        outputs = len(weights)
+        shape = dense_shape(depth, rows, outputs)
+        kernel = weights.reshape(outputs, 1, 1, depth)
+        return self.conv(shape, kernel, goal, linear=linear)
+
+
+def _reads_pixels(shape: WindowShape) -> bool:
+    """Whether every window is one pixel of the map."""
+    last = [
+        (outputs - 1) * stride < inputs
+        for outputs, stride, inputs in (
+            (shape.out_height, shape.stride[0], shape.in_height),
+            (shape.out_width, shape.stride[1], shape.in_width),
+        )
+    ]
+    return shape.kernel == (1, 1) and shape.padding == (0, 0) and all(last)
+
+
+def _groups(count: int) -> Array:
+    """Return which of `count` rows each group of four takes; the last group ends with the last."""
+    starts = list(range(0, count - _GROUP + 1, _GROUP))
+    if count % _GROUP and count > _GROUP:
+        starts.append(count - _GROUP)
+    return np.add.outer(np.array(starts or [0]), np.arange(_GROUP))
+
+
+def _columns(weights: Array, sixteens: int) -> bytes:
+    """Return O x K as groups x sixteens x 4 outputs x 16 inputs."""
+    padded = np.zeros((max(len(weights), _GROUP), sixteens * _LANES), np.int8)
+    padded[: len(weights), : weights.shape[1]] = weights
+    groups = padded[_groups(len(weights))]
+    lanes = groups.reshape(len(groups), _GROUP, sixteens, _LANES)
+    return lanes.transpose(0, 2, 1, 3).tobytes()
+
+
+def _taps(weights: Array) -> bytes:
+    """Return C x KH x KW as groups x 4 channels x 4 columns x 4 rows."""
+    channels, rows, columns = weights.shape
+    padded = np.zeros((channels, 4, 4), np.int8)
+    padded[:, :columns, :rows] = weights.transpose(0, 2, 1)
+    return padded[_groups(channels)].tobytes()
+
+
+MVE: Final = Mve()
