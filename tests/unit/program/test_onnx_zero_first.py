@@ -145,6 +145,36 @@ def test_activations_between_keep_the_real_sum() -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
+MOVES: dict[str, Callable[[Sketch, str], Any]] = {
+    "transpose": lambda sketch, x: sketch.node("Transpose", x, perm=[0, 1, 3, 2]),
+    "squeeze": lambda sketch, x: sketch.node(
+        "Unsqueeze",
+        sketch.node("Squeeze", x, sketch.constant(np.array([0]))),
+        sketch.constant(np.array([0])),
+    ),
+    "max": lambda sketch, x: sketch.node("MaxPool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    "identity": lambda sketch, x: sketch.node("Identity", x),
+    "relu": lambda sketch, x: sketch.node("Relu", x),
+    "flatten": lambda sketch, x: sketch.node(
+        "Reshape", sketch.node("Flatten", x), sketch.constant(np.array([1, 8, 6, 6]))
+    ),
+}
+
+
+@pytest.mark.parametrize("move", list(MOVES))
+def test_what_stands_between_dequantize_and_the_sum(move: str) -> None:
+    """ONNX Runtime still adds integers behind some moves, and reals behind others."""
+    rng = np.random.default_rng(3)
+    stored = [rng.integers(0, 256, (1, 8, 6, 6)) for _ in range(2)]
+
+    def body(sketch: Sketch, a: str, b: str) -> str:
+        return str(sketch.node("Add", a, MOVES[move](sketch, b)))
+
+    for dtype in KINDS:
+        _, mine, theirs = both(body, dtype, stored, [(0.125, 3), (0.25, 7)], (0.5, 5))
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def all_early(dtype: str) -> tuple[Program, dict[str, Array]]:
     """A network of the three ops, with layouts that only plain loops take too."""
     sketch, kind = Sketch(), np.dtype(dtype).type

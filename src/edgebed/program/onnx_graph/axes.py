@@ -57,7 +57,8 @@ def reshaped(
     tensor = net.carrier(value)
     if net.types[tensor].shape == stripped(shape):
         output = node.output if name is None else name
-        net.put(Value(output, tuple(shape), value.dtype, tensor=tensor))
+        integers = net.integers_passed(node)
+        net.put(Value(output, tuple(shape), value.dtype, tensor=tensor, integers=integers))
         return
     tensor = net.emit(node, Reshape, [tensor], shape=stripped(shape))
     net.define(node, tensor, shape, value.dtype, name)

@@ -29,6 +29,11 @@ LARGEST_TENSOR = 1 << 28
 """Values of one tensor at most; a damaged file can declare any number."""
 
 
+PASSED_BY = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators that ONNX Runtime applies to uint8 before a DequantizeLinear where the file has them
+behind it. Of int8 it computes what follows in reals."""
+
+
 class Draft:
     """Collects ops and constants, and knows the value of every ONNX tensor so far."""
 
@@ -225,7 +230,13 @@ class Draft:
         if self.types[tensor].shape != stripped(shape):
             tensor = self.emit(node, Reshape, [tensor], shape=stripped(shape))
         tensor = self._named(tensor, node.name, name)
-        self.put(Value(name, tuple(shape), dtype, tensor=tensor))
+        integers = self.integers_passed(node)
+        self.put(Value(name, tuple(shape), dtype, tensor=tensor, integers=integers))
+
+    def integers_passed(self, node: Node) -> str:
+        """Return the type of the integers that a move between DequantizeLinear and an op keeps."""
+        known = self.values.get(node.inputs[0]) if node.kind in PASSED_BY else None
+        return "uint8" if known is not None and known.integers == "uint8" else ""
 
     def put(self, value: Value) -> None:
         """Say what an ONNX tensor has become."""
