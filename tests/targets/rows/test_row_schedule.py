@@ -38,7 +38,8 @@ def test_every_point_of_the_pareto_set_computes_what_it_should(drawn) -> None:
 def test_goals_keep_their_promises(drawn) -> None:
     network, _ = drawn
     time, balanced, ram = (plan(network, goal) for goal in GOALS)
-    assert len(time.runs) == len(network.stages)
+    order = [run.stage for run in time.runs]
+    assert order == sorted(order), "layer by layer: no stage starts before the last one is done"
     assert ram.peak <= time.peak
     assert balanced.peak <= max(1.15 * ram.peak, ram.peak + 8)
-    assert len(balanced.runs) <= max(len(ram.runs), len(time.runs))
+    assert len(balanced.runs) <= len(ram.runs)

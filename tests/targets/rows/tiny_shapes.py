@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edgebed.targets._shared.rows.stage import Network, Stage, Tensor, Window
 
 
@@ -106,3 +108,12 @@ def autoencoder() -> Network:
     for size in (128, 128, 128, 128, 8, 128, 128, 128, 128, 640):
         x = net.dense(x, size)
     return net.network(x)
+
+
+def width(network: Network, name: str) -> int:
+    """Pixels of a row: the maps of these networks keep theirs through stages in place."""
+    writers = [stage for stage in network.stages if stage.output == name and stage.in_place]
+    if not writers:
+        return 1
+    sizes = [network.tensors[window.tensor].row_bytes for window in writers[0].inputs]
+    return math.gcd(network.tensors[name].row_bytes, *sizes)

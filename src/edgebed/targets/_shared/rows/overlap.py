@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from edgebed.targets._shared.rows.schedule import (
     Geometry,
@@ -23,7 +22,8 @@ from edgebed.targets._shared.rows.schedule import (
 
 Span = tuple[int, int]
 """Distances that are forbidden: the least and the largest."""
-Flags = npt.NDArray[np.bool_]
+Known = dict[tuple[object, ...], tuple[Span, ...]]
+"""Forbidden distances by blocks and when their pieces live, so that no pair is worked out twice."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,14 @@ class Problem:
     alive: Mapping[str, Life] = field(repr=False)
 
 
-def problem(shape: Geometry, table: Timetable) -> Problem:
-    """Return what the schedule asks of the arena."""
+def problem(shape: Geometry, table: Timetable, known: Known | None = None) -> Problem:
+    """Return what the schedule asks of the arena.
+
+    Args:
+        shape: the network's dependences.
+        table: the schedule.
+        known: forbidden distances from earlier calls for the same network; gains those of this.
+    """
     stages = shape.network.stages
     alive = lives(shape, table.at, table.end, len(stages))
     for name in shape.network.tensors:
@@ -82,7 +88,7 @@ def problem(shape: Geometry, table: Timetable) -> Problem:
     ]
     blocks.sort(key=lambda block: (int(block.first.min()), str(block.name)))
     overlays = _overlays(shape, table, alive)
-    spans = _spans(blocks, overlays)
+    spans = _spans(blocks, overlays, {} if known is None else known)
     return Problem(tuple(blocks), spans, _live(shape, blocks, table, overlays), alive)
 
 
@@ -115,15 +121,20 @@ def _overlays(shape: Geometry, table: Timetable, alive: Mapping[str, Life]) -> _
     }
 
 
-def _spans(blocks: list[Block], overlays: _Overlays) -> dict[tuple[int, int], tuple[Span, ...]]:
+def _spans(
+    blocks: list[Block], overlays: _Overlays, known: Known
+) -> dict[tuple[int, int], tuple[Span, ...]]:
     start = np.array([block.first.min() for block in blocks])
     stop = np.array([block.last.max() for block in blocks])
     meet = (start[:, None] <= stop[None, :]) & (start[None, :] <= stop[:, None])
+    keys = [(b.name, b.nbytes, b.first.tobytes(), b.last.tobytes()) for b in blocks]
     found = {}
     for i, j in zip(*np.nonzero(np.triu(meet, 1)), strict=True):
-        spans = _forbidden(blocks[i], blocks[j], overlays)
-        if spans:
-            found[int(i), int(j)] = spans
+        key = (keys[i], keys[j])
+        if key not in known:
+            known[key] = _forbidden(blocks[i], blocks[j], overlays)
+        if known[key]:
+            found[int(i), int(j)] = known[key]
     return found
 
 

@@ -89,22 +89,16 @@ def _board(task: Problem, alignment: int, fixed: Mapping[str, int]) -> _Board:
 
 
 def _orders(blocks: Sequence[Block]) -> list[tuple[int, ...]]:
-    def born(i: int) -> int:
-        return int(blocks[i].first.min())
-
-    def dies(i: int) -> int:
-        return int(blocks[i].last.max())
-
-    def area(i: int) -> int:
-        return int(((blocks[i].last - blocks[i].first + 1) * blocks[i].size).sum())
-
+    born = [int(block.first.min()) for block in blocks]
+    dies = [int(block.last.max()) for block in blocks]
+    area = [int(((block.last - block.first + 1) * block.size).sum()) for block in blocks]
     keys: list[Callable[[int], tuple[int, ...]]] = [
-        lambda i: (-blocks[i].nbytes, born(i)),
-        lambda i: (-blocks[i].nbytes, -born(i)),
-        lambda i: (-area(i), born(i)),
-        lambda i: (born(i) - dies(i), -blocks[i].nbytes),
-        lambda i: (born(i), -blocks[i].nbytes),
-        lambda i: (-dies(i), -blocks[i].nbytes),
+        lambda i: (-blocks[i].nbytes, born[i]),
+        lambda i: (-blocks[i].nbytes, -born[i]),
+        lambda i: (-area[i], born[i]),
+        lambda i: (born[i] - dies[i], -blocks[i].nbytes),
+        lambda i: (born[i], -blocks[i].nbytes),
+        lambda i: (-dies[i], -blocks[i].nbytes),
     ]
     return [tuple(sorted(range(len(blocks)), key=lambda i, k=key: (*k(i), i))) for key in keys]  # type: ignore[misc]
 

@@ -140,13 +140,9 @@ def _check(network: Network, stage: Stage, written: Mapping[str, int]) -> None:
         what = f"{stage.steps} steps do not make {rows} rows"
         why = "a stage writes one row a step, or all rows in one step"
     else:
-        late = [
-            window.tensor
-            for window in stage.inputs
-            if window.tensor not in written
-            and window.tensor not in network.inputs
-            and network.tensors[window.tensor].role != "input"
-        ]
+        there = {*written, *network.inputs}
+        there |= {name for name, tensor in network.tensors.items() if tensor.role == "input"}
+        late = [window.tensor for window in stage.inputs if window.tensor not in there]
         if not late:
             return
         what, why = f"{late[0]} is read before it is written", "stages are in the order of use"
@@ -188,7 +184,7 @@ def timetable(
         *_, (_, times) = growing(shape, past, first)
         for stage, steps in times.items():
             at[stage] = steps + now
-        if first in descending:
+        if first in descending and past == first + 1:
             at[first] = at[first][::-1]
         now += sum(len(steps) for steps in times.values())
     return Timetable(at, now)
@@ -277,11 +273,10 @@ def _life(shape: Geometry, name: str, at: Mapping[int, Ints], end: int, past: in
 
 def _ring(first: Ints, last: Ints) -> int:
     """Return the largest span of rows that are live at once; all, if not made in order."""
-    rows = np.arange(len(first))
-    if np.any(np.diff(first) < 0):
+    if first[0] > first[-1]:
         return len(first)
-    oldest = np.searchsorted(np.maximum.accumulate(last), first, side="left")
-    return int((rows - oldest).max()) + 1
+    oldest = np.maximum.accumulate(last).searchsorted(first)
+    return int((np.arange(1, len(first) + 1) - oldest).max())
 
 
 def shared(shape: Geometry, stage: int, at: Ints, alive: Mapping[str, Life]) -> dict[str, Ints]:

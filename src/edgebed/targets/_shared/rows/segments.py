@@ -22,7 +22,7 @@ from edgebed.targets._shared.rows.schedule import (
 
 _FINENESS: Final = 0.99
 """From one choice to the next, the estimate falls at least to this share."""
-_LONGEST: Final = 40
+_LONGEST: Final = 32
 """Stages in a group at most."""
 
 
@@ -169,7 +169,8 @@ def _cost(
     change, owner = np.zeros(end + 2, np.int64), np.zeros(end + 1, np.int64)
     for name, life in alive.items():
         tensor = shape.network.tensors[name]
-        if life.ring < tensor.rows:
+        # A ring of one row is free between two rows; of a larger one that is of little use.
+        if 1 < life.ring < tensor.rows:
             change[life.first.min()] += life.ring * tensor.row_bytes
             change[life.last.max() + 1] -= life.ring * tensor.row_bytes
         else:
