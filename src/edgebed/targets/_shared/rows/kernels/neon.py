@@ -1,0 +1,149 @@
+"""Packing for Advanced SIMD: AArch64 with and without dot products, Armv7.
+
+A step multiplies sixteen inputs. Steps go along the kernel's rows, its channels sixteen at a time
+and its columns; or, where few channels would leave them nearly empty, along the whole window in
+one. Weights lie in the order in which `conv_neon.h` reads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebed.targets._shared.rows.kernels.portable import PORTABLE
+from edgebed.targets._shared.rows.kernels.sets import Goal, KernelSet, Packed, WindowShape
+
+Array = npt.NDArray[Any]
+
+_WINDOWS: Final = 1
+_TWICE: Final = 2
+_STEPS_LIMIT: Final = 1 << 14
+
+
+@dataclass(frozen=True)
+class Neon:
+    """Kernels for one variant of Advanced SIMD.
+
+    Attributes:
+        name: neon, neon_dot.
+        dot: the core multiplies and adds four bytes at a time.
+        fallback: for layers that these kernels cannot do.
+    """
+
+    name: str
+    dot: bool
+    fallback: KernelSet = PORTABLE
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a block."""
+        return 8 if self.dot else 4
+
+    def conv(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
+        """See `KernelSet.conv`."""
+        parts = self._parts(weights) if linear else None
+        windows = _collects(shape)
+        arranged = [_steps(part, windows=windows) for part in parts or ()]
+        steps = sum(part.shape[1] for part in arranged)
+        if not 0 < steps < _STEPS_LIMIT:
+            return self.fallback.conv(shape, weights, goal, linear=linear)
+        packed = self._blocks(np.concatenate(arranged, axis=1))
+        each = arranged[0].shape[1]
+        inputs = _window_bytes(shape, each) if windows else _plane_bytes(shape)
+        return Packed(
+            function="eb_conv_neon",
+            header="conv_neon_dot.h" if self.dot else "conv_neon.h",
+            c_type="int8_t",
+            weights=packed.astype(np.int8).tobytes(),
+            depth=4 * steps + _WINDOWS * windows + _TWICE * (len(arranged) == 2),
+            scratch_bytes=_padded(4 * steps) + inputs,
+        )
+
+    def dense(self, depth: int, rows: int, weights: Array, goal: Goal, *, linear: bool) -> Packed:
+        """See `KernelSet.dense`."""
+        outputs = len(weights)
+        shape = WindowShape(1, rows, depth, 1, rows, outputs)
+        kernel = weights.reshape(outputs, 1, 1, depth)
+        packed = self.conv(shape, kernel, goal, linear=linear)
+        if packed.function == "eb_conv_neon":
+            return packed
+        return self.fallback.dense(depth, rows, weights, goal, linear=linear)
+
+    def depthwise(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
+        """See `KernelSet.depthwise`."""
+        return self.fallback.depthwise(shape, weights, goal, linear=linear)
+
+    def _parts(self, weights: Array) -> tuple[Array, ...] | None:
+        """Return one or two sets of bytes whose sum the weights are; None where two do not do."""
+        if self._fits(weights):
+            return (weights,)
+        half = weights // 2
+        parts = (half, weights - half)
+        return parts if all(self._fits(part) for part in parts) else None
+
+    def _fits(self, weights: Array) -> bool:
+        low = -128 if self.dot else -127
+        return bool(weights.min(initial=0) >= low and weights.max(initial=0) <= 127)
+
+    def _blocks(self, weights: Array) -> Array:
+        """Return O x steps x 16 in blocks of outputs, filled up with zeros."""
+        outputs, steps, _ = weights.shape
+        blocks = -(-outputs // self.outputs)
+        padded = np.zeros((blocks * self.outputs, steps, 16), np.int64)
+        padded[:outputs] = weights
+        group = 4 if self.dot else 16  # inputs of one output that lie side by side
+        lanes = padded.reshape(blocks, self.outputs, steps, 16 // group, group)
+        return lanes.transpose(0, 2, 3, 1, 4)
+
+
+def _padded(depth: int) -> int:
+    return -(-depth // 16) * 16
+
+
+def _steps(weights: Array, *, windows: bool) -> Array:
+    """Return O x KH x KW x I as O x steps x 16."""
+    outputs, rows, columns, channels = weights.shape
+    if windows:
+        flat = weights.reshape(outputs, -1)
+        padded = np.zeros((outputs, _padded(flat.shape[1])), np.int64)
+        padded[:, : flat.shape[1]] = flat
+        return padded.reshape(outputs, -1, 16)
+    full = np.zeros((outputs, rows, columns, _padded(channels)), np.int64)
+    full[..., :channels] = weights
+    by_plane = full.reshape(outputs, rows, columns, -1, 16).transpose(0, 1, 3, 2, 4)
+    return by_plane.reshape(outputs, -1, 16)
+
+
+def _plane_bytes(shape: WindowShape) -> int:
+    """Return the bytes of all planes: sixteen channels each, one for each column modulo stride."""
+    reach, stride = (shape.kernel[1] - 1) * shape.dilation[1], shape.stride[1]
+    columns = shape.out_width + reach // stride
+    planes = min(reach + 1, stride) * shape.kernel[0] * _padded(shape.in_channels)
+    return planes * columns
+
+
+def _window_bytes(shape: WindowShape, steps: int) -> int:
+    """Return the bytes of all pixels' windows, twice, and of the rows with borders."""
+    reach = (shape.kernel[1] - 1) * shape.dilation[1] + 1
+    columns = (shape.out_width - 1) * shape.stride[1] + reach
+    rows = shape.kernel[0] * columns * shape.in_channels
+    return (32 * steps + 16) * shape.out_width + rows + 16
+
+
+def _collects(shape: WindowShape) -> bool:
+    """Return whether whole windows are collected, because planes would be too empty.
+
+    Both in sixteenths of a product: collecting a pixel costs about as many instructions as eight
+    steps of one output for every row of the kernel.
+    """
+    rows, columns = shape.kernel
+    planes = rows * columns * _padded(shape.in_channels) // 16
+    window = _padded(rows * columns * shape.in_channels) // 16
+    return (planes - window) * shape.out_channels > 8 * rows
+
+
+NEON: Final = Neon("neon", dot=False)
+NEON_DOT: Final = Neon("neon_dot", dot=True)
