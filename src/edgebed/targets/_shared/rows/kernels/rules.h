@@ -3,12 +3,12 @@
 #ifndef EB_RULES_H
 #define EB_RULES_H
 
-#include "eb.h"
+#include "eb_math.h"
 
-#define EB_RULES_FN static __attribute__((unused))
+
 
 /* The two words of a * b. */
-EB_RULES_FN inline int32_t eb_rules_product(int32_t a, int32_t b, uint32_t *low) {
+EB_STATIC inline int32_t eb_rules_product(int32_t a, int32_t b, uint32_t *low) {
 #if defined(__ARM_ARCH_6M__)
     const uint32_t al = (uint32_t)a & 0xffff, bl = (uint32_t)b & 0xffff;
     const int32_t ah = a >> 16, bh = b >> 16;
@@ -25,7 +25,7 @@ EB_RULES_FN inline int32_t eb_rules_product(int32_t a, int32_t b, uint32_t *low)
 }
 
 /* (a * b + 2^30) >> 31 for b >= 0: the nearest, ties upwards. */
-EB_RULES_FN inline int32_t eb_rules_rounded(int32_t a, int32_t b) {
+EB_STATIC inline int32_t eb_rules_rounded(int32_t a, int32_t b) {
     uint32_t low;
     int32_t high = eb_rules_product(a, b, &low);
     const uint32_t sum = low + (1u << 30);
@@ -34,21 +34,21 @@ EB_RULES_FN inline int32_t eb_rules_rounded(int32_t a, int32_t b) {
 }
 
 /* value / 2^right, the nearest, ties away from zero. */
-EB_RULES_FN inline int32_t eb_rules_shift(int32_t value, int32_t right) {
+EB_STATIC inline int32_t eb_rules_shift(int32_t value, int32_t right) {
     const uint32_t mask = (1u << right) - 1;
     const uint32_t rest = (uint32_t)value & mask;
     return (value >> right) + (rest > (mask >> 1) + (value < 0));
 }
 
 /* value * multiplier / 2^31 * 2^shift, rounded after each step. */
-EB_RULES_FN int32_t eb_rules_twice(int32_t value, int32_t multiplier, int32_t shift) {
+EB_STATIC int32_t eb_rules_twice(int32_t value, int32_t multiplier, int32_t shift) {
     const int32_t left = shift > 0 ? shift : 0;
     const int32_t moved = (int32_t)((uint32_t)value << left);
     return eb_rules_shift(eb_rules_rounded(moved, multiplier), left - shift);
 }
 
 /* value * multiplier / 2^31 * 2^shift, rounded once, ties upwards; -31 <= shift <= 30. */
-EB_RULES_FN int32_t eb_rules_once(int32_t value, int32_t multiplier, int32_t shift) {
+EB_STATIC int32_t eb_rules_once(int32_t value, int32_t multiplier, int32_t shift) {
     const int32_t total = 31 - shift;
     uint32_t low, sum;
     int32_t high = eb_rules_product(value, multiplier, &low);
@@ -62,7 +62,7 @@ EB_RULES_FN int32_t eb_rules_once(int32_t value, int32_t multiplier, int32_t shi
 }
 
 /* mantissa / 2^right, half to even. */
-EB_RULES_FN inline uint32_t eb_rules_even(uint32_t mantissa, uint32_t right) {
+EB_STATIC inline uint32_t eb_rules_even(uint32_t mantissa, uint32_t right) {
     const uint32_t half = 1u << (right - 1), rest = mantissa & (2 * half - 1);
     const uint32_t whole = mantissa >> right;
     return whole + (rest > half || (rest == half && (whole & 1)));
@@ -70,7 +70,7 @@ EB_RULES_FN inline uint32_t eb_rules_even(uint32_t mantissa, uint32_t right) {
 
 /* The nearest integer, half to even, of the float32 product of (float)value and the float32 with
    these bits, which is not negative; at most 2^24 in magnitude. */
-EB_RULES_FN int32_t eb_rules_float(int32_t value, int32_t bits) {
+EB_STATIC int32_t eb_rules_float(int32_t value, int32_t bits) {
     uint32_t a = value < 0 ? 0u - (uint32_t)value : (uint32_t)value;
     const uint32_t b = ((uint32_t)bits & 0x7fffff) | 0x800000;
     int32_t exponent = (int32_t)((uint32_t)bits >> 23) - 150, drop = 0;
@@ -99,13 +99,13 @@ EB_RULES_FN int32_t eb_rules_float(int32_t value, int32_t bits) {
 }
 
 /* Two roundings where the shift goes right: see eb.h. */
-EB_RULES_FN inline int32_t eb_rules_short(int32_t sum, const eb_line *line, int32_t zero_point) {
+EB_STATIC inline int32_t eb_rules_short(int32_t sum, const eb_line *line, int32_t zero_point) {
     const int32_t r = eb_rules_rounded(sum, line->multiplier);
     return (((r + (sum >> 31)) >> line->c) + 2 * zero_point + 1) >> 1;
 }
 
 /* The byte of a sum that includes line->bias, by any rule. */
-EB_RULES_FN __attribute__((noinline)) int32_t eb_requantize(int32_t sum, const eb_line *line,
+EB_STATIC __attribute__((noinline)) int32_t eb_requantize(int32_t sum, const eb_line *line,
                                                            const eb_output *output) {
     int32_t y;
     uint32_t low;

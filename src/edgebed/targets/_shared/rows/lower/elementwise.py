@@ -1,0 +1,283 @@
+"""Ops value by value: of two tensors of bytes, or of one through a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebed.program.ops.constant import Constant as ConstantOp
+from edgebed.program.ops.lookup import Lookup
+from edgebed.program.types import Op
+from edgebed.targets._shared.rows import pairs
+from edgebed.targets._shared.rows.frame import Frame, usual_order
+from edgebed.targets._shared.rows.pairs import Levels, Pair
+from edgebed.targets._shared.rows.stage import Stage, Table, Window
+
+Ints = npt.NDArray[np.int64]
+Four = tuple[int, int, int, int]
+
+_FORMS: Final = ("shift", "kink", "line", "steps", "table", "max", "min")
+_FAST_SHIFT: Final = 21  # EB_SUM_SHIFT of pairs.h
+AXES: Final = 4  # of eb_pair_t
+_BYTES: Final = ("int8", "uint8")
+EMBEDS: Final = frozenset(("add", "subtract", "multiply", "maximum", "minimum"))
+"""Kinds of ops that hold a constant operand in their own tables."""
+
+
+def add(frame: Frame, op: Op) -> None:
+    """Lower a sum of two."""
+    _pair(frame, op, lambda levels: pairs.sum_pair(levels, 1, _kinds(frame, op)))
+
+
+def subtract(frame: Frame, op: Op) -> None:
+    """Lower a difference of two."""
+    _pair(frame, op, lambda levels: pairs.sum_pair(levels, -1, _kinds(frame, op)))
+
+
+def multiply(frame: Frame, op: Op) -> None:
+    """Lower a product of two."""
+    _pair(frame, op, pairs.product_pair)
+
+
+def maximum(frame: Frame, op: Op) -> None:
+    """Lower the larger of two."""
+    _pair(frame, op, lambda levels: pairs.extreme_pair(levels, largest=True))
+
+
+def minimum(frame: Frame, op: Op) -> None:
+    """Lower the smaller of two."""
+    _pair(frame, op, lambda levels: pairs.extreme_pair(levels, largest=False))
+
+
+def squared_difference(frame: Frame, op: Op) -> None:
+    """Lower the square of a difference: a table of all pairs."""
+    _pair(frame, op, pairs.table_pair)
+
+
+def lookup(frame: Frame, op: Op) -> None:
+    """Lower a function of one byte."""
+    layer = cast(Lookup, op)
+    _through(frame, op, frame.program.constants[layer.table].values, layer.axis, weights=True)
+
+
+def requantize(frame: Frame, op: Op) -> None:
+    """Lower a change of scale between bytes: nothing to do where the stored bytes stay."""
+    x, out = frame.kind(op.inputs[0]), frame.kind(op.output)
+    if x.dtype not in _BYTES or out.dtype not in _BYTES:
+        raise frame.refuse(op, f"has no kernel from {x.dtype} to {out.dtype}", "quantise to int8")
+    stored = np.arange(-128, 128)
+    before, after = (128 if kind.dtype == "uint8" else 0 for kind in (x, out))
+    given = (stored + before).astype(x.dtype)
+    result = op.run([given[None]], frame.program.constants, [x.with_shape((256,))])[0]
+    table = result.astype(np.int64) - after
+    if np.array_equal(table, stored):
+        frame.alias(op)
+    else:
+        _through(frame, op, table, None, weights=False)
+
+
+# ---- one operand ----
+
+
+def _through(
+    frame: Frame, op: Op, table: npt.NDArray[Any], axis: int | None, *, weights: bool
+) -> None:
+    """Add a stage that looks every byte up, in the table of its index along an axis."""
+    shape = frame.kind(op.output).shape
+    rows = frame.pixels(op.output)[0]
+    order = usual_order(frame.kind(op.output))
+    if rows > 1:
+        order = order[1:]
+    tables = 1 if axis is None else shape[axis]
+    inner = outer = math.prod(shape[a] for a in order)
+    row_tables = 0
+    if axis is not None and axis in order:
+        at = order.index(axis)
+        inner = math.prod(shape[a] for a in order[at + 1 :])
+        outer, row_tables = math.prod(shape[a] for a in order[:at]), 0
+    elif axis is not None:  # one table a row
+        tables, outer, row_tables = 1, 1, 256
+    else:
+        outer = 1
+    data = np.ascontiguousarray(table, np.int8).tobytes()
+    held = frame.table(op, "table", "int8_t", data, weights=weights)
+    frame.add(
+        Stage(
+            name=op.name, kind=op.kind, output=op.output, inputs=(one_row(frame, op.inputs[0]),),
+            steps=rows, function="eb_lookup", header="lookup.h", layer_type="eb_lookup_t",
+            layer=f"{{{held.name}, {outer}, {tables}, {inner}, {row_tables}}}",
+            tables=(held,), in_place=(0,),
+        )
+    )  # fmt: skip
+
+
+def one_row(frame: Frame, tensor: str) -> Window:
+    """Return the window that is row r of a map at step r, or all of what is one row."""
+    return frame.row(tensor) if frame.pixels(tensor)[0] > 1 else frame.whole(tensor)
+
+
+# ---- two operands ----
+
+
+@dataclass(frozen=True)
+class _Operand:
+    """One side of a pair: how its values lie, or that it is a constant.
+
+    Attributes:
+        steps: from one value to the next along the axes of an output row.
+        row: from one row to the next, where it is read whole.
+        window: None for a constant.
+        data: stored bytes of a constant in the order of memory.
+        same: it has the output's shape, so that the output may lie on it.
+    """
+
+    steps: Four
+    row: int
+    window: Window | None
+    data: bytes
+    same: bool
+
+
+def _kinds(frame: Frame, op: Op) -> list[Any]:
+    return [frame.kind(name) for name in op.inputs]
+
+
+def _pair(frame: Frame, op: Op, choose: Callable[[Levels], Pair]) -> None:
+    kinds, out = _kinds(frame, op), frame.kind(op.output)
+    if len(kinds) != 2:
+        raise frame.refuse(op, f"{len(kinds)} operands", "pairs of two, one op after the other")
+    for kind in (*kinds, out):
+        if kind.dtype not in _BYTES:
+            raise frame.refuse(op, f"has no kernel for {kind.dtype}", "quantise it to int8")
+    levels = pairs.levels_of(op, kinds, frame.program.constants, out)
+    pair = choose(levels)
+    rows, shape, steps = _row_shape(frame, op)
+    operands = [
+        _operand(frame, op, name, rows, own) for name, own in zip(op.inputs, steps, strict=True)
+    ]
+    sides = tuple(one for one in operands if one.window is not None)
+    fast = _is_fast(pair, levels) and len(sides) == 2 and all(one.same for one in operands)
+    tables, text = _text(frame, op, pair, operands, shape)
+    frame.add(
+        Stage(
+            name=op.name, kind=op.kind, output=op.output,
+            inputs=tuple(one.window for one in sides if one.window is not None), steps=rows,
+            function="eb_sum" if fast else "eb_pair", header="pairs.h", layer_type="eb_pair_t",
+            layer=text, tables=tables,
+            in_place=tuple(i for i, one in enumerate(sides) if one.same),
+        )
+    )  # fmt: skip
+
+
+def _is_fast(pair: Pair, levels: Levels) -> bool:
+    """Return whether eb_sum computes the pair: its shift, and the limits of int8."""
+    if pair.form != "shift" or pair.shift != _FAST_SHIFT:
+        return False
+    return np.array_equal(pairs.computed(replace(pair, low=-128, high=127)), levels.out)
+
+
+def _row_shape(frame: Frame, op: Op) -> tuple[int, Four, list[Four]]:
+    """Return rows of the output, the axes of one, sparsest first, and each operand's steps."""
+    kind = frame.kind(op.output)
+    rows, order = frame.pixels(op.output)[0], usual_order(kind)
+    steps = [_strides(frame, name, len(order)) for name in op.inputs]
+    groups: list[tuple[int, ...]] = []  # size, and the step of each operand
+    for axis in order[1:] if rows > 1 else order:
+        one = (kind.shape[axis], *(own[axis] for own in steps))
+        if one[0] == 1:
+            continue
+        if groups and all(
+            last == one[0] * step for last, step in zip(groups[-1][1:], one[1:], strict=True)
+        ):
+            one = (groups.pop()[0] * one[0], *one[1:])
+        groups.append(one)
+    if len(groups) > AXES:
+        raise frame.refuse(
+            op, f"operands {[frame.kind(n).shape for n in op.inputs]} repeat along too many axes",
+            f"at most {AXES} groups of axes that repeat alike",
+        )  # fmt: skip
+    groups = [(1,) + (0,) * len(steps)] * (AXES - len(groups)) + groups
+    columns = [cast(Four, tuple(column)) for column in zip(*groups, strict=True)]
+    return rows, columns[0], columns[1:]
+
+
+def _strides(frame: Frame, name: str, rank: int) -> list[int]:
+    """Return the steps in memory along the output's axes; 0 where the operand repeats."""
+    kind = frame.kind(name)
+    strides, step = [0] * rank, 1
+    for axis in reversed(usual_order(kind)):
+        if kind.shape[axis] > 1:
+            strides[axis + rank - len(kind.shape)] = step
+        step *= kind.shape[axis]
+    return strides
+
+
+def _operand(frame: Frame, op: Op, name: str, rows: int, steps: Four) -> _Operand:
+    kind, out = frame.kind(name), frame.kind(op.output)
+    strides = _strides(frame, name, len(out.shape))
+    row = strides[1] if rows > 1 else 0
+    same = kind.shape == out.shape
+    if (data := constant_bytes(frame, name)) is not None:
+        return _Operand(steps, row, None, data, same=False)
+    if rows > 1 and frame.pixels(name)[0] == rows:
+        return _Operand(steps, 0, frame.row(name), b"", same)
+    return _Operand(steps, row, frame.whole(name), b"", same and rows == 1)
+
+
+def constant_bytes(frame: Frame, name: str) -> bytes | None:
+    """Return a constant tensor's stored bytes in the order of memory; None for other tensors."""
+    writer = frame.program.writer(name)
+    if not isinstance(writer, ConstantOp):
+        return None
+    kind = frame.kind(name)
+    values = frame.program.constants[writer.value].values.astype(np.int64)
+    values = values - (128 if kind.dtype == "uint8" else 0)
+    return values.transpose(usual_order(kind)).astype(np.int8).tobytes()
+
+
+def _text(
+    frame: Frame, op: Op, pair: Pair, operands: Sequence[_Operand], shape: Four
+) -> tuple[tuple[Table, ...], str]:
+    """Return the tables of a pair and the initialiser of its eb_pair_t."""
+    tables: list[Table] = []
+
+    def held(suffix: str, c_type: str, data: bytes | None, weights: bool = False) -> str:
+        if not data:
+            return "0"
+        tables.append(frame.table(op, suffix, c_type, data, weights=weights))
+        return tables[-1].name
+
+    def words(values: Ints | None) -> bytes | None:
+        return None if values is None else values.astype("<i4").tobytes()
+
+    scaled = pair.tables if len(pair.tables) == 2 else (None, None)
+    pointers = [
+        *(held(f"operand_{i}", "int8_t", one.data, True) for i, one in enumerate(operands)),
+        *(held(f"scaled_{i}", "int32_t", words(one)) for i, one in enumerate(scaled)),
+        held("first", "int32_t", words(pair.first)),
+        held("all", "int8_t", None if pair.all is None else pair.all.astype(np.int8).tobytes()),
+    ]
+    numbers = (*pair.factors, *pair.addends, pair.start, *pair.c)
+    lists = [shape, operands[0].steps, operands[1].steps]
+    lines = pair.lines
+    line = (0, 0, 0) if lines is None else (lines.bias[0], lines.multiplier[0], lines.c[0])
+    output = (
+        (pair.low, pair.high, 0, 0, 0)
+        if lines is None
+        else (pair.low, pair.high, lines.zero_point, lines.fraction, lines.rule)
+    )
+    parts = [
+        *pointers, *map(str, numbers), *(_braced(one) for one in lists),
+        str(operands[0].row), str(operands[1].row), _braced(line), _braced(output),
+        str(_FORMS.index(pair.form)), str(pair.shift), str(int(pair.product)),
+    ]  # fmt: skip
+    return tuple(tables), f"{{{', '.join(parts)}}}"
+
+
+def _braced(numbers: Sequence[int]) -> str:
+    return f"{{{', '.join(str(int(n)) for n in numbers)}}}"
