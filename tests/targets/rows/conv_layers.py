@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
 from dataclasses import dataclass, field
 
 import numpy as np
 from c_kernels import INCLUDE, library
+from elftools.elf.elffile import ELFFile
 from hypothesis import strategies as st
 
+from edgebed.targets._shared.arm_cores import CORES, find_compiler
 from edgebed.targets._shared.bare_metal import Ran, build_c
 from edgebed.targets._shared.rows.kernels.sets import Packed, WindowShape
 
@@ -241,3 +244,17 @@ class BareLayers:
         outputs = ["image", "output", "scratch"]
         ran = self.program.run(outputs, inputs=given)
         return result(case, packed, ran.outputs), ran
+
+
+def undefined_symbols(text: str, core: str, compiler: str, folder) -> set[str]:
+    """Return what an object of these kernels asks of other objects."""
+    source, target = folder / "kernels.c", folder / "kernels.o"
+    source.write_text(text)
+    tool = find_compiler(CORES[core], kind=compiler)
+    command = [*tool.compiler, *(f"-I{path}" for path in INCLUDE), "-c", source, "-o", target]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with target.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        found = {one.name for one in table.iter_symbols() if one["st_shndx"] == "SHN_UNDEF"}
+    return found - {""}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import numpy as np
 import pytest
-from c_kernels import INCLUDE
-from conv_layers import BareLayers, Case, NativeLayers, cases, driver, meaning
+from conv_layers import BareLayers, Case, NativeLayers, cases, driver, meaning, undefined_symbols
 from hypothesis import given, settings
 
-from edgebed.targets._shared.arm_cores import CORES, find_compiler
+from edgebed.targets._shared.arm_cores import CORES
 from edgebed.targets._shared.rows.kernels.portable import PORTABLE
 from edgebed.targets._shared.rows.kernels.sets import Packed
 
@@ -80,19 +77,3 @@ def test_depthwise_convolution_on_the_smallest_core(smallest: BareLayers, case: 
 @pytest.mark.parametrize("core", CORES)
 def test_every_core_needs_no_library(core: str, compiler: str, tmp_path) -> None:
     assert undefined_symbols(driver(KERNELS), core, compiler, tmp_path) == set()
-
-
-def undefined_symbols(text: str, core: str, compiler: str, folder) -> set[str]:
-    """Return what an object of these kernels asks of other objects."""
-    from elftools.elf.elffile import ELFFile
-
-    source, target = folder / "kernels.c", folder / "kernels.o"
-    source.write_text(text)
-    tool = find_compiler(CORES[core], kind=compiler)
-    command = [*tool.compiler, *(f"-I{path}" for path in INCLUDE), "-c", source, "-o", target]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    with target.open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
-        found = {one.name for one in table.iter_symbols() if one["st_shndx"] == "SHN_UNDEF"}
-    return found - {""}

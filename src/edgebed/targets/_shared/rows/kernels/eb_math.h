@@ -4,7 +4,8 @@
 
 #include "eb.h"
 
-#define EB_STATIC static __attribute__((unused))
+#define EB_UNUSED __attribute__((unused))
+#define EB_STATIC static EB_UNUSED
 
 /* Hides a value from the compiler, so that it does not turn a loop into a call of memcpy. */
 #define EB_HIDE(value) __asm__("" : "+r"(value))

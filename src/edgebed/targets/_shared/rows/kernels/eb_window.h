@@ -19,17 +19,24 @@ EB_STATIC int8_t *eb_gather_run(const eb_conv *conv, const int8_t *row, int32_t 
     return to + right * depth;
 }
 
-/* Copies the window of output column x: kernel_height x kernel_width x in_channels bytes. */
-EB_STATIC void eb_gather(const eb_conv *conv, const int8_t *const *rows, int32_t x, int8_t *to) {
+/* Copies the window of output column x; each of its rows begins `pitch` bytes after the last. */
+EB_STATIC void eb_gather_rows(const eb_conv *conv, const int8_t *const *rows, int32_t x,
+                              int8_t *to, int32_t pitch) {
     const int32_t first = x * conv->stride - conv->pad, columns = conv->kernel_width;
-    for (int32_t i = 0; i < conv->kernel_height; i++) {
+    for (int32_t i = 0; i < conv->kernel_height; i++, to += pitch) {
         if (conv->dilation == 1) {
-            to = eb_gather_run(conv, rows[i], first, columns, to);
+            eb_gather_run(conv, rows[i], first, columns, to);
             continue;
         }
+        int8_t *at = to;
         for (int32_t j = 0; j < columns; j++)
-            to = eb_gather_run(conv, rows[i], first + j * conv->dilation, 1, to);
+            at = eb_gather_run(conv, rows[i], first + j * conv->dilation, 1, at);
     }
+}
+
+/* Copies the window of output column x: kernel_height x kernel_width x in_channels bytes. */
+EB_STATIC void eb_gather(const eb_conv *conv, const int8_t *const *rows, int32_t x, int8_t *to) {
+    eb_gather_rows(conv, rows, x, to, conv->kernel_width * conv->in_channels);
 }
 
 /* The pixel below a 1x1 window, if it can be read where it is while `out` is written; or NULL. */

@@ -1,0 +1,317 @@
+/* Convolution and dense layers for cores with the DSP extension: two 16-bit products at a time.
+
+   Weights hold two outputs in one halfword: 256 * w[o] + w[o + 1]. A product of it with an input is
+   256 times the first output's plus the second's; the second's own sum is found from the halfword's
+   low byte, and the difference is 256 times the first's. That saves every other widening of bytes.
+
+   Four bytes of input, or of weights, are widened to two words: bytes 0 and 2, and bytes 1 and 3. */
+#ifndef EB_CONV_DSP_H
+#define EB_CONV_DSP_H
+
+#include "eb_math.h"
+#include "eb_window.h"
+
+#define EB_NAKED static __attribute__((naked, noinline, unused))
+
+/* ---- input: two windows, widened and interleaved ---- */
+
+#define EB_WIDEN_WORD              \
+    "ldr r12, [r1], #4\n"          \
+    "ldr lr, [r2], #4\n"           \
+    "sxtb16 r4, r12\n"             \
+    "sxtb16 r5, lr\n"              \
+    "sxtb16 r6, r12, ror #8\n"     \
+    "sxtb16 r7, lr, ror #8\n"      \
+    "stmia r0!, {r4, r5, r6, r7}\n"
+
+/* Widens `words` words, at least one, of two windows that may lie at any address; returns the end
+   of what was written: four words for every word. */
+EB_NAKED int32_t *eb_dsp_widen(int32_t *to EB_UNUSED, const int8_t *first EB_UNUSED,
+                               const int8_t *second EB_UNUSED, int32_t words EB_UNUSED) {
+    __asm__(".syntax unified\n"
+            "push {r4, r5, r6, r7, lr}\n"
+            "lsrs r3, r3, #1\n"
+            "bcc 1f\n" EB_WIDEN_WORD
+            "beq 2f\n"
+            "1:\n" EB_WIDEN_WORD EB_WIDEN_WORD
+            "subs r3, r3, #1\n"
+            "bne 1b\n"
+            "2:\n"
+            "pop {r4, r5, r6, r7, pc}\n");
+}
+
+/* ---- two pixels ---- */
+
+/* Two inputs of both pixels, two outputs: the sums of both, and the second's. */
+#define EB_TWO_PAIR(both0, both1, low0, low1, weights) \
+    "smlad " both0 ", " weights ", r12, " both0 "\n"   \
+    "smlad " both1 ", " weights ", lr, " both1 "\n"    \
+    "sxtb16 " weights ", " weights "\n"                \
+    "smlad " low0 ", " weights ", r12, " low0 "\n"     \
+    "smlad " low1 ", " weights ", lr, " low1 "\n"
+
+#define EB_TWO_STEP                              \
+    "ldrd r2, r3, [r1], #8\n"                    \
+    "ldrd r12, lr, [r0], #8\n"                   \
+    EB_TWO_PAIR("r4", "r5", "r6", "r7", "r2")    \
+    EB_TWO_PAIR("r8", "r9", "r10", "r11", "r3")
+
+#define EB_TWO_WORDS EB_TWO_STEP EB_TWO_STEP
+#define EB_TWO_WORD_BYTES 96
+
+/* Two outputs of both pixels from their sums. */
+#define EB_TWO_FINISH(both0, both1, low0, low1)          \
+    "sub " both0 ", " both0 ", " low0 "\n"               \
+    "sub " both1 ", " both1 ", " low1 "\n"               \
+    "ldmia r0!, {r3, r12, lr}\n"                         \
+    "add " both0 ", r3, " both0 ", asr #8\n"             \
+    "add " both1 ", r3, " both1 ", asr #8\n"             \
+    "smmla " both0 ", " both0 ", r12, lr\n"              \
+    "smmla " both1 ", " both1 ", r12, lr\n"              \
+    "ldmia r0!, {r3, r12, lr}\n"                         \
+    "smmla " low0 ", " low0 ", r12, lr\n"                \
+    "smmla " low1 ", " low1 ", r12, lr\n"                \
+    "ldrd r12, r3, [sp, #64]\n"                          \
+    "asr " both0 ", " both0 ", r3\n"                     \
+    "asr " both1 ", " both1 ", r3\n"                     \
+    "asr " low0 ", " low0 ", r3\n"                       \
+    "asr " low1 ", " low1 ", r3\n"                       \
+    "ssat " both0 ", #8, " both0 "\n"                    \
+    "ssat " both1 ", #8, " both1 "\n"                    \
+    "ssat " low0 ", #8, " low0 "\n"                      \
+    "ssat " low1 ", #8, " low1 "\n"                      \
+    "strb " both1 ", [r2, r12]\n"                        \
+    "strb " both0 ", [r2], #1\n"                         \
+    "strb " low1 ", [r2, r12]\n"                         \
+    "strb " low0 ", [r2], #1\n"
+
+/* All outputs, four by four, of two widened pixels. skip: bytes of code of the words that the first
+   round of the loop leaves out. pitch: from a byte of the first pixel's output to the second's. */
+EB_NAKED void eb_dsp_two(const int32_t *pixels EB_UNUSED, const int32_t *weights EB_UNUSED,
+                         const eb_line *lines EB_UNUSED, int8_t *out EB_UNUSED,
+                         const int32_t *weights_end EB_UNUSED, const int32_t *pixels_end EB_UNUSED,
+                         uint32_t skip EB_UNUSED, int32_t pitch EB_UNUSED,
+                         uint32_t fraction EB_UNUSED) {
+    /* sp: pixels, weights, lines, out, r4 to r11, lr; 52: weights_end, pixels_end, skip, pitch,
+       fraction */
+    __asm__(".syntax unified\n"
+            "push {r0-r11, lr}\n"
+            "1:\n"
+            "ldr r0, [sp, #8]\n"
+            "ldr r4, [r0, #12]\n" /* the second's bias: the first's is added at the end */
+            "ldr r8, [r0, #36]\n"
+            "mov r5, r4\n"
+            "mov r6, r4\n"
+            "mov r7, r4\n"
+            "mov r9, r8\n"
+            "mov r10, r8\n"
+            "mov r11, r8\n"
+            "ldr r2, [sp, #60]\n"
+            "ldr r0, [sp]\n"
+            "add pc, r2\n" /* pc: the address after the nop */
+            "nop.n\n"
+            "2:\n" EB_TWO_WORDS EB_TWO_WORDS EB_TWO_WORDS EB_TWO_WORDS
+            "ldr r2, [sp, #56]\n"
+            "cmp r0, r2\n"
+            "bne.w 2b\n"
+            "ldrd r0, r2, [sp, #8]\n"
+            EB_TWO_FINISH("r4", "r5", "r6", "r7")
+            EB_TWO_FINISH("r8", "r9", "r10", "r11")
+            "strd r0, r2, [sp, #8]\n"
+            "ldr r3, [sp, #52]\n"
+            "cmp r1, r3\n"
+            "bne.w 1b\n"
+            "add sp, sp, #16\n"
+            "pop {r4-r11, pc}\n");
+}
+
+/* ---- one pixel ---- */
+
+#define EB_ONE_PAIR(first, second, inputs)                \
+    "smlad r4, " first ", " inputs ", r4\n"               \
+    "smlad r6, " second ", " inputs ", r6\n"              \
+    "sxtb16 " first ", " first "\n"                       \
+    "sxtb16 " second ", " second "\n"                     \
+    "smlad r5, " first ", " inputs ", r5\n"               \
+    "smlad r7, " second ", " inputs ", r7\n"
+
+#define EB_ONE_WORD                    \
+    "ldr.w r12, [r0], #4\n"            \
+    "ldmia.w r1!, {r8-r11}\n"          \
+    "sxtb16 r2, r12\n"                 \
+    "sxtb16 r12, r12, ror #8\n"        \
+    EB_ONE_PAIR("r8", "r9", "r2")      \
+    EB_ONE_PAIR("r10", "r11", "r12")
+#define EB_ONE_WORD_BYTES 64
+
+#define EB_ONE_FINISH(both, low)             \
+    "sub " both ", " both ", " low "\n"      \
+    "ldmia lr!, {r8, r9, r10}\n"             \
+    "add " both ", r8, " both ", asr #8\n"   \
+    "smmla " both ", " both ", r9, r10\n"    \
+    "ldmia lr!, {r8, r9, r10}\n"             \
+    "smmla " low ", " low ", r9, r10\n"      \
+    "asr " both ", " both ", r2\n"           \
+    "asr " low ", " low ", r2\n"             \
+    "ssat " both ", #8, " both "\n"          \
+    "ssat " low ", #8, " low "\n"            \
+    "strb " both ", [r3], #1\n"              \
+    "strb " low ", [r3], #1\n"
+
+/* All outputs, four by four, of one pixel, whose bytes lie at any address. */
+EB_NAKED void eb_dsp_one(const int8_t *pixel EB_UNUSED, const int32_t *weights EB_UNUSED,
+                         const eb_line *lines EB_UNUSED, int8_t *out EB_UNUSED,
+                         const int32_t *weights_end EB_UNUSED, const int8_t *pixel_end EB_UNUSED,
+                         uint32_t skip EB_UNUSED, uint32_t fraction EB_UNUSED) {
+    /* sp: pixel, weights, lines, out, r4 to r11, lr; 52: weights_end, pixel_end, skip, fraction */
+    __asm__(".syntax unified\n"
+            "push {r0-r11, lr}\n"
+            "mov lr, r2\n"
+            "1:\n"
+            "ldr r4, [lr, #12]\n"
+            "ldr r6, [lr, #36]\n"
+            "mov r5, r4\n"
+            "mov r7, r6\n"
+            "ldrd r3, r2, [sp, #56]\n"
+            "ldr r0, [sp]\n"
+            "add pc, r2\n"
+            "nop.n\n"
+            "2:\n" EB_ONE_WORD EB_ONE_WORD EB_ONE_WORD EB_ONE_WORD
+            "cmp r0, r3\n"
+            "bne.w 2b\n"
+            "ldr r2, [sp, #64]\n"
+            "ldr r3, [sp, #12]\n"
+            EB_ONE_FINISH("r4", "r5")
+            EB_ONE_FINISH("r6", "r7")
+            "str r3, [sp, #12]\n"
+            "ldr r2, [sp, #52]\n"
+            "cmp r1, r2\n"
+            "bne.w 1b\n"
+            "add sp, sp, #16\n"
+            "pop {r4-r11, pc}\n");
+}
+
+/* ---- a row ---- */
+
+/* Lets nothing below `low` and above `high` remain. */
+EB_STATIC void eb_dsp_limit(int8_t *bytes, uint32_t count, const eb_output *output) {
+    if (output->low == -128 && output->high == 127) return;
+    const uint32_t low = (output->low & 0xffu) * 0x01010101u;
+    const uint32_t high = (output->high & 0xffu) * 0x01010101u;
+    for (; count >= 4; count -= 4, bytes += 4) {
+        uint32_t word = *(eb_word *)(void *)bytes, rest;
+        __asm__("ssub8 %1, %0, %2\n\tsel %0, %0, %2\n\tssub8 %1, %3, %0\n\tsel %0, %0, %3"
+                : "+r"(word), "=&r"(rest)
+                : "r"(low), "r"(high));
+        *(eb_word *)(void *)bytes = word;
+    }
+    for (; count; count--, bytes++) *bytes = (int8_t)eb_limit(*bytes, output->low, output->high);
+}
+
+/* What a row of pixels needs at each of them. A kernel row has `row_words` words. */
+typedef struct {
+    const eb_conv *conv;
+    const int8_t *const *rows;
+    int8_t *scratch;
+    int32_t row_words, words;
+} eb_dsp_row;
+
+/* The outputs of one pixel, or of two widened ones, at most four if `lines` are not the layer's. */
+EB_STATIC void eb_dsp_block(const eb_dsp_row *row, const int8_t *pixel, const int32_t *weights,
+                            const int32_t *end, const eb_line *lines, int8_t *out, int32_t pitch) {
+    const int32_t words = row->words;
+    const uint32_t skip = (0u - (uint32_t)words) & 3, fraction = row->conv->output.fraction;
+    if (pixel) {
+        eb_dsp_one(pixel, weights, lines, out, end, pixel + 4 * words, skip * EB_ONE_WORD_BYTES,
+                   fraction);
+    } else {
+        const int32_t *pixels = (const int32_t *)(const void *)row->scratch;
+        eb_dsp_two(pixels, weights, lines, out, end, pixels + 4 * words, skip * EB_TWO_WORD_BYTES,
+                   pitch, fraction);
+    }
+}
+
+/* All outputs of one pixel, or (NULL) of two that lie widened in the scratch memory. */
+EB_STATIC void eb_dsp_pixels(const eb_dsp_row *row, const int8_t *pixel, int8_t *out) {
+    const int32_t outputs = row->conv->out_channels, rest = outputs & 3, whole = outputs - rest;
+    const int32_t *weights = (const int32_t *)row->conv->weights;
+    const int32_t *end = weights + whole * row->words;
+    const eb_line *lines = row->conv->lines;
+    if (whole) eb_dsp_block(row, pixel, weights, end, lines, out, outputs);
+    if (!rest) return;
+    /* The last outputs, filled up to four. */
+    eb_line last[4];
+    int8_t bytes[8];
+    eb_copy((int8_t *)last, (const int8_t *)(lines + whole), (uint32_t)rest * sizeof *last);
+    eb_dsp_block(row, pixel, end, end + 4 * row->words, last, bytes, 4);
+    for (int32_t o = 0; o < rest; o++) {
+        out[whole + o] = bytes[o];
+        if (!pixel) out[outputs + whole + o] = bytes[4 + o];
+    }
+}
+
+/* Whether a window, with what its last word reads beyond it, lies inside of the map. */
+EB_STATIC int32_t eb_dsp_inside(const eb_dsp_row *row, int32_t first) {
+    const int32_t depth = row->conv->in_channels, end = row->conv->in_width * depth;
+    return row->conv->dilation == 1 && first >= 0 && first * depth + 4 * row->row_words <= end;
+}
+
+/* Widens the windows of output columns x and x + 1 into the scratch memory. Copies of windows lie
+   in its second half, where what is still to be read stays ahead of what is written. */
+EB_STATIC void eb_dsp_widen_windows(const eb_dsp_row *row, int32_t x) {
+    const eb_conv *conv = row->conv;
+    const int32_t first = x * conv->stride - conv->pad, second = first + conv->stride;
+    const int32_t words = row->words, pitch = 4 * row->row_words;
+    int32_t *to = (int32_t *)(void *)row->scratch;
+    if (first < 0 || !eb_dsp_inside(row, second)) {
+        int8_t *copy = row->scratch + 12 * words;
+        eb_gather_rows(conv, row->rows, x, copy, pitch);
+        eb_gather_rows(conv, row->rows, x + 1, copy + 4 * words, pitch);
+        eb_dsp_widen(to, copy, copy + 4 * words, words);
+        return;
+    }
+    for (int32_t i = 0; i < conv->kernel_height; i++) {
+        const int8_t *source = row->rows[i], *one, *two;
+        if (source) {
+            one = source + first * conv->in_channels;
+            two = source + second * conv->in_channels;
+        } else {
+            int8_t *outside = row->scratch + 16 * words;
+            eb_fill(outside, conv->zero_point, (uint32_t)pitch);
+            one = two = outside;
+        }
+        to = eb_dsp_widen(to, one, two, row->row_words);
+    }
+}
+
+/* The last pixel of an odd width, or a dense layer on one vector. */
+EB_STATIC void eb_dsp_last(const eb_dsp_row *row, int32_t x, int8_t *out) {
+    const eb_conv *conv = row->conv;
+    const int8_t *pixel = eb_pixel(conv, row->rows, x, out);
+    if (!pixel || !eb_dsp_inside(row, x * conv->stride)) {
+        eb_gather_rows(conv, row->rows, x, row->scratch, 4 * row->row_words);
+        pixel = row->scratch;
+    }
+    eb_dsp_pixels(row, pixel, out);
+}
+
+/* Weights: for every four outputs, and four inputs of a kernel row (filled up with zeros): for
+   inputs 0 and 2, then for 1 and 3: the pair of halfwords of the first two outputs, then of the
+   others. eb_conv.depth: words of input of a window. */
+EB_STATIC void eb_conv_dsp(const void *layer, const int8_t *const *rows, int8_t *out,
+                           void *scratch, int32_t step) {
+    const eb_conv *conv = (const eb_conv *)layer;
+    const int32_t run = conv->kernel_width * conv->in_channels, width = conv->out_width;
+    const eb_dsp_row row = {conv, rows, (int8_t *)scratch, (run + 3) / 4, conv->depth};
+    int8_t *at = out;
+    int32_t x = 0;
+    (void)step;
+    for (; x + 1 < width; x += 2, at += 2 * conv->out_channels) {
+        eb_dsp_widen_windows(&row, x);
+        eb_dsp_pixels(&row, 0, at);
+    }
+    if (x < width) eb_dsp_last(&row, x, at);
+    eb_dsp_limit(out, (uint32_t)width * conv->out_channels, &conv->output);
+}
+
+#endif

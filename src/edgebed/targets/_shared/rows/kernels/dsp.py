@@ -1,0 +1,82 @@
+"""Kernels for cores with the DSP extension (Cortex-M4, M7, M33): 16-bit pairs of products."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebed.targets._shared.rows.kernels.portable import PORTABLE, all_inside, dense_shape
+from edgebed.targets._shared.rows.kernels.sets import Goal, Packed, WindowShape
+
+# A sum of 8-bit inputs times weights, times 256, must be one of 32 bits.
+_MOST_WEIGHT: Final = 1 << 16
+
+
+class Dsp:
+    """The kernel set `dsp`; the portable kernels do what its own cannot."""
+
+    name = "dsp"
+
+    def conv(
+        self, shape: WindowShape, weights: npt.NDArray[Any], goal: Goal, *, linear: bool
+    ) -> Packed:
+        """Return the kernel for a convolution; weights O x KH x KW x I."""
+        packed = _pack_pairs(weights.reshape(len(weights), shape.kernel[0], -1))
+        if packed is None or not linear:
+            return PORTABLE.conv(shape, weights, goal, linear=linear)
+        words = packed.shape[1]
+        return Packed(
+            function="eb_conv_dsp",
+            header="conv_dsp.h",
+            c_type="int32_t",
+            weights=packed.tobytes(),
+            depth=words,
+            scratch_bytes=_conv_scratch(shape, words),
+        )
+
+    def depthwise(
+        self, shape: WindowShape, weights: npt.NDArray[Any], goal: Goal, *, linear: bool
+    ) -> Packed:
+        """Return the kernel for a depthwise convolution; weights C x KH x KW."""
+        return PORTABLE.depthwise(shape, weights, goal, linear=linear)
+
+    def dense(
+        self, depth: int, rows: int, weights: npt.NDArray[Any], goal: Goal, *, linear: bool
+    ) -> Packed:
+        """Return the kernel for a dense layer on `rows` vectors of `depth`; weights O x K."""
+        shape = dense_shape(depth, rows, len(weights))
+        return self.conv(shape, weights.reshape(len(weights), 1, 1, depth), goal, linear=linear)
+
+
+def _conv_scratch(shape: WindowShape, words: int) -> int:
+    """Return the bytes for two widened windows, or for a copy of one."""
+    pointwise = shape.kernel == (1, 1) and all_inside(shape)
+    exact = pointwise and shape.in_channels % 4 == 0
+    if shape.out_width > 1:
+        return (16 if exact else 20) * words
+    return 0 if exact and not shape.in_place else 4 * words
+
+
+def _pack_pairs(weights: npt.NDArray[Any]) -> npt.NDArray[np.int16] | None:
+    """Return weights O x rows x run as the kernel reads them, or None where they do not fit.
+
+    The result is O / 4 x words x pair of inputs x pair of outputs x input, halfwords of
+    256 * first output + second output.
+    """
+    outputs, rows, run = weights.shape
+    full = np.zeros((-(-outputs // 4) * 4, rows, -(-run // 4) * 4), np.int64)
+    full[:outputs, :, :run] = weights
+    # group, pair of outputs, output, word, pair of inputs, input: bytes 0 and 2, 1 and 3
+    lanes = full.reshape(len(full) // 4, 2, 2, -1, 2, 2).swapaxes(4, 5)
+    both = 256 * lanes[:, :, 0] + lanes[:, :, 1]
+    heaviest = np.abs(lanes[:, :, 0]).sum(axis=(2, 3, 4)).max(initial=0)
+    inside = -(1 << 15) <= both.min(initial=0) and both.max(initial=0) < 1 << 15
+    bytes_only = weights.min(initial=0) >= -128 and weights.max(initial=0) < 128
+    if not (inside and bytes_only) or heaviest >= _MOST_WEIGHT:
+        return None
+    return np.ascontiguousarray(both.transpose(0, 2, 3, 1, 4), dtype="<i2")
+
+
+DSP = Dsp()
