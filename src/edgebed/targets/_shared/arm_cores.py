@@ -2,8 +2,7 @@
 
 Addresses are those of Arm's FPGA images for the MPS2 and MPS3 boards, so that one binary runs on
 unicorn and on qemu's machines alike.
-Sources: Arm AN386 (M4), AN500 (M7), AN505 (M33), AN547 (M55); Arm Armv6-M, Armv7-M and Armv8-M
-Architecture Reference Manuals.
+Sources: Arm application notes AN386 (M4), AN500 (M7), AN505 (M33) and AN547 (M55).
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ class Board:
         flash_base, flash_bytes: where code lies.
         ram_base, ram_bytes: where data lie.
         uart: base address of the first CMSDK APB UART.
+        uart_irq: number of the interrupt of a received byte.
     """
 
     flash_base: int
@@ -43,6 +43,7 @@ class Board:
     ram_base: int
     ram_bytes: int
     uart: int
+    uart_irq: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Core:
 
 
 _MB = 1 << 20
-_MPS2 = Board(0, 4 * _MB, 0x20000000, 4 * _MB, 0x40004000)
+_MPS2 = Board(0, 4 * _MB, 0x20000000, 4 * _MB, 0x40004000, 0)
 _CORES = (
     Core(
         name="m0plus",
@@ -117,7 +118,7 @@ _CORES = (
         fpu=True,
         unicorn="cortex-m33",
         qemu="mps2-an505",
-        board=Board(0x10000000, 4 * _MB, 0x38000000, 4 * _MB, 0x50200000),
+        board=Board(0x10000000, 4 * _MB, 0x38000000, 4 * _MB, 0x50200000, 32),
     ),
     Core(
         name="m55",
@@ -128,7 +129,7 @@ _CORES = (
         fpu=True,
         unicorn="",
         qemu="mps3-an547",
-        board=Board(0x10000000, _MB // 2, 0x30000000, _MB // 2, 0x59303000),
+        board=Board(0x10000000, _MB // 2, 0x30000000, _MB // 2, 0x59303000, 33),
     ),
 )
 

@@ -19,6 +19,12 @@ _FLAGS = (
 _TIMEOUT_S = 120
 
 
+class ToolError(EdgebedError):
+    """A compiler or linker refused its input; `output` is all that it said."""
+
+    output = ""
+
+
 @dataclass(frozen=True)
 class CortexM:
     """Command lines of one toolchain.
@@ -40,7 +46,7 @@ class CortexM:
         """Compile one C file into an object.
 
         Raises:
-            EdgebedError: the compiler refused it; its first message is quoted.
+            ToolError: the compiler refused it; its first message is quoted.
         """
         self._run([*self.compiler, "-c", str(source), "-o", str(target)], source)
 
@@ -48,7 +54,7 @@ class CortexM:
         """Link objects by a linker script.
 
         Raises:
-            EdgebedError: a symbol is missing or the program does not fit; the linker's message is
+            ToolError: a symbol is missing or the program does not fit; the linker's message is
                 quoted.
         """
         inputs = [str(path) for path in objects]
@@ -65,7 +71,9 @@ class CortexM:
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
             why = lines[0].strip() if lines else done.stderr.strip()[:200] or "no message"
-            raise EdgebedError(f"{self.name} refused it", where=str(where), why=why)
+            refused = ToolError(f"{self.name} refused it", where=str(where), why=why)
+            refused.output = done.stderr
+            raise refused
 
 
 def find_bare_arm() -> CortexM:

@@ -34,9 +34,7 @@ static u64 describe(const u64 *counter, u64 address, u64 size)
 static void note(u64 *counter, u64 mark)
 {
     u64 *events = counter + HEADER + counter[HALFWORDS];
-    if (counter[EVENTS] < counter[CAPACITY])
-        events[counter[EVENTS]] = mark << 56 | counter[TOTAL];
-    counter[EVENTS]++;
+    events[counter[EVENTS]++ % counter[CAPACITY]] = mark << 56 | counter[TOTAL];
 }
 
 void count_block(void *uc, u64 address, uint32_t size, void *data)

@@ -2,7 +2,7 @@
 
 The counter is one block of 64-bit words: a header, executed instructions per half-word of code
 (at the first address of the basic block they belong to), and events. An event is noted whenever a
-marked address is entered, with the instructions executed before it.
+marked address is entered, with the instructions executed before it; the oldest are overwritten.
 """
 
 from __future__ import annotations
@@ -82,19 +82,27 @@ class Counter:
         """Instructions by half-word."""
         return self.words[_HEADER : _HEADER + int(self.words[_HALFWORDS])]
 
-    def events(self) -> list[Event]:
+    @property
+    def entered(self) -> int:
+        """How many events there were."""
+        return int(self.words[_EVENTS])
+
+    def events(self, since: int = 0) -> list[Event]:
         """Return the entries of marked addresses, in order.
 
+        Args:
+            since: leave out so many of the first ones.
+
         Raises:
-            EdgebedError: there were more than the counter can hold.
+            EdgebedError: there were more than the counter keeps.
         """
-        found = int(self.words[_EVENTS])
-        if found > _CAPACITY_EVENTS:
-            raise EdgebedError(f"{found} events; the counter holds {_CAPACITY_EVENTS}")
+        found = self.entered
+        if found - since > _CAPACITY_EVENTS:
+            raise EdgebedError(f"{found - since} events; the counter keeps {_CAPACITY_EVENTS}")
         start = _HEADER + int(self.words[_HALFWORDS])
+        places = start + np.arange(since, found) % _CAPACITY_EVENTS
         return [
-            Event((word >> 56) - 1, word & ((1 << 56) - 1))
-            for word in self.words[start : start + found].tolist()
+            Event((word >> 56) - 1, word & ((1 << 56) - 1)) for word in self.words[places].tolist()
         ]
 
     def limit(self, instructions: int | None) -> None:
@@ -106,9 +114,15 @@ class Counter:
         self.words[[_TOTAL, _EVENTS, _OUTSIDE]] = 0
         self.counts[:] = 0
 
-    def by_function(self, firmware: Firmware) -> Mapping[str, int]:
-        """Return executed instructions by function name, most first."""
-        base, counts = int(self.words[_BASE]), self.counts
+    def by_function(self, firmware: Firmware, before: Words | None = None) -> Mapping[str, int]:
+        """Return executed instructions by function name, most first.
+
+        Args:
+            firmware: whose functions.
+            before: an earlier copy of `counts`, which is taken off.
+        """
+        base = int(self.words[_BASE])
+        counts = self.counts if before is None else self.counts - before
         found: dict[str, int] = {}
         for index in np.flatnonzero(counts).tolist():
             function = firmware.function_at(base + 2 * index)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgebed.errors import EdgebedError
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,25 @@ class Firmware:
         return f"{found.name}+{offset:#x}" if offset else found.name
 
 
+def section_bytes(path: Path) -> dict[str, int]:
+    """Return section sizes by name.
+
+    Raises:
+        EdgebedError: see `load_firmware`.
+    """
+    return _read(path, lambda elf: {s.name: int(s["sh_size"]) for s in elf.iter_sections()})
+
+
 def load_firmware(path: Path) -> Firmware:
     """Read an ELF file.
 
     Raises:
         EdgebedError: no such file, not a 32-bit Arm ELF, or pyelftools is not installed.
     """
+    return _read(path, lambda elf: _firmware(path, elf))
+
+
+def _read(path: Path, use: Callable[[Any], Result]) -> Result:
     try:
         from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
@@ -74,16 +90,19 @@ def load_firmware(path: Path) -> Firmware:
             elf = ELFFile(file)
             if elf["e_machine"] != "EM_ARM":
                 raise EdgebedError("not built for Arm", where=str(path), why=elf["e_machine"])
-            segments = tuple(
-                (int(s["p_paddr"]), bytes(s.data()))
-                for s in elf.iter_segments()
-                if s["p_type"] == "PT_LOAD" and s["p_filesz"]
-            )
-            table: Any = elf.get_section_by_name(".symtab")
-            symbols = list(table.iter_symbols()) if table else []
+            return use(elf)
     except (OSError, ELFError) as error:
         raise EdgebedError("cannot read the firmware", where=str(path), why=str(error)) from error
-    return _named(path, segments, symbols)
+
+
+def _firmware(path: Path, elf: Any) -> Firmware:
+    segments = tuple(
+        (int(s["p_paddr"]), bytes(s.data()))
+        for s in elf.iter_segments()
+        if s["p_type"] == "PT_LOAD" and s["p_filesz"]
+    )
+    table = elf.get_section_by_name(".symtab")
+    return _named(path, segments, list(table.iter_symbols()) if table else [])
 
 
 def _named(path: Path, segments: tuple[tuple[int, bytes], ...], symbols: list[Any]) -> Firmware:

@@ -36,9 +36,7 @@ static void executed(unsigned cpu, void *data)
     (void)cpu;
     if (b->mark) {
         u64 *events = counter + HEADER + counter[HALFWORDS];
-        if (counter[EVENTS] < counter[CAPACITY])
-            events[counter[EVENTS]] = b->mark << 56 | counter[TOTAL];
-        counter[EVENTS]++;
+        events[counter[EVENTS]++ % counter[CAPACITY]] = b->mark << 56 | counter[TOTAL];
     }
     if (b->at < counter[HALFWORDS])
         counter[HEADER + b->at] += b->count;

@@ -1,0 +1,1 @@
+"""Arm Cortex-M microcontrollers without operating system."""

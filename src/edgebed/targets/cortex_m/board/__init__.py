@@ -1,0 +1,1 @@
+"""The virtual board: a core, its memories and a serial line."""
