@@ -69,11 +69,15 @@ def meaning(case: Case) -> np.ndarray:
 
 
 @st.composite
-def cases(draw, *, depthwise=False, wide=False, lines_only=False, largest=5, pointwise=False):
-    """Draw a layer of one output row or two."""
+def cases(
+    draw, *, depthwise=False, wide=False, lines_only=False, largest=5, pointwise=False, square=False
+):
+    """Draw a layer of a few output rows; pointwise: 1x1; square: 3x3."""
     number = st.integers
     rng = np.random.default_rng(draw(number(0, 2**32 - 1)))
-    kernel = (1, 1) if pointwise else (draw(number(1, largest)), draw(number(1, largest)))
+    kernel = (draw(number(1, largest)), draw(number(1, largest)))
+    if pointwise or square:
+        kernel = (1, 1) if pointwise else (3, 3)
     stride, dilation = draw(number(1, 3)), draw(number(1, 2))
     pad_top, pad_left = draw(number(0, kernel[0] - 1)), draw(number(0, kernel[1] - 1))
     channels, width = draw(number(1, 40 if not depthwise else 21)), draw(number(1, 20))

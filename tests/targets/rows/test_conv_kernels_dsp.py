@@ -12,6 +12,10 @@ from edgebed.targets._shared.rows.kernels.sets import Packed
 
 KERNELS = {
     "eb_conv_dsp": "conv_dsp.h",
+    "eb_depthwise_nine_dsp": "depthwise_dsp.h",
+    "eb_depthwise_dsp": "depthwise_dsp.h",
+    "eb_conv_portable": "conv_portable.h",
+    "eb_depthwise_portable": "depthwise_portable.h",
 }
 CORES = ["m4", "m7", "m33"]
 
@@ -33,6 +37,16 @@ def test_convolution(m4: BareLayers, case: Case) -> None:
 
 @given(case=cases(lines_only=True, pointwise=True))
 def test_pointwise_convolution_also_in_place(m4: BareLayers, case: Case) -> None:
+    np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
+
+
+@given(case=cases(lines_only=True, depthwise=True))
+def test_depthwise_convolution(m4: BareLayers, case: Case) -> None:
+    np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
+
+
+@given(case=cases(lines_only=True, depthwise=True, square=True))
+def test_depthwise_convolution_3x3(m4: BareLayers, case: Case) -> None:
     np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
 
 

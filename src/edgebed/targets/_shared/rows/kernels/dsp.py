@@ -40,7 +40,20 @@ class Dsp:
         self, shape: WindowShape, weights: npt.NDArray[Any], goal: Goal, *, linear: bool
     ) -> Packed:
         """Return the kernel for a depthwise convolution; weights C x KH x KW."""
-        return PORTABLE.depthwise(shape, weights, goal, linear=linear)
+        channels = shape.in_channels
+        if shape.out_channels != channels or channels < 4 or not linear:
+            return PORTABLE.depthwise(shape, weights, goal, linear=linear)
+        taps = weights.reshape(channels, -1).shape[1]
+        nine = taps == 9
+        packed = _pack_taps(weights.reshape(channels, -1), nine=nine)
+        return Packed(
+            function="eb_depthwise_nine_dsp" if nine else "eb_depthwise_dsp",
+            header="depthwise_dsp.h",
+            c_type="int32_t",
+            weights=packed.tobytes(),
+            depth=packed.shape[1] // 2,
+            scratch_bytes=4 * (taps + 1) + channels,
+        )
 
     def dense(
         self, depth: int, rows: int, weights: npt.NDArray[Any], goal: Goal, *, linear: bool
@@ -72,11 +85,27 @@ def _pack_pairs(weights: npt.NDArray[Any]) -> npt.NDArray[np.int16] | None:
     lanes = full.reshape(len(full) // 4, 2, 2, -1, 2, 2).swapaxes(4, 5)
     both = 256 * lanes[:, :, 0] + lanes[:, :, 1]
     heaviest = np.abs(lanes[:, :, 0]).sum(axis=(2, 3, 4)).max(initial=0)
-    inside = -(1 << 15) <= both.min(initial=0) and both.max(initial=0) < 1 << 15
+    inside = both.min(initial=0) >= -(1 << 15) and both.max(initial=0) < 1 << 15
     bytes_only = weights.min(initial=0) >= -128 and weights.max(initial=0) < 128
     if not (inside and bytes_only) or heaviest >= _MOST_WEIGHT:
         return None
     return np.ascontiguousarray(both.transpose(0, 2, 3, 1, 4), dtype="<i2")
+
+
+def _pack_taps(weights: npt.NDArray[Any], *, nine: bool) -> npt.NDArray[np.int16]:
+    """Return weights C x taps as halfwords, one row for every four channels.
+
+    The last four overlap others where C is no multiple of four.
+    """
+    channels, taps = weights.shape
+    starts = [*range(0, channels - 3, 4), *([channels - 4] if channels % 4 else [])]
+    full = np.zeros((len(starts), 4, taps + taps % 2), np.int64)
+    full[:, :, :taps] = np.stack([weights[start : start + 4] for start in starts])
+    pairs = full.reshape(len(starts), 4, -1, 2).transpose(0, 2, 1, 3)
+    if not nine:
+        return pairs.reshape(len(starts), -1).astype("<i2")
+    even, single = pairs[:, :-1].reshape(len(starts), -1), full[:, [0, 2, 1, 3], 8]
+    return np.concatenate([even, single], axis=1).astype("<i2")
 
 
 DSP = Dsp()
