@@ -180,6 +180,40 @@ def test_operators_without_weights_are_exact(case: int, dtype: str) -> None:
     assert share == 0
 
 
+AFTER: dict[str, Body] = {
+    "max": _node("MaxPool", kernel_shape=[2, 2]),
+    "transpose": _node("Transpose", perm=[0, 2, 3, 1]),
+    "flatten": _node("Flatten"),
+    "reshape and transpose": lambda sketch, x: str(
+        sketch.node(
+            "Transpose",
+            sketch.node("Reshape", x, sketch.constant(np.array([1, 2, -1]))),
+            perm=[0, 2, 1],
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("after", list(AFTER))
+@pytest.mark.parametrize("kind", ["Add", "AveragePool", "Conv"])
+def test_moves_before_quantisation_work_on_integers(kind: str, after: str, dtype: str) -> None:
+    """Quantisers leave them without a QuantizeLinear of their own; the order changes nothing."""
+    bodies: dict[str, tuple[Body, int]] = {
+        "Add": (_node("Add"), 2),
+        "AveragePool": (_node("AveragePool", kernel_shape=[2, 2]), 1),
+        "Conv": (_conv(act="Relu"), 1),
+    }
+    first, inputs = bodies[kind]
+
+    def body(sketch: Sketch, *x: str) -> str:
+        return AFTER[after](sketch, first(sketch, *x))
+
+    program, share, largest = program_and_difference(body, MAP, dtype, (0.06, 3), inputs)
+    assert "dequantize" not in [op.kind for op in program.ops]
+    assert share <= 0.002 and largest <= 1
+
+
 @pytest.mark.parametrize("transposed", [True, False])
 def test_zero_points_of_their_own_for_each_channel_stay_real(transposed: bool) -> None:
     """An int32 bias without a scale has the accumulator's, also where the layer stays real."""

@@ -13,13 +13,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgebed.program.arithmetic import Affine
-from edgebed.program.onnx_graph.draft import Draft
+from edgebed.program.onnx_graph.draft import PASSED_BY, Draft
 from edgebed.program.onnx_graph.node import Node
 from edgebed.program.onnx_graph.values import OFFSET, Steps, Value, as_dtype
 from edgebed.program.types import Array, TensorType
 
 LONGEST_TAIL = 4
 """So many activations at most are looked through for a QuantizeLinear."""
+
+MOVES = (*PASSED_BY, "Flatten")
+"""Operators that give the same integers whether they stand before a QuantizeLinear or behind."""
 
 _QUANTISED = ("int8", "uint8", "int16", "uint16")
 
@@ -72,6 +75,9 @@ class Tail:
         outputs: ONNX tensors that become the result.
         taken: first outputs of the nodes between, which are then done.
         bias: of an Add between a matrix product and its quantisation.
+        moves: operators between `outputs` and the QuantizeLinear nodes that only move numbers, or
+            take the largest: they commute with quantisation and work on integers. Where there
+            are any, `outputs` are reals in the file.
     """
 
     rule: Affine
@@ -79,6 +85,7 @@ class Tail:
     outputs: tuple[str, ...]
     taken: tuple[str, ...]
     bias: Value | None = None
+    moves: tuple[str, ...] = ()
 
 
 def meaning_of(net: Draft, node: Node, scale: int, zero: int, dtype: str = "uint8") -> Meaning:
@@ -163,6 +170,8 @@ def tail_of(net: Draft, node: Node, values: Sequence[Value], *, bias: bool = Fal
         reader = net.graph.only_reader(name)
         if reader is None:
             return None
+        if reader.kind in MOVES and not reader.domain:
+            return _before_moves(net, reader, name, taken, (low, high), added)
         if bias and added is None and not taken and reader.kind == "Add":
             added = _other_constant(net, reader, name)
             if added is None:
@@ -177,12 +186,40 @@ def tail_of(net: Draft, node: Node, values: Sequence[Value], *, bias: bool = Fal
     return None
 
 
+def _before_moves(
+    net: Draft,
+    node: Node,
+    name: str,
+    taken: list[str],
+    clamp: tuple[float, float],
+    bias: Value | None,
+) -> Tail | None:
+    """Return the tail of a tensor that is only moved before it is quantised."""
+    moves: list[str] = []
+    reader: Node | None = node
+    while reader is not None and reader.kind in MOVES and len(moves) < LONGEST_TAIL:
+        moves.append(reader.kind)
+        if reader.output in net.graph.ends or reader.domain:
+            return None
+        readers = net.graph.readers.get(reader.output, ())
+        if readers and all(quantises(one) and one.inputs[0] == reader.output for one in readers):
+            found = _ending(net, readers, taken, clamp, bias)
+            if found is None:
+                return None
+            return replace(found, outputs=(name,), taken=tuple(taken), moves=tuple(moves))
+        reader = net.graph.only_reader(reader.output)
+    return None
+
+
 def as_one_integer_op(tail: Tail, values: Sequence[Value]) -> Affine | None:
     """Return the rule of an op that ONNX Runtime replaces by one on integers; None: it does not.
 
     It does where operands and result have the same 8-bit type in the file and no activation
-    stands between; one that clamps at an end of the type has been dropped by then.
+    stands between; one that clamps at an end of the type has been dropped by then. Only uint8 is
+    quantised before moves.
     """
+    if tail.moves and (tail.meaning.dtype != "uint8" or not set(tail.moves) <= set(PASSED_BY)):
+        return None
     dtypes = {str(v.array.dtype) if v.array is not None else v.integers for v in values}
     limits = np.iinfo(tail.rule.dtype)
     whole = (tail.rule.low, tail.rule.high) == (limits.min, limits.max)
@@ -242,7 +279,8 @@ def _other_constant(net: Draft, node: Node, name: str) -> Value | None:
 
 def end(net: Draft, node: Node, tensor: str, shape: Sequence[int], tail: Tail) -> None:
     """Define the quantised results of an op, and mark the nodes between as done."""
-    net.define(node, tensor, shape, tail.meaning.dtype, output=tail.outputs[0])
+    dtype = "float32" if tail.moves else tail.meaning.dtype
+    net.define(node, tensor, shape, dtype, output=tail.outputs[0])
     for other in tail.outputs[1:]:
         net.alias(other, net.values[tail.outputs[0]])
     net.done.update(tail.taken)
