@@ -44,7 +44,7 @@ class Neon:
 
     def conv(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
         """See `KernelSet.conv`."""
-        parts = self._parts(weights) if linear else None
+        parts = _parts(weights, -128 if self.dot else -127) if linear else None
         windows = _collects(shape)
         arranged = [_steps(part, windows=windows) for part in parts or ()]
         steps = sum(part.shape[1] for part in arranged)
@@ -74,19 +74,20 @@ class Neon:
 
     def depthwise(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
         """See `KernelSet.depthwise`."""
-        return self.fallback.depthwise(shape, weights, goal, linear=linear)
-
-    def _parts(self, weights: Array) -> tuple[Array, ...] | None:
-        """Return one or two sets of bytes whose sum the weights are; None where two do not do."""
-        if self._fits(weights):
-            return (weights,)
-        half = weights // 2
-        parts = (half, weights - half)
-        return parts if all(self._fits(part) for part in parts) else None
-
-    def _fits(self, weights: Array) -> bool:
-        low = -128 if self.dot else -127
-        return bool(weights.min(initial=0) >= low and weights.max(initial=0) <= 127)
+        parts = _parts(weights, -127) if linear else None
+        taps = shape.kernel[0] * shape.kernel[1]
+        pairs = (taps * len(parts or ()) + 1) // 2
+        if not 0 < pairs < _STEPS_LIMIT or shape.in_channels != shape.out_channels:
+            return self.fallback.depthwise(shape, weights, goal, linear=linear)
+        flat = np.concatenate([part.reshape(len(part), taps).T for part in parts or ()])
+        return Packed(
+            function="eb_depthwise_neon",
+            header="depthwise_neon.h",
+            c_type="int8_t",
+            weights=_channel_groups(flat, 2 * pairs).astype(np.int8).tobytes(),
+            depth=pairs,
+            scratch_bytes=_padded(8 * pairs) + _bordered_bytes(shape) + 16,
+        )
 
     def _blocks(self, weights: Array) -> Array:
         """Return O x steps x 16 in blocks of outputs, filled up with zeros."""
@@ -97,6 +98,15 @@ class Neon:
         group = 4 if self.dot else 16  # inputs of one output that lie side by side
         lanes = padded.reshape(blocks, self.outputs, steps, 16 // group, group)
         return lanes.transpose(0, 2, 3, 1, 4)
+
+
+def _parts(weights: Array, low: int) -> tuple[Array, ...] | None:
+    """Return one or two sets of bytes from `low` on whose sum is `weights`, or None."""
+    half = weights // 2
+    for parts in ((weights,), (half, weights - half)):
+        if all(part.min() >= low and part.max() <= 127 for part in parts):
+            return parts
+    return None
 
 
 def _padded(depth: int) -> int:
@@ -127,10 +137,23 @@ def _plane_bytes(shape: WindowShape) -> int:
 
 def _window_bytes(shape: WindowShape, steps: int) -> int:
     """Return the bytes of all pixels' windows, twice, and of the rows with borders."""
+    return (32 * steps + 16) * shape.out_width + _bordered_bytes(shape) + 16
+
+
+def _bordered_bytes(shape: WindowShape) -> int:
+    """Return the bytes of the rows that a step reads, as wide as all windows together."""
     reach = (shape.kernel[1] - 1) * shape.dilation[1] + 1
     columns = (shape.out_width - 1) * shape.stride[1] + reach
-    rows = shape.kernel[0] * columns * shape.in_channels
-    return (32 * steps + 16) * shape.out_width + rows + 16
+    return shape.kernel[0] * columns * shape.in_channels
+
+
+def _channel_groups(weights: Array, taps: int) -> Array:
+    """Return T x C as groups of sixteen channels, `taps` x 16 each; the last may overlap."""
+    count, channels = weights.shape
+    starts = np.minimum(np.arange(0, channels, 16), max(channels - 16, 0))
+    padded = np.zeros((taps, max(channels, 16)), np.int64)
+    padded[:count, :channels] = weights
+    return np.stack([padded[:, start : start + 16] for start in starts])
 
 
 def _collects(shape: WindowShape) -> bool:
