@@ -76,11 +76,15 @@ def test_both_compilers(compiler: str, layers: list[Case], deep: list[Case]) -> 
 
 
 WIDE = [
-    *(WindowShape(1, 5, 640, 1, 5, 9), WindowShape(1, 1, 2100, 1, 1, 2)),
-    *(WindowShape(2, 37, 15, 2, 37, 16), WindowShape(2, 21, 16, 2, 21, 30)),
-    *(WindowShape(3, 60, 3, 2, 30, 8, (3, 3), (2, 2)), WindowShape(2, 9, 7, 2, 9, 7, in_place=True)),
-    *(WindowShape(2, 50, 48, 2, 50, 33, in_place=True), WindowShape(9, 10, 1, 2, 5, 12, (9, 4), (1, 2), (4, 1))),
-]  # fmt: skip
+    WindowShape(1, 5, 640, 1, 5, 9),
+    WindowShape(1, 1, 2100, 1, 1, 2),
+    WindowShape(2, 37, 15, 2, 37, 16),
+    WindowShape(2, 21, 16, 2, 21, 30),
+    WindowShape(3, 60, 3, 2, 30, 8, (3, 3), (2, 2)),
+    WindowShape(2, 9, 7, 2, 9, 7, in_place=True),
+    WindowShape(2, 50, 48, 2, 50, 33, in_place=True),
+    WindowShape(9, 10, 1, 2, 5, 12, (9, 4), (1, 2), (4, 1)),
+]
 DEEP = [
     WindowShape(4, width, channels, 2, out, channels, (3, 3), (2, stride), (1, 1))
     for width, out, stride in ((50, 50, 1), (50, 25, 2), (3, 3, 1), (1, 1, 1))

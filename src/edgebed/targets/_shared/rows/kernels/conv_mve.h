@@ -14,10 +14,12 @@
 /* Bits of eb_conv.depth above the sixteens of a column. */
 #define EB_MVE_PIXEL 0x8000   /* a column is one pixel, without a border */
 #define EB_MVE_IN_PLACE 0x4000 /* the output row may lie on the input row */
-#define EB_MVE_SIXTEENS 0x3fff
+#define EB_MVE_PAIRS 0x2000    /* two columns at a time are collected, not up to eight */
+#define EB_MVE_SIXTEENS 0x1fff
 
-/* What the assembly reads; the offsets are written there. Four outputs' weights: sixteen inputs
-   of each of them in turn. Weights are zero where a column ends before its last sixteen. */
+/* What the assembly reads, and columns, out and pairs also write; the offsets are written there.
+   Four outputs' weights: sixteen inputs of each of them in turn. Weights are zero where a column
+   ends before its last sixteen. */
 typedef struct {
     const int8_t *column[2]; /* 0, 4 */
     int8_t *out[2];          /* 8, 12 */
@@ -28,12 +30,16 @@ typedef struct {
     uint32_t turns;          /* 32: of the loop over four sixteens, the first one entered late */
     uint32_t late;           /* 36: sixteens to leave out */
     int32_t low, high;       /* 40, 44 */
+    uint32_t pairs;          /* 48: of columns */
+    int32_t next_column;     /* 52: bytes from pair to pair */
+    int32_t next_out;        /* 56: bytes from behind a pair's outputs to the next one's first */
 } eb_mve_block;
 
-/* r9 = block + 8, q4 = addresses of four lines less one group, q5, q6 = limits, r5 = weights. */
-#define EB_MVE_BLOCK_START                                                                        \
+/* r9 = block + 8, q4 = q7 = addresses of four lines less one group, q5, q6 = limits, r5 = weights,
+   r11 = where a column of `size` bytes of code for each sixteen begins. */
+#define EB_MVE_BLOCK_START(size)                                                                  \
     "push {r4-r11, lr}\n"                                                                         \
-    "vpush {d8-d13}\n"                                                                            \
+    "vpush {d8-d15}\n"                                                                            \
     "add r9, r0, #8\n"                                                                            \
     "movs r2, #0\n"                                                                               \
     "vidup.u32 q4, r2, #4\n"                                                                      \
@@ -42,15 +48,19 @@ typedef struct {
     "ldr r4, [r9, #20]\n"                                                                         \
     "subs r4, #48\n"                                                                              \
     "vadd.i32 q4, q4, r4\n"                                                                       \
+    "vmov q7, q4\n"                                                                               \
     "ldrd r4, r6, [r9, #32]\n"                                                                    \
     "vdup.32 q5, r4\n"                                                                            \
     "vdup.32 q6, r6\n"                                                                            \
-    "ldr r5, [r9, #16]\n"
+    "ldr r5, [r9, #16]\n"                                                                         \
+    "ldr r0, [r9, #28]\n"                                                                         \
+    "movs r2, #" size "\n"                                                                        \
+    "mul r0, r0, r2\n"                                                                            \
+    "adr r11, 2f + 1\n"                                                                           \
+    "add r11, r11, r0\n"
 
 #define EB_MVE_BLOCK_END                                                                          \
-    "cmp r5, r6\n"                                                                                \
-    "bne 1b\n"                                                                                    \
-    "vpop {d8-d13}\n"                                                                             \
+    "vpop {d8-d15}\n"                                                                             \
     "pop {r4-r11, pc}\n"
 
 #define EB_MVE_TWO_SIXTEEN                                                                        \
@@ -69,15 +79,10 @@ typedef struct {
     "vmladava.s8 r6, q0, q3\n"                                                                    \
     "vmladava.s8 lr, q2, q3\n"
 
-/* All outputs from `weights` to `end` of two columns. */
+/* The outputs from `weights` to `end` of pairs of columns. */
 EB_MVE_ASSEMBLY(eb_mve_two_columns, eb_mve_block)
 {
-    __asm__ volatile(".syntax unified\n" EB_MVE_BLOCK_START
-                     "ldr r0, [r9, #28]\n"
-                     "movs r2, #56\n"
-                     "mul r0, r0, r2\n"
-                     "adr r11, 2f + 1\n"
-                     "add r11, r11, r0\n"
+    __asm__ volatile(".syntax unified\n" EB_MVE_BLOCK_START("56")
                      "1:\n"
                      "vldrw.u32 q0, [q4, #48]!\n"
                      "ldrd r1, r3, [r9, #-8]\n"
@@ -111,7 +116,23 @@ EB_MVE_ASSEMBLY(eb_mve_two_columns, eb_mve_block)
                      "vmin.s32 q1, q1, q6\n"
                      "vstrb.32 q0, [r0], #4\n"
                      "vstrb.32 q1, [r2], #4\n"
-                     "strd r0, r2, [r9]\n" EB_MVE_BLOCK_END);
+                     "strd r0, r2, [r9]\n"
+                     "cmp r5, r6\n"
+                     "bne 1b\n"
+                     "ldrd r4, r6, [r9, #40]\n"
+                     "ldrd r1, r3, [r9, #-8]\n"
+                     "ldr r8, [r9, #48]\n"
+                     "subs r4, #1\n"
+                     "str r4, [r9, #40]\n"
+                     "add r1, r1, r6\n"
+                     "add r3, r3, r6\n"
+                     "strd r1, r3, [r9, #-8]\n"
+                     "add r0, r0, r8\n"
+                     "add r2, r2, r8\n"
+                     "strd r0, r2, [r9]\n"
+                     "ldr r5, [r9, #16]\n"
+                     "vmov q4, q7\n"
+                     "bne 1b\n" EB_MVE_BLOCK_END);
 }
 
 #define EB_MVE_ONE_SIXTEEN                                                                        \
@@ -125,15 +146,10 @@ EB_MVE_ASSEMBLY(eb_mve_two_columns, eb_mve_block)
     "vldrb.u8 q2, [r5], #16\n"                                                                    \
     "vmladava.s8 r6, q0, q2\n"
 
-/* All outputs from `weights` to `end` of the first column: 9 instructions for 64 products. */
+/* The outputs from `weights` to `end` of the first column: 9 instructions for 64 products. */
 EB_MVE_ASSEMBLY(eb_mve_one_column, eb_mve_block)
 {
-    __asm__ volatile(".syntax unified\n" EB_MVE_BLOCK_START
-                     "ldr r0, [r9, #28]\n"
-                     "movs r2, #36\n"
-                     "mul r0, r0, r2\n"
-                     "adr r11, 2f + 1\n"
-                     "add r11, r11, r0\n"
+    __asm__ volatile(".syntax unified\n" EB_MVE_BLOCK_START("36")
                      "1:\n"
                      "vldrw.u32 q0, [q4, #48]!\n"
                      "ldr r1, [r9, #-8]\n"
@@ -157,31 +173,21 @@ EB_MVE_ASSEMBLY(eb_mve_one_column, eb_mve_block)
                      "vmax.s32 q0, q0, q5\n"
                      "vmin.s32 q0, q0, q6\n"
                      "vstrb.32 q0, [r0], #4\n"
-                     "str r0, [r9]\n" EB_MVE_BLOCK_END);
+                     "str r0, [r9]\n"
+                     "cmp r5, r6\n"
+                     "bne 1b\n" EB_MVE_BLOCK_END);
 }
 
-/* One run of columns: `count` bytes of a row from byte `first` on, either may lie outside. */
-static inline void eb_mve_clipped(const eb_conv *conv, const int8_t *row, int32_t first,
-                                  int32_t count, int8_t *to)
-{
-    int32_t bytes = (int32_t)conv->in_width * conv->in_channels;
-    int32_t left = eb_limit(-first, 0, count), right = eb_limit(first + count - bytes, 0, count);
-    int32_t inside = eb_limit(count - left - right, 0, count);
-    eb_mve_fill(to, conv->zero_point, left);
-    eb_mve_copy(to + left, row + first + left, inside);
-    eb_mve_fill(to + left + inside, conv->zero_point, count - left - inside);
-}
-
-/* Copies `count` bytes at `offset` of each row, one after the other; leaves out absent rows. */
+/* Copies `count` bytes at `offset` of each row to places `apart`; leaves out absent rows. */
 static inline void eb_mve_stack(const int8_t *const *rows, uint32_t height, int32_t offset,
-                                int32_t count, int8_t *to)
+                                int32_t count, int32_t apart, int8_t *to)
 {
     const int8_t *const *end = rows + height, *from;
     int8_t *at;
     __asm__ volatile("1:\n"
                      "ldr %0, [%2], #4\n"
                      "mov %1, %3\n"
-                     "add %3, %3, %5\n"
+                     "add %3, %3, %7\n"
                      "cbz %0, 3f\n"
                      "add %0, %0, %4\n"
                      "wlstp.8 lr, %5, 3f\n"
@@ -193,80 +199,115 @@ static inline void eb_mve_stack(const int8_t *const *rows, uint32_t height, int3
                      "cmp %2, %6\n"
                      "bne 1b\n"
                      : "=&l"(from), "=&r"(at), "+r"(rows), "+r"(to)
-                     : "r"(offset), "r"(count), "r"(end)
+                     : "r"(offset), "r"(count), "r"(end), "r"(apart)
                      : "d0", "d1", "lr", "cc", "memory");
 }
 
-/* The window of an output column on the border, or of a dilated convolution. */
+/* The window from column `first` on, where not all of it lies in the map, or it is dilated. */
 EB_STATIC void eb_mve_border(const eb_conv *conv, const int8_t *const *rows, int32_t first,
                              int8_t *to)
 {
-    int32_t channels = conv->in_channels, columns = conv->kernel_width;
-    int32_t near = conv->dilation == 1, count = near ? columns * channels : channels;
-    for (int32_t i = 0; i < conv->kernel_height; i++)
-        for (int32_t j = 0; j < columns; j += near ? columns : 1, to += count)
-            if (rows[i])
-                eb_mve_clipped(conv, rows[i], (first + j * conv->dilation) * channels, count, to);
+    int32_t channels = conv->in_channels, columns = conv->kernel_width, width = conv->in_width;
+    int32_t height = conv->kernel_height, apart = columns * channels;
+    int32_t together = conv->dilation == 1 ? columns : 1;
+    eb_mve_fill(to, conv->zero_point, height * apart);
+    for (int32_t j = 0; j < columns; j += together, first += conv->dilation) {
+        int32_t left = eb_limit(-first, 0, together), start = first + left;
+        int32_t inside = eb_limit(width - start, 0, together - left);
+        eb_mve_stack(rows, height, start * channels, inside * channels, apart,
+                     to + (j + left) * channels);
+    }
 }
 
-/* The window of output column x; rows outside of the map were filled in before. */
-static inline void eb_mve_window(const eb_conv *conv, const int8_t *const *rows, int32_t x,
-                                 int8_t *to)
+/* The columns of output pixels from x on, `apart` bytes each. Absent rows were filled in before. */
+EB_STATIC void eb_mve_collect(const eb_conv *conv, const int8_t *const *rows, int32_t x,
+                              int32_t pixels, int8_t *to, int32_t apart)
 {
-    int32_t first = x * conv->stride - conv->pad, columns = conv->kernel_width;
-    int32_t channels = conv->in_channels;
-    if (conv->dilation == 1 && first >= 0 && first + columns <= conv->in_width)
-        eb_mve_stack(rows, conv->kernel_height, first * channels, columns * channels, to);
-    else
-        eb_mve_border(conv, rows, first, to);
+    int32_t channels = conv->in_channels, height = conv->kernel_height, stride = conv->stride;
+    int32_t count = conv->kernel_width * channels, first = x * stride - conv->pad;
+    int32_t last = conv->dilation == 1 ? conv->in_width - conv->kernel_width : -1;
+    for (; pixels; pixels--, first += stride, to += apart) {
+        if (first >= 0 && first <= last)
+            eb_mve_stack(rows, height, first * channels, count, count, to);
+        else
+            eb_mve_border(conv, rows, first, to);
+    }
 }
 
-/* Fills in the rows of a window that lie outside of the map. */
-EB_STATIC void eb_mve_absent(const eb_conv *conv, const int8_t *const *rows, int8_t *to)
+/* Fills in the rows of windows that lie outside of the map. */
+EB_STATIC void eb_mve_absent(const eb_conv *conv, const int8_t *const *rows, int8_t *to,
+                             int32_t apart, int32_t pixels)
 {
     int32_t count = (int32_t)conv->kernel_width * conv->in_channels;
     for (int32_t i = 0; i < conv->kernel_height; i++, to += count)
         if (!rows[i])
-            eb_mve_fill(to, conv->zero_point, count);
+            for (int32_t x = 0; x < pixels; x++)
+                eb_mve_fill(to + x * apart, conv->zero_point, count);
 }
 
-/* The column of output x: in the row itself where no byte behind it is read, else in `to`. */
-static inline const int8_t *eb_mve_column(const eb_conv *conv, const int8_t *const *rows,
-                                          int32_t x, int8_t *to)
+/* Groups of four outputs from `out` on, of pixels whose columns are `apart`. */
+EB_STATIC void eb_mve_groups_of_four(const eb_conv *conv, eb_mve_block *block,
+                                     const int8_t *columns, int32_t apart, int32_t pixels,
+                                     int32_t groups, int8_t *out)
 {
-    if (!(conv->depth & EB_MVE_PIXEL)) {
-        eb_mve_window(conv, rows, x, to);
-        return to;
+    int32_t outputs = conv->out_channels, pairs = pixels >> 1;
+    block->end = block->weights + groups * (conv->depth & EB_MVE_SIXTEENS) * 64;
+    block->column[0] = columns;
+    block->out[0] = out;
+    if (pairs) {
+        block->column[1] = columns + apart;
+        block->out[1] = out + outputs;
+        block->pairs = (uint32_t)pairs;
+        block->next_column = 2 * apart;
+        block->next_out = 2 * outputs - 4 * groups;
+        eb_mve_two_columns(block);
     }
-    int32_t channels = conv->in_channels, first = x * conv->stride * channels;
-    int32_t end = first + (conv->depth & EB_MVE_SIXTEENS) * 16;
-    if (!(conv->depth & EB_MVE_IN_PLACE) && end <= conv->in_width * channels)
-        return rows[0] + first;
-    eb_mve_copy(to, rows[0] + first, channels);
-    return to;
+    if (pixels & 1)
+        eb_mve_one_column(block);
 }
 
-/* All outputs of one or two columns. Where they are no multiple of four, the last four overlap
-   the ones before. */
-EB_STATIC void eb_mve_outputs(const eb_conv *conv, eb_mve_block *block, int8_t *out, int32_t two)
+/* All outputs. Where they are no multiple of four, the last four overlap the ones before. */
+EB_STATIC void eb_mve_outputs(const eb_conv *conv, eb_mve_block *block, const int8_t *columns,
+                              int32_t apart, int32_t pixels, int8_t *out)
 {
-    int32_t outputs = conv->out_channels, rest = outputs & 3;
-    int32_t group = (conv->depth & EB_MVE_SIXTEENS) * 64;
-    void (*kernel)(eb_mve_block *) = two ? eb_mve_two_columns : eb_mve_one_column;
+    int32_t outputs = conv->out_channels;
     block->weights = conv->weights;
     block->lines = conv->lines;
-    block->end = block->weights + (outputs >> 2) * group;
-    block->out[0] = out;
-    block->out[1] = out + outputs;
-    kernel(block);
-    if (rest) {
+    eb_mve_groups_of_four(conv, block, columns, apart, pixels, outputs >> 2, out);
+    if (outputs & 3) {
         block->weights = block->end;
-        block->end += group;
         block->lines += outputs - 4;
-        block->out[0] = out + outputs - 4;
-        block->out[1] = out + 2 * outputs - 4;
-        kernel(block);
+        eb_mve_groups_of_four(conv, block, columns, apart, pixels, 1, out + outputs - 4);
     }
+}
+
+static inline void eb_mve_start(const eb_conv *conv, eb_mve_block *block)
+{
+    uint32_t sixteens = conv->depth & EB_MVE_SIXTEENS;
+    block->shift = -(int32_t)conv->output.fraction;
+    block->turns = (sixteens + 3) >> 2;
+    block->late = -sixteens & 3;
+    block->low = conv->output.low;
+    block->high = conv->output.high;
+}
+
+/* Pixels, an even number, whose columns can be read in the row: no byte behind it is. */
+static inline int32_t eb_mve_readable(const eb_conv *conv)
+{
+    int32_t step = conv->stride * conv->in_channels;
+    int32_t spare = conv->in_width * conv->in_channels - (conv->depth & EB_MVE_SIXTEENS) * 16;
+    if (!(conv->depth & EB_MVE_PIXEL) || conv->depth & EB_MVE_IN_PLACE || spare < 0)
+        return 0;
+    int32_t pixels = spare / step + 1;
+    return pixels < conv->out_width ? pixels & ~1 : conv->out_width;
+}
+
+/* Columns that are collected at a time. */
+static inline int32_t eb_mve_most(const eb_conv *conv)
+{
+    int32_t sixteens = conv->depth & EB_MVE_SIXTEENS;
+    int32_t most = conv->depth & EB_MVE_PAIRS || sixteens >= 16 ? 2 : sixteens < 8 ? 8 : 4;
+    return most < conv->out_width ? most : conv->out_width;
 }
 
 /* At least four outputs. */
@@ -274,42 +315,39 @@ EB_STATIC void eb_conv_mve(const void *layer, const int8_t *const *rows, int8_t 
                            void *scratch, int32_t step)
 {
     const eb_conv *conv = layer;
-    uint32_t sixteens = conv->depth & EB_MVE_SIXTEENS;
-    int8_t *first = scratch, *second = first + sixteens * 16;
+    int32_t sixteens = conv->depth & EB_MVE_SIXTEENS, outputs = conv->out_channels;
+    int32_t apart = conv->stride * conv->in_channels, size = sixteens * 16;
+    int32_t most = eb_mve_most(conv);
+    int32_t x = eb_mve_readable(conv);
     eb_mve_block block;
     (void)step;
-    block.shift = -(int32_t)conv->output.fraction;
-    block.turns = (sixteens + 3) >> 2;
-    block.late = -sixteens & 3;
-    block.low = conv->output.low;
-    block.high = conv->output.high;
-    if (!(conv->depth & EB_MVE_PIXEL)) {
-        eb_mve_absent(conv, rows, first);
-        eb_mve_absent(conv, rows, second);
-    }
-    for (int32_t x = 0; x < conv->out_width; x += 2, out += 2 * conv->out_channels) {
-        int32_t two = x + 1 < conv->out_width;
-        block.column[0] = eb_mve_column(conv, rows, x, first);
-        if (two)
-            block.column[1] = eb_mve_column(conv, rows, x + 1, second);
-        eb_mve_outputs(conv, &block, out, two);
+    eb_mve_start(conv, &block);
+    if (x)
+        eb_mve_outputs(conv, &block, rows[0], apart, x, out);
+    else if (!(conv->depth & EB_MVE_PIXEL))
+        eb_mve_absent(conv, rows, scratch, size, most);
+    for (int32_t pixels; x < conv->out_width; x += pixels) {
+        int32_t left = conv->out_width - x;
+        pixels = left < most ? left : most;
+        eb_mve_collect(conv, rows, x, pixels, scratch, size);
+        eb_mve_outputs(conv, &block, scratch, size, pixels, out + x * outputs);
     }
 }
 
-/* Fewer than four outputs: computes four, of which it keeps the first. The row of four follows
-   the columns in scratch. */
+/* Fewer than four outputs: computes four, of which it keeps the first. The row of four
+   begins the scratch. */
 EB_STATIC void eb_conv_few_mve(const void *layer, const int8_t *const *rows, int8_t *out,
                                void *scratch, int32_t step)
 {
     const eb_conv *conv = layer;
     eb_line lines[4];
     eb_conv four = *conv;
-    int8_t *wide = (int8_t *)scratch + (conv->depth & EB_MVE_SIXTEENS) * 32;
+    int8_t *columns = (int8_t *)scratch + 4 * conv->out_width, *wide = scratch;
     for (int32_t o = 0; o < 4; o++)
         lines[o] = conv->lines[o < conv->out_channels ? o : 0];
     four.lines = lines;
     four.out_channels = 4;
-    eb_conv_mve(&four, rows, wide, scratch, step);
+    eb_conv_mve(&four, rows, wide, columns, step);
     for (int32_t x = 0; x < conv->out_width; x++, wide += 4)
         for (int32_t o = 0; o < conv->out_channels; o++)
             *out++ = wide[o];

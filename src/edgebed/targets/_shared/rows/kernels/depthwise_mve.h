@@ -203,6 +203,13 @@ static inline void eb_mve_start_rows(const eb_conv *conv, const int8_t *const *r
         to->rows[3] = 0;
 }
 
+static inline void eb_mve_move_rows(eb_mve_columns *columns, int32_t bytes)
+{
+    for (int32_t i = 0; i < 4; i++)
+        if (columns->steps[i])
+            columns->rows[i] += bytes;
+}
+
 /* The last bytes of rows, fewer than 16: no byte behind them may be read. */
 EB_STATIC void eb_mve_interleave_rest(eb_mve_columns *columns, int32_t rest)
 {
@@ -216,79 +223,58 @@ EB_STATIC void eb_mve_interleave_rest(eb_mve_columns *columns, int32_t rest)
 }
 
 /* Fewer than 16 channels: rows are 16 bytes after 16 bytes, whatever their pixels. */
-EB_STATIC void eb_mve_interleave_flat(const eb_conv *conv, const int8_t *const *rows,
-                                      const eb_mve_span *span, const int8_t *nothing, int8_t *to)
+static inline void eb_mve_interleave_flat(eb_mve_columns *columns, int32_t bytes)
 {
-    int32_t channels = conv->in_channels, bytes = span->inside * channels;
-    int32_t done = bytes & ~15;
-    eb_mve_columns columns;
-    if (!bytes)
-        return;
-    int32_t start = (span->first + span->left) * channels;
-    eb_mve_start_rows(conv, rows, start, 16, nothing, &columns);
-    columns.to = to + 4 * span->left * channels;
-    columns.count = (uint32_t)bytes >> 4;
-    eb_mve_interleave(&columns);
+    columns->count = (uint32_t)bytes >> 4;
+    eb_mve_interleave(columns);
     if (bytes & 15) {
-        eb_mve_start_rows(conv, rows, start + done, 16, nothing, &columns);
-        columns.to = to + 4 * (span->left * channels + done);
-        eb_mve_interleave_rest(&columns, bytes & 15);
+        columns->to += 4 * (bytes & ~15);
+        eb_mve_move_rows(columns, bytes & ~15);
+        eb_mve_interleave_rest(columns, bytes & 15);
     }
 }
 
-/* Sixteen channels from `channel` on. */
-EB_STATIC void eb_mve_interleave_block(const eb_conv *conv, const int8_t *const *rows,
-                                       const eb_mve_span *span, int32_t channel,
-                                       const int8_t *nothing, int8_t *to)
+/* `groups` groups of four channels, whose first column begins at address `first`. */
+static inline void eb_mve_run_groups(eb_mve_groups *block, uint32_t first, uint32_t apart,
+                                     int32_t groups)
 {
-    int32_t channels = conv->in_channels;
-    eb_mve_columns columns;
-    int32_t start = (span->first + span->left) * channels + channel;
-    eb_mve_start_rows(conv, rows, start, channels, nothing, &columns);
-    columns.to = to + 64 * span->left;
-    columns.count = (uint32_t)span->inside;
-    eb_mve_interleave(&columns);
-}
-
-/* `groups` groups of four channels: `channel` is their first, `at` the first interleaved one. */
-EB_STATIC void eb_mve_run_groups(const eb_conv *conv, eb_mve_groups *block, int32_t channel,
-                                 uint32_t columns, int32_t groups)
-{
-    uint32_t apart = block->step / conv->stride * conv->dilation;
-    uint32_t line = (uint32_t)(uintptr_t)(conv->lines + channel);
-    if (!groups)
-        return;
-    for (uint32_t i = 0; i < 4; i++, columns += apart, line += sizeof *conv->lines) {
-        block->columns[i] = columns;
-        block->lines[i] = line;
-    }
+    for (uint32_t i = 0; i < 4; i++, first += apart)
+        block->columns[i] = first;
     block->end = block->weights + 64 * groups;
     eb_mve_depthwise(block);
 }
 
-/* The channels from `channel` on, sixteen or up to the last one, whose columns lie in `from`. */
+/* The next channels: all groups of which every channel is among the next `held`; `from` are their
+   columns, with `before` channels in front. At the end of the map, the last four channels overlap
+   the ones before where they are no multiple of four. */
 EB_STATIC void eb_mve_channels(const eb_conv *conv, eb_mve_groups *block, int32_t channel,
-                               int32_t held, const int8_t *from, int8_t *out)
+                               int32_t before, const int8_t *from)
 {
-    int32_t channels = conv->in_channels, left = channels - channel;
-    uint32_t base = (uint32_t)(uintptr_t)from - 4 * (uint32_t)held;
-    block->out = out + channel;
-    eb_mve_run_groups(conv, block, channel, base + 4 * (uint32_t)channel,
-                      left < 16 ? left >> 2 : 4);
-    if (left <= 16 && channels & 3) { /* the last four overlap the ones before */
-        block->out = out + channels - 4;
-        eb_mve_run_groups(conv, block, channels - 4, base + 4 * (uint32_t)channels - 16, 1);
+    int32_t left = conv->in_channels - channel, groups = left < 16 ? left >> 2 : 4;
+    uint32_t apart = block->step / conv->stride * conv->dilation;
+    uint32_t first = (uint32_t)(uintptr_t)(from + 4 * before);
+    if (groups)
+        eb_mve_run_groups(block, first, apart, groups);
+    int32_t rest = left & 3;
+    if (left < 16 && rest) {
+        block->out -= 4 - rest;
+        for (int32_t i = 0; i < 4; i++)
+            block->lines[i] -= (uint32_t)(4 - rest) * sizeof *conv->lines;
+        eb_mve_run_groups(block, first + 16 * (uint32_t)groups - 4 * (uint32_t)(4 - rest), apart, 1);
     }
 }
 
-static inline void eb_mve_start_groups(const eb_conv *conv, int32_t pixels, eb_mve_groups *block)
+static inline void eb_mve_start_groups(const eb_conv *conv, int32_t pixels, int8_t *out,
+                                       eb_mve_groups *block)
 {
     uint32_t held = conv->in_channels < 16 ? conv->in_channels : 16;
     for (int32_t i = 0; i < 4; i++) {
         block->low[i] = conv->output.low;
         block->high[i] = conv->output.high;
+        block->lines[i] = (uint32_t)(uintptr_t)(conv->lines + i);
     }
     block->weights = conv->weights;
+    block->out = out;
     block->pairs = (uint32_t)pixels >> 1;
     block->odd = (uint32_t)pixels & 1;
     block->step = 4 * held * conv->stride;
@@ -296,27 +282,44 @@ static inline void eb_mve_start_groups(const eb_conv *conv, int32_t pixels, eb_m
     block->shift = -(int32_t)conv->output.fraction;
 }
 
+/* Sixteen channels after sixteen channels; the last sixteen overlap the ones before. */
+static inline void eb_mve_many_channels(const eb_conv *conv, eb_mve_columns *columns,
+                                        eb_mve_groups *block, const int8_t *from)
+{
+    int32_t channels = conv->in_channels;
+    for (int32_t channel = 0; channel < channels; channel += 16) {
+        int32_t left = channels - channel, before = left < 16 ? 16 - left : 0;
+        eb_mve_move_rows(columns, -before);
+        eb_mve_interleave(columns);
+        eb_mve_move_rows(columns, 16);
+        eb_mve_channels(conv, block, channel, before, from);
+    }
+}
+
 /* Output columns from x on: as many as scratch has room for. */
 EB_STATIC void eb_mve_pixels(const eb_conv *conv, const int8_t *const *rows, int32_t x,
                              int32_t pixels, int8_t *out, int8_t *scratch)
 {
-    int32_t channels = conv->in_channels, held = channels < 16 ? channels : 16;
+    int32_t channels = conv->in_channels, size = 4 * (channels < 16 ? channels : 16);
     eb_mve_span span = eb_mve_spanned(conv, x, pixels);
+    int32_t behind = span.left + span.inside, bytes = span.inside * channels;
     int8_t nothing[16];
     eb_mve_groups block;
+    eb_mve_columns columns;
     eb_mve_fill(nothing, conv->zero_point, 16);
-    eb_mve_start_groups(conv, pixels, &block);
-    eb_mve_fill(scratch, conv->zero_point, 4 * held * span.left);
-    for (int32_t channel = 0; channel < channels; channel += 16) {
-        int32_t first = channel + 16 > channels && channels >= 16 ? channels - 16 : channel;
-        int32_t inside = 4 * held * (span.left + span.inside);
-        if (channels < 16)
-            eb_mve_interleave_flat(conv, rows, &span, nothing, scratch);
-        else
-            eb_mve_interleave_block(conv, rows, &span, first, nothing, scratch);
-        eb_mve_fill(scratch + inside, conv->zero_point, 4 * held * span.count - inside);
-        eb_mve_channels(conv, &block, channel, first, scratch, out);
-    }
+    eb_mve_start_groups(conv, pixels, out, &block);
+    eb_mve_start_rows(conv, rows, (span.first + span.left) * channels,
+                      channels < 16 ? 16 : channels, nothing, &columns);
+    columns.to = scratch + size * span.left;
+    columns.count = (uint32_t)span.inside;
+    eb_mve_fill(scratch, conv->zero_point, size * span.left);
+    if (channels < 16)
+        eb_mve_interleave_flat(&columns, bytes);
+    eb_mve_fill(scratch + size * behind, conv->zero_point, size * (span.count - behind));
+    if (channels < 16)
+        eb_mve_channels(conv, &block, 0, 0, scratch);
+    else
+        eb_mve_many_channels(conv, &columns, &block, scratch);
 }
 
 /* depth: output columns that scratch has room for. At least four channels. */

@@ -20,12 +20,13 @@ Array = npt.NDArray[Any]
 # As in the headers.
 _PIXEL: Final = 0x8000
 _IN_PLACE: Final = 0x4000
-_MOST_SIXTEENS: Final = 0x3FFF
+_PAIRS: Final = 0x2000
+_MOST_SIXTEENS: Final = 0x1FFF
 _GROUP: Final = 4
 _LANES: Final = 16
 # Output pixels whose windows a depthwise convolution rearranges at a time: fewer take less memory
 # and rearrange more columns twice.
-_SPAN: Final[dict[Goal, int]] = {"time": 48, "balanced": 16, "ram": 8}
+_SPAN: Final[dict[Goal, int]] = {"time": 48, "balanced": 24, "ram": 8}
 
 
 class Mve:
@@ -36,22 +37,22 @@ class Mve:
     def conv(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
         """Return the kernel for a convolution; weights O x KH x KW x I.
 
-        Scratch: two columns of the window.
+        Scratch: the columns that the kernel collects at a time.
         """
         outputs, inputs = len(weights), int(np.prod(weights.shape[1:]))
         sixteens = -(-inputs // _LANES)
         usable = linear and fits_bytes(weights) and weights.size
         if not usable or sixteens > _MOST_SIXTEENS or shape.stride[1] > 255:
             return PORTABLE.conv(shape, weights, goal, linear=linear)
-        pixel = _PIXEL * _reads_pixels(shape)
         few = outputs < _GROUP
+        collected = min(_collected(shape, sixteens), 2 if goal == "ram" else 8)
         return Packed(
             function="eb_conv_few_mve" if few else "eb_conv_mve",
             header="conv_mve.h",
             c_type="int8_t",
             weights=_columns(weights.reshape(outputs, inputs), sixteens),
-            depth=sixteens + pixel + (_IN_PLACE if pixel and shape.in_place else 0),
-            scratch_bytes=2 * _LANES * sixteens + (_GROUP * shape.out_width if few else 0),
+            depth=sixteens + _flags(shape, goal),
+            scratch_bytes=collected * _LANES * sixteens + few * _GROUP * shape.out_width,
         )
 
     def depthwise(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
@@ -94,12 +95,33 @@ def _reads_pixels(shape: WindowShape) -> bool:
     return shape.kernel == (1, 1) and shape.padding == (0, 0) and all(last)
 
 
-def _groups(count: int) -> Array:
+def _flags(shape: WindowShape, goal: Goal) -> int:
+    """Return the bits of `depth` above the number of sixteens."""
+    pixel = _reads_pixels(shape)
+    in_place = _IN_PLACE if pixel and shape.in_place else 0
+    return _PIXEL * pixel + in_place + (_PAIRS if goal == "ram" else 0)
+
+
+def _collected(shape: WindowShape, sixteens: int) -> int:
+    """Return how many windows are collected at a time; eb_mve_most has the same rule.
+
+    Pixels that are windows are read where they are, but for those at the end of a row.
+    """
+    most = min(shape.out_width, 8 if sixteens < 8 else 4 if sixteens < 16 else 2)
+    if shape.in_place or not _reads_pixels(shape):
+        return most
+    spare = shape.in_width * shape.in_channels - sixteens * _LANES
+    readable = spare // (shape.stride[1] * shape.in_channels) + 1 if spare >= 0 else 0
+    left = 0 if readable >= shape.out_width else shape.out_width - (readable & ~1)
+    return min(most, left)
+
+
+def _groups(count: int) -> npt.NDArray[np.intp]:
     """Return which of `count` rows each group of four takes; the last group ends with the last."""
     starts = list(range(0, count - _GROUP + 1, _GROUP))
     if count % _GROUP and count > _GROUP:
         starts.append(count - _GROUP)
-    return np.add.outer(np.array(starts or [0]), np.arange(_GROUP))
+    return np.array(starts or [0])[:, None] + np.arange(_GROUP)
 
 
 def _columns(weights: Array, sixteens: int) -> bytes:
