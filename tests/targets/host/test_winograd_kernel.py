@@ -27,6 +27,7 @@ from edgebed.targets.host.kernels.rules import Rescale
 from edgebed.targets.host.kernels.snapped import snapped
 
 Array = npt.NDArray[Any]
+NAMES = Names("x", "w", "b", "t", "y")
 needs_avx512 = pytest.mark.skipif(AVX512 not in runnable(), reason="no AVX-512 VNNI")
 
 
@@ -45,11 +46,12 @@ class Case:
 
     layer: winograd.Winograd
     rule: Requantization
+    scaled: bool
     buffers: tuple[Array, ...]
     expected: Array
 
     def c_function(self, name: str) -> str:
-        body = winograd.call(self.layer, self.rule, Names("x", "w", "b", "t", "y"), "p[0]", "p[1]")
+        body = winograd.call(self.layer, self.rule, NAMES, "p[0]", "p[1]", scaled=self.scaled)
         pointers = "const int16_t *w, const int32_t *b, const int32_t *t, uint8_t *y, const int *p"
         return f"void {name}(const uint8_t *x, {pointers}) {{\n{body} }}\n"
 
@@ -68,7 +70,8 @@ def case_of(layer: winograd.Winograd, clamp: Clamp, seed: int, extreme: bool) ->
     m = np.minimum(np.rint(fraction * 2.0**31), 2.0**31 - 1).astype(np.int64)
     rescale = Rescale("fixed", clamp, m, shift.astype(np.int64))
     bounds = accumulator_bounds(folded, w.astype(np.int8), s)
-    rule = snapped(rescale, bounds) if seed % 2 else None
+    scaled = snapped(rescale, bounds, winograd.SCALE) if seed % 3 == 0 else None
+    rule = scaled or (snapped(rescale, bounds) if seed % 3 == 1 else None)
     rule = rule or fixed(m, shift, clamp, bounds, movable_bias=True)
     packed = (winograd.pack_weights(w.astype(np.int8), layer), winograd.pack_bias(folded, rule))
     stored = np.clip(rescale.stored(acc.reshape(-1, s.out_channels).T), rescale.low, rescale.high)
@@ -78,7 +81,9 @@ def case_of(layer: winograd.Winograd, clamp: Clamp, seed: int, extreme: bool) ->
             start = y * s.out_row_pitch + column * s.out_pixel_pitch
             output[start : start + s.out_channels] = stored[:, y * s.out_width + column]
     image = np.concatenate([x.ravel(), np.zeros(64)]).astype(np.uint8)
-    return Case(layer, rule, (image, *map(lines, (*packed, rule.table))), output)
+    return Case(
+        layer, rule, scaled is not None, (image, *map(lines, (*packed, rule.table))), output
+    )
 
 
 def definition(x: Array, w: Array, folded: Array, s: ConvShape) -> npt.NDArray[np.int64]:

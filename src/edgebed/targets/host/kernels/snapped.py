@@ -38,18 +38,20 @@ _LEVELS: Final = 1 << 21  # beyond that a sum would leave the range without bits
 
 @dataclass(frozen=True, eq=False)
 class Snapped:
-    """Constants with which fma(acc + moved, slope, MAGIC + whole) - MAGIC is exact.
+    """Constants with which fma(times * (acc + moved), slope, MAGIC + whole) - MAGIC is exact.
 
     Attributes:
         slope: float32 [channels].
         whole: int64 [channels].
         moved: int64 [channels], added to the bias.
+        times: the kernel hands over accumulators that are so many times as large.
         negative: int64 [2, channels], moved and whole for negative accumulators; None: the same.
     """
 
     slope: Floats
     whole: Ints
     moved: Ints
+    times: int = 1
     negative: Ints | None = None
 
     def levels(self, acc: Ints) -> tuple[Ints, Floats, Ints]:
@@ -61,16 +63,17 @@ class Snapped:
         if self.negative is not None:
             moved = np.where(acc < 0, self.negative[0][:, None], moved)
             whole = np.where(acc < 0, self.negative[1][:, None], whole)
-        x: Ints = acc + moved
+        x: Ints = self.times * (acc + moved)
         return x, x * self.slope.astype(np.float64)[:, None], whole
 
 
-def snapped(rescale: Rescale, bounds: Bounds) -> Requantization | None:
+def snapped(rescale: Rescale, bounds: Bounds, times: int = 1) -> Requantization | None:
     """Return the rule as EB_SNAPPED or EB_SNAPPED_KINK, proved for accumulators in the bounds.
 
     Args:
         rescale: the rule.
         bounds: of the accumulators, bias included.
+        times: the kernel hands over accumulators that are so many times as large.
 
     Returns:
         The rule, whose `moved` is to be added to the bias; None where no constants were found.
@@ -82,7 +85,7 @@ def snapped(rescale: Rescale, bounds: Bounds) -> Requantization | None:
     alive = np.flatnonzero(least < most)  # the others give one level, whatever the input
     if not len(alive):
         return None
-    found = find(rescale.at(alive), Bounds(bounds.low[alive], bounds.high[alive]))
+    found = find(rescale.at(alive), Bounds(bounds.low[alive], bounds.high[alive]), times)
     if found is None:
         return None
     count = len(bounds.low)
@@ -95,7 +98,7 @@ def snapped(rescale: Rescale, bounds: Bounds) -> Requantization | None:
         return Requantization("EB_SNAPPED", table, rescale.clamp, moved=moved)
     further, below = np.zeros(count, np.int64), whole.copy()
     further[alive], below[alive] = found.negative[0] - found.moved, found.negative[1]
-    every: tuple[npt.NDArray[Any], ...] = (*words, moved, further, _magic(below))
+    every: tuple[npt.NDArray[Any], ...] = (*words, times * moved, times * further, _magic(below))
     table = np.concatenate([blocks(word) for word in every], axis=1)
     return Requantization("EB_SNAPPED_KINK", table, rescale.clamp, moved=moved)
 
@@ -106,26 +109,26 @@ def _magic(whole: Ints) -> npt.NDArray[np.int32]:
     return bits
 
 
-def find(rescale: Rescale, bounds: Bounds) -> Snapped | None:
+def find(rescale: Rescale, bounds: Bounds, times: int = 1) -> Snapped | None:
     """Return constants proved exact for accumulators within the bounds; None: none were found."""
     conditions = Conditions.of(rescale, bounds)
     if conditions is None:
         return None
     for kinked in (False, True):
-        found = _search(conditions, kinked)
+        found = _search(conditions, kinked, times)
         if found is not None and _proved(conditions, found, bounds):
             return found
     return None
 
 
-def _search(conditions: Conditions, kinked: bool) -> Snapped | None:
+def _search(conditions: Conditions, kinked: bool, times: int) -> Snapped | None:
     """Try slopes, the one that leaves the widest interval for the offset first."""
     signs = (1, -1) if kinked else (0,)
-    base = conditions.real.astype(np.float32).view(np.int32)
-    slopes = [(base + np.int32(step)).view(np.float32) for step in _STEPS]
-    ends = np.array(
-        [[conditions.offsets(s.astype(np.float64), sign) for sign in signs] for s in slopes]
-    )  # steps, signs, low and high, channels
+    base = (conditions.real / times).astype(np.float32).view(np.int32)
+    steps = [(base + np.int32(step)).view(np.float32) for step in _STEPS]
+    slopes = [times * step.astype(np.float64) for step in steps]  # of the accumulators; exact
+    ends = np.array([[conditions.offsets(slope, sign) for sign in signs] for slope in slopes])
+    # steps, signs, low and high, channels
     widest = np.argsort((ends[:, :, 0] - ends[:, :, 1]).max(axis=1), axis=0)
     found = [
         _channel([(float(slopes[step][c]), ends[step, :, :, c]) for step in widest[:, c]])
@@ -135,7 +138,8 @@ def _search(conditions: Conditions, kinked: bool) -> Snapped | None:
         return None
     numbers = np.array(found, np.float64).T  # slope, then moved and whole of each sign
     moves = numbers[1:].astype(np.int64)
-    return Snapped(numbers[0].astype(np.float32), moves[1], moves[0], moves[2:] if kinked else None)
+    slope = (numbers[0] / times).astype(np.float32)  # exact again
+    return Snapped(slope, moves[1], moves[0], times, moves[2:] if kinked else None)
 
 
 def _channel(slopes: Sequence[tuple[float, Floats]]) -> tuple[float, ...] | None:
@@ -189,7 +193,8 @@ def _proved(conditions: Conditions, found: Snapped, bounds: Bounds) -> bool:
     ends = np.stack([bounds.low, bounds.high, 0 * bounds.low, 0 * bounds.low - 1], axis=1)
     x, product, whole = found.levels(ends)
     widest = max(np.abs(product + whole).max(), np.abs(whole).max())
-    if np.abs(x).max() > _EXACT or widest > _LEVELS:
+    even = found.times & -found.times  # bits that stay zero cost no precision
+    if np.abs(x).max() >= min(_EXACT * even, 1 << 31) or widest > _LEVELS:
         return False
     _, product, whole = found.levels(conditions.point)
     least = conditions.level - 0.5 - whole

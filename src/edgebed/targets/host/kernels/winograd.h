@@ -5,7 +5,8 @@
  * so that 36 products a channel do what 144 do directly; they are products of 16 bits, of which an
  * instruction does half as many. B d B' and G g G' fit 16 bits for every 8-bit d and g; what comes
  * behind wraps modulo 2^32, which is no loss: 576 = 9 * 64, 9 has an inverse modulo 2^32, and the
- * accumulator needs less than the 26 bits that are left. winograd.py chooses layers and packs them.
+ * accumulator needs less than the 26 bits that are left. Where 576 times the accumulator does not
+ * even wrap, the requantisation takes it as it is. winograd.py chooses layers and packs them.
  *
  *     B  4  0 -5  0  1  0    G    6   0   0    A  1  1  1  1  1  0
  *        0 -4 -4  1  1  0        -4  -4  -4       0  1 -1  2 -2  0
@@ -27,6 +28,7 @@ typedef struct {
   int inputs, channels; /* input and output channels, multiples of 16 */
   int in_row, in_pixel, out_row, out_pixel;
   int tiles, vectors; /* computed together: tiles x vectors of 16 channels */
+  int narrow;         /* 576 times the accumulators do not wrap, and the table is for them */
 } eb_winograd_shape;
 
 #if EB_ISA >= 5
@@ -91,7 +93,7 @@ EB_INLINE void eb_winograd_a(const __m512i m[6], __m512i to[4]) {
 
 /* A m A' of sixteen channels of one tile, then requantisation: 4 x 4 pixels. */
 EB_INLINE void eb_winograd_out(const int32_t *m, const int32_t *table, eb_requantization r,
-                               uint8_t *y, int row, int pixel) {
+                               uint8_t *y, int row, int pixel, int narrow) {
   __m512i half[4][6];
   EB_UNROLL
   for (int j = 0; j < 6; j++) {
@@ -108,7 +110,8 @@ EB_INLINE void eb_winograd_out(const int32_t *m, const int32_t *table, eb_requan
     eb_winograd_a(half[i], a);
     EB_UNROLL
     for (int j = 0; j < 4; j++) {
-      a[j] = _mm512_srai_epi32(_mm512_mullo_epi32(a[j], _mm512_set1_epi32(EB_NINTH)), 6);
+      if (!narrow)
+        a[j] = _mm512_srai_epi32(_mm512_mullo_epi32(a[j], _mm512_set1_epi32(EB_NINTH)), 6);
       a[j] = eb_scale16(a[j], table, r);
     }
     const eb_u8x64 bytes = eb_bytes64(a[0], a[1], a[2], a[3], r);
@@ -199,7 +202,7 @@ EB_INLINE void eb_winograd(eb_winograd_shape s, eb_requantization r, const uint8
         eb_winograd_out(sums + (t * s.vectors + v) * 36 * 16,
                         table + (channel / 16 + v) * EB_TABLE_WORDS(r.rule), r,
                         eb_winograd_at(s, group + t, x, y).y + channel + 16 * v, s.out_row,
-                        s.out_pixel);
+                        s.out_pixel, s.narrow);
   }
 }
 #endif

@@ -22,7 +22,8 @@ _SIDE: Final = 4  # output pixels along a side of a tile
 _WEIGHTS: Final = np.array(
     [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 12]], np.int64
 )
-_SCALE: Final = 576
+SCALE: Final = 576
+"""The kernel's sums are so many times the accumulators."""
 _TOGETHER: Final = 8  # sums in registers: they hide the latency, and their results stay near
 _INPUTS: Final = 512  # tiles x input channels whose transforms have room
 _NARROW: Final = 1 << 25  # accumulators below this come back from modulo 2**32
@@ -119,10 +120,18 @@ def pack_bias(folded: IntArray, rule: Requantization) -> npt.NDArray[np.int32]:
     It wraps modulo 2**32 like everything else.
     """
     bias = folded if rule.moved is None else folded + rule.moved
-    return (bias * _SCALE).astype(np.int32)
+    return (bias * SCALE).astype(np.int32)
 
 
-def call(layer: Winograd, rule: Requantization, names: Names, first: str, end: str) -> str:
+def call(
+    layer: Winograd,
+    rule: Requantization,
+    names: Names,
+    first: str,
+    end: str,
+    *,
+    scaled: bool = False,
+) -> str:
     """Return the C statement that computes pieces `first` to `end` - 1 of a layer.
 
     Args:
@@ -131,12 +140,13 @@ def call(layer: Winograd, rule: Requantization, names: Names, first: str, end: s
         names: C expressions; weights is const int16_t * from `pack_weights`, bias from `pack_bias`.
         first: C expression of the first piece.
         end: C expression of the piece behind the last.
+        scaled: the rule is that of SCALE times the accumulators, which fit int32.
     """
     s = layer.shape
     numbers = (
         *(s.out_height, s.out_width, s.in_channels, s.out_channels),
         *(s.in_row_pitch, s.in_pixel_pitch, s.out_row_pitch, s.out_pixel_pitch),
-        *(layer.tiles, layer.vectors),
+        *(layer.tiles, layer.vectors, int(scaled)),
     )
     pointers = (names.x, names.weights, names.bias, names.table, names.y)
     head = f"eb_winograd((eb_winograd_shape){{{', '.join(map(str, numbers))}}}, {rule.literal()}"

@@ -62,12 +62,14 @@ class _Way:
         rule: requantisation.
         constants: weights, bias and, where the rule has one, table.
         winograd: the form with fewer products; None: the direct one.
+        scaled: the rule is that of the form's own multiple of the accumulators.
     """
 
     isas: tuple[Isa, ...]
     rule: Requantization
     constants: tuple[Packed, ...]
     winograd: Winograd | None = None
+    scaled: bool = False
 
     def text(self, shape: ConvShape, tile: Tile, to: str) -> str:
         """Return the C statement."""
@@ -77,7 +79,7 @@ class _Way:
         if self.winograd is None:
             return conv.call(shape, self.rule, names, tile, _shares(shape, tile))
         ends = (f"{self.winograd.pieces} * {y} / {SHARES}" for y in ("y0", "y1"))
-        return winograd.call(self.winograd, self.rule, names, *ends)
+        return winograd.call(self.winograd, self.rule, names, *ends, scaled=self.scaled)
 
 
 def gemm(
@@ -157,20 +159,23 @@ def _way(
 
 
 def _with_fewer_products(frame: Frame, layer: _Layer, direct: _Way) -> _Way | None:
-    """Return the layer by Winograd's form where that pays; its table is the direct form's."""
-    moved = 0 if direct.rule.moved is None else direct.rule.moved
-    bounds = Bounds(layer.bounds.low + moved, layer.bounds.high + moved)
+    """Return the layer by Winograd's form where that pays, with a table for its own sums."""
     if direct.rule.rule == "EB_NONE" or layer.folds > 1:
         return None
+    scaled = snapped(layer.rescale, layer.bounds, winograd.SCALE)
+    rule = scaled or direct.rule
+    moved = 0 if rule.moved is None else rule.moved
+    bounds = Bounds(layer.bounds.low + moved, layer.bounds.high + moved)
     found = winograd.plan(layer.shape, bounds)
     if found is None:
         return None
+    table = frame.pack("few_table", rule.table, "int32_t") if scaled else direct.constants[-1]
     constants = (
         frame.pack("few", winograd.pack_weights(layer.weights, found), "int16_t"),
-        frame.pack("few_bias", winograd.pack_bias(layer.folded, direct.rule), "int32_t"),
-        direct.constants[-1],
+        frame.pack("few_bias", winograd.pack_bias(layer.folded, rule), "int32_t"),
+        table,
     )
-    return _Way((AVX512,), direct.rule, constants, found)
+    return _Way((AVX512,), rule, constants, found, scaled is not None)
 
 
 def _per_isa(shape: ConvShape, ways: Sequence[_Way], to: str, tuned: Mapping[TileKey, Tile]) -> str:
