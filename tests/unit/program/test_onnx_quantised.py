@@ -235,6 +235,28 @@ def test_zero_points_of_their_own_for_each_channel_stay_real(transposed: bool) -
     np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_activations_with_a_scale_a_channel(dtype: str, axis: int) -> None:
+    """NNCF writes them in front of depthwise convolutions; they are computed in reals."""
+    sketch, count = Sketch(), MAP[axis]
+    scales = RNG.uniform(0.01, 0.04, count).astype(np.float32)
+    points = RNG.integers(100, 127, count).astype(dtype)
+    parts = [sketch.constant(scales), sketch.constant(points)]
+    q = sketch.node("QuantizeLinear", sketch.input(MAP), *parts, axis=axis)
+    real = sketch.node("DequantizeLinear", q, *parts, axis=axis)
+    w, _ = weights(sketch, (8, 1, 3, 3), 0)
+    y = sketch.quantise(sketch.node("Conv", real, w, group=8), 0.05, zero(dtype))
+    model = sketch.model(real, y, kinds={y: KINDS[dtype]})
+    feeds = randoms(sketch)
+    # Its integer convolution takes these scales for one and stops, of uint8.
+    level = ALL if dtype == "int8" else NONE
+    mine, theirs = by_edgebed(from_model(model, "m"), feeds), by_onnxruntime(model, feeds, level)
+    np.testing.assert_array_equal(mine[0], theirs[0])
+    away = np.abs(mine[1].astype(int) - theirs[1].astype(int))
+    assert away.max() <= 1 and (away > 0).mean() <= 0.002
+
+
 def test_parts_without_quantisation_stay_real() -> None:
     sketch = Sketch()
     x = sketch.input(MAP)

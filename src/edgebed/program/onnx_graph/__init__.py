@@ -23,6 +23,8 @@ and with none (`tests/unit/program/test_onnx_quantised.py`, `test_onnx_zero_firs
   results).
 - What only moves numbers, and MaxPool, between an op and its QuantizeLinear works on integers here;
   ONNX Runtime leaves int8 real there, and uint8 behind a Relu, which moves single results as above.
+- Activations with a scale a channel (NNCF has them before depthwise convolutions) are computed in
+  reals, step by step.
 - MatMul followed by Add of a real bias is one integer layer here, its bias rounded to accumulator
   units; ONNX Runtime adds it in float32.
 """

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgebed.program.onnx_graph.axes import view
 from edgebed.program.onnx_graph.draft import Draft
+from edgebed.program.onnx_graph.elementwise import numbers
 from edgebed.program.onnx_graph.node import Node
 from edgebed.program.onnx_graph.scales import (
     Meaning,
+    has_several_scales,
     meaning_of,
     output_dtype,
     parameters,
@@ -17,9 +20,12 @@ from edgebed.program.onnx_graph.scales import (
 from edgebed.program.onnx_graph.values import OFFSET, Steps, Value, spread
 from edgebed.program.ops.add import Add
 from edgebed.program.ops.cast import Cast
+from edgebed.program.ops.divide import Divide
 from edgebed.program.ops.multiply import Multiply
 from edgebed.program.ops.quantize import Quantize
 from edgebed.program.ops.requantize import Requantize
+from edgebed.program.ops.subtract import Subtract
+from edgebed.program.ops.unary import Unary
 from edgebed.program.types import Array
 
 
@@ -28,6 +34,9 @@ def dequantize_linear(net: Draft, node: Node) -> None:
     value = net.value(node, 0)
     if value.array is not None:
         _dequantized_constant(net, node, value)
+        return
+    if has_several_scales(net, node):
+        _dequantize_channels(net, node, value)
         return
     meaning = meaning_of(net, node, 1, 2, value.dtype)
     tensor, kind = value.tensor, net.kind_of(value)
@@ -66,6 +75,9 @@ def quantize_linear(net: Draft, node: Node) -> None:
     if value.array is not None:
         _quantized_constant(net, node, value)
         return
+    if has_several_scales(net, node):
+        _quantize_channels(net, node, value)
+        return
     meaning = quantised_meaning(net, node)
     rule, integers = meaning.rule(), net.quantised(value)
     if integers is None:
@@ -84,6 +96,44 @@ def quantize_linear(net: Draft, node: Node) -> None:
     else:
         tensor = net.emit(node, Requantize, [integers], requantize=rule)
         net.define(node, tensor, value.shape, meaning.dtype)
+
+
+def _quantize_channels(net: Draft, node: Node, value: Value) -> None:
+    """Quantise an activation with a scale a channel: whole numbers held in float32."""
+    scales, zeros = parameters(net, node, 1, 2, output_dtype(node))
+    start, scale, zero = _channels(net, node, value, net.real(value), (scales, zeros))
+    steps = net.emit(node, Divide, [start, scale])
+    steps = net.emit(node, Add, [net.emit(node, Unary, [steps], function="round"), zero])
+    ends = np.iinfo(zeros.dtype)
+    low, high = float(ends.min), float(ends.max)
+    whole = net.emit(node, Unary, [steps], function="clip", low=low, high=high)
+    net.define(node, whole, value.shape, str(zeros.dtype))
+
+
+def _dequantize_channels(net: Draft, node: Node, value: Value) -> None:
+    """Return activations with a scale a channel to reals."""
+    parts = parameters(net, node, 1, 2, value.dtype)
+    start, scale, zero = _channels(net, node, value, numbers(net, node, value), parts)
+    centred = net.emit(node, Subtract, [start, zero])
+    net.define(node, net.emit(node, Multiply, [centred, scale]), value.shape)
+
+
+def _channels(
+    net: Draft, node: Node, value: Value, tensor: str, parts: tuple[Array, Array]
+) -> tuple[str, str, str]:
+    """Return a tensor in which the node's axis exists, and its scales and zero points along it."""
+    axis = node.axis(node.integer("axis", 1), len(value.shape))
+    count = value.shape[axis]
+    if node.integer("block_size", 0) or any(part.size != count for part in parts):
+        sizes = f"{parts[0].size} scales on axis {axis} of shape {value.shape}"
+        raise node.fail(sizes, why=f"one, or {count} are known for an activation")
+    if not (parts[0] > 0).all():
+        raise node.fail("one of its scales is 0", why="they must be positive")
+    seen = view(net, node, value, [axis], tensor)
+    shape = [1] * len(net.types[seen.tensor].shape)
+    shape[axis - seen.shift] = count
+    scale, zero = (net.reals(node, part.reshape(shape)) for part in parts)
+    return seen.tensor, scale, zero
 
 
 def _quantized_constant(net: Draft, node: Node, value: Value) -> None:

@@ -108,6 +108,11 @@ def meaning_of(net: Draft, node: Node, scale: int, zero: int, dtype: str = "uint
     return Meaning(str(zeros.dtype), found, int(zeros.reshape(-1)[0]))
 
 
+def has_several_scales(net: Draft, node: Node) -> bool:
+    """Return whether a QuantizeLinear or DequantizeLinear has a scale for each channel."""
+    return np.asarray(net.known(node, 1, "scale")).size > 1
+
+
 def parameters(
     net: Draft, node: Node, scale: int, zero: int, dtype: str = "uint8"
 ) -> tuple[Array, Array]:
@@ -237,6 +242,8 @@ def _ending(
     clamp: tuple[float, float],
     bias: Value | None,
 ) -> Tail | None:
+    if any(has_several_scales(net, one) for one in readers):
+        return None
     meanings = {quantised_meaning(net, one) for one in readers}
     if len(meanings) != 1 or clamp[0] > clamp[1]:
         return None
