@@ -20,23 +20,26 @@ _FLAGS = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 _READER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p)
 
 
+def _built(project: Project, folder: Path) -> Path:
+    for path, data in files(project).items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(data)
+    library = folder / "network.so"
+    source = folder / f"{project.name}.c"
+    command = [*host_compilers()[0].command, *_FLAGS, str(source), "-o", str(library)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return library
+
+
 class NativeNetwork:
     """A project as a shared library of this process."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self._folder = tempfile.TemporaryDirectory()
-        folder = Path(self._folder.name)
-        for path, data in files(project).items():
-            (folder / path).parent.mkdir(exist_ok=True)
-            (folder / path).write_bytes(data)
-        library = folder / "network.so"
-        compiler = host_compilers()[0]
-        source = folder / f"{project.name}.c"
-        command = [*compiler.command, *_FLAGS, str(source), "-o", str(library)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        self._run = getattr(ctypes.CDLL(str(library)), f"{project.name}_run")
+        with tempfile.TemporaryDirectory() as scratch:
+            library = _built(project, Path(scratch))
+            self._run = getattr(ctypes.CDLL(str(library)), f"{project.name}_run")
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
         """Compute one sample; tensors in the program's shapes."""

@@ -10,16 +10,29 @@ from edgebed.errors import EdgebedError
 from edgebed.program.types import Op, Program, TensorType
 from edgebed.targets._shared.rows.frame import Frame, Place, is_row_major, storage_of
 from edgebed.targets._shared.rows.kernels.sets import Goal, KernelSet
-from edgebed.targets._shared.rows.lower import views, weighted
+from edgebed.targets._shared.rows.lower import elementwise, pools, real, views, weighted
 from edgebed.targets._shared.rows.stage import Network, Stage, Tensor, Window
 
 Lowering = Callable[[Frame, Op], None]
 
 LOWERINGS: Final[Mapping[str, Lowering]] = {
+    "add": elementwise.add,
+    "avg_pool": pools.avg_pool,
     "conv2d": weighted.conv2d,
     "dense": weighted.dense,
+    "dequantize": real.dequantize,
     "identity": views.alias,
+    "lookup": elementwise.lookup,
+    "max_pool": pools.max_pool,
+    "maximum": elementwise.maximum,
+    "minimum": elementwise.minimum,
+    "multiply": elementwise.multiply,
+    "quantize": real.quantize,
+    "reduce": pools.reduce,
+    "requantize": elementwise.requantize,
     "reshape": views.alias,
+    "squared_difference": elementwise.squared_difference,
+    "subtract": elementwise.subtract,
     "transpose": views.transpose,
 }
 """One entry an op. To add one: a function in `lower/` that adds stages to the frame."""
@@ -124,7 +137,7 @@ def _give_output(frame: Frame, name: str) -> None:
         storage = place.storage
     memory = frame.tensors[storage]
     if kind.dtype == "uint8":
-        flipped = f"{storage}@given"
+        flipped = f"{name}@given"
         frame.tensors[flipped] = replace(memory, name=flipped)
         frame.stages.append(views.flip(name, storage, flipped, memory))
         storage, memory = flipped, frame.tensors[flipped]
