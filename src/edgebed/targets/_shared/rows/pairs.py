@@ -182,7 +182,8 @@ def computed(pair: Pair) -> Ints:
         return pair.low + np.searchsorted(pair.first, total, side="right").astype(np.int64)
     total = total + pair.start
     y = (total + np.where(total < 0, pair.c[1], pair.c[0])) >> pair.shift
-    return np.clip(y, pair.low, pair.high)
+    clipped: Ints = np.clip(y, pair.low, pair.high)
+    return clipped
 
 
 def _totals(pair: Pair) -> Ints:
