@@ -15,6 +15,7 @@ from edgebed.errors import EdgebedError
 from edgebed.events import Event, Progress
 from edgebed.targets._shared import bare_metal
 from edgebed.targets._shared.arm_cores import CORES, find_core
+from edgebed.targets.cortex_m import machine as machine_module
 from edgebed.targets.cortex_m.build import Sizes, build, sizes
 from edgebed.targets.cortex_m.figures import chip
 from edgebed.targets.cortex_m.machine import VirtualMicrocontroller, split
@@ -242,3 +243,43 @@ def test_a_firmware_that_does_not_fit_says_where_and_by_how_much(
     folder = stub.write(tmp_path / "ram", "m4", ram_bytes=9_000)
     with pytest.raises(EdgebedError, match=r"exceeds the board's RAM by [89]\d\d bytes"):
         build(folder, find_core("m4"), compiler=compiler)
+
+
+# ---- a line that is slow: a debugger places the inputs ----
+
+
+@needs_qemu
+@pytest.mark.parametrize("fetched", [False, True])
+def test_large_inputs_may_be_placed_in_memory(
+    boot: Boot, monkeypatch: pytest.MonkeyPatch, fetched: bool
+) -> None:
+    machine = boot("m55", fetched=fetched)
+    sent = machine.run(sample(4))
+    monkeypatch.setattr(machine_module, "_MUCH", 100)
+    placed = machine.run(sample(4))
+    assert np.array_equal(sent.outputs["back"], placed.outputs["back"])
+    assert sent.figures["instructions"] == placed.figures["instructions"]
+    check_answer(machine, 5)
+
+
+@needs_qemu
+def test_what_was_placed_wrongly_is_noticed(boot: Boot) -> None:
+    machine = boot("m55")
+    poke = machine.board.poke
+    assert poke is not None
+    data = sample().tobytes()
+    with pytest.raises(EdgebedError, match="its CRC is wrong"):
+        machine.link.place_input(0, data, lambda at, part: poke(at, part[:-1] + b"\x01"))
+    with pytest.raises(EdgebedError, match="not all inputs are there"):
+        machine.link.run()
+    check_answer(machine, 6)
+
+
+@needs_qemu
+def test_power_lost_on_qemu_is_noticed(boot: Boot) -> None:
+    machine = boot("m55")
+    machine.link.send_input(0, sample().tobytes()[:512])
+    machine.board.reset()
+    with pytest.raises(EdgebedError, match="not all inputs are there"):
+        machine.link.run()
+    check_answer(machine, 7)

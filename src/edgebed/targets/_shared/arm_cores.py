@@ -129,7 +129,7 @@ _CORES = (
         fpu=True,
         unicorn="",
         qemu="mps3-an547",
-        board=Board(0x10000000, _MB // 2, 0x30000000, _MB // 2, 0x59303000, 33),
+        board=Board(0x10000000, _MB // 2, 0x70000000, 16 * _MB, 0x59303000, 33),
     ),
 )
 

@@ -35,6 +35,8 @@ REASONS: Final = {
 
 Rows = Callable[[int, int], bytes]
 """(input, row) -> the row's bytes."""
+Poke = Callable[[int, bytes], None]
+"""(address, data): writes to the board's memory, as a debugger does."""
 
 
 class Stream(Protocol):
@@ -147,19 +149,38 @@ class Link:
             self._exchange("I", struct.pack("<2I", index, at) + part, "A")
             sent(at + len(part))
 
-    def run(self, rows: Rows | None = None) -> int:
+    def place_input(self, index: int, data: bytes, poke: Poke) -> None:
+        """Put one input into the board's memory instead of sending it.
+
+        Args:
+            index: which.
+            data: all of it.
+            poke: writes it.
+
+        Raises:
+            RefusedError: it is not what is in memory now.
+        """
+        (address,) = struct.unpack("<I", self._exchange("P", struct.pack("<I", index), "A"))
+        poke(address, data)
+        self._exchange("L", struct.pack("<2I", index, zlib.crc32(data)), "A")
+
+    def run(self, rows: Rows | None = None, poke: Poke | None = None) -> int:
         """Let it compute; return the bytes of stack that the network used.
 
         Args:
             rows: gives the rows of inputs that come row by row.
+            poke: writes them to the board's memory; None to send them.
 
         Raises:
             RefusedError: inputs are missing, or what came was cut or damaged.
         """
         self._send("R", b"")
         while (packet := self._receive()).type == "W" and rows is not None:
-            which, row, at, count = struct.unpack("<4I", packet.payload)
+            which, row, at, count, address = struct.unpack("<5I", packet.payload)
             part = rows(which, row)[at : at + count]
+            if poke:
+                poke(address, part)
+                part = b""
             self._stream.write(Packet("D", self._number, part).to_bytes())
         (stack,) = struct.unpack("<I", _checked(packet, "A"))
         return int(stack)

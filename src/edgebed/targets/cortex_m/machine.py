@@ -28,6 +28,8 @@ from edgebed.targets.cortex_m.link import Hello, Link
 Array = npt.NDArray[Any]
 MANIFEST: Final = "network.json"
 _CALL, _END, _STEP, _FETCH, _FETCHED = MARKS
+_MUCH: Final = 4096
+"""Bytes of input from which on a debugger places them where the emulated line is slow."""
 _NO_HEAP: Final = "heap: none; the firmware has no allocator"
 
 
@@ -137,7 +139,8 @@ class VirtualMicrocontroller:
         start, before = board.counter.entered, board.counter.counts.copy()
         if not manifest.fetched:
             self._send(data)
-        stack = self._link.run(lambda which, row: self._row(data, which, row))
+        poke = board.poke if sum(map(len, data)) > _MUCH else None
+        stack = self._link.run(lambda which, row: self._row(data, which, row), poke)
         self._note(board.counter.events(start))
         self._functions = board.counter.by_function(self._firmware, before)
         outputs = {
@@ -175,7 +178,11 @@ class VirtualMicrocontroller:
 
     def _send(self, data: list[bytes]) -> None:
         total, done = sum(map(len, data)), 0
+        poke = self.board.poke if total > _MUCH else None
         for index, one in enumerate(data):
+            if poke:
+                self._link.place_input(index, one, poke)
+                continue
             self._link.send_input(
                 index,
                 one,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +36,10 @@ class Board(Protocol):
 
     def read(self) -> bytes:
         """Let the firmware run until it answers; empty when it waits for more instead."""
+
+    @property
+    def poke(self) -> Callable[[int, bytes], None] | None:
+        """Writes bytes to an address of the RAM, as a debugger; None where the line is fast."""
 
     def reset(self) -> None:
         """Take the power away for a moment."""
@@ -120,6 +125,11 @@ class UnicornBoard:
                 raise self._stopped(stop)
             if not self._uart.waiting:
                 return self._uart.read()
+
+    @property
+    def poke(self) -> None:
+        """See `Board.poke`: the line takes a megabyte a second."""
+        return None
 
     def reset(self) -> None:
         """See `Board.reset`."""

@@ -1,5 +1,17 @@
-/* Serves the network over the serial line: inputs in, outputs out. The commands are in
-   README.md; network.h says what the network offers. */
+/* Serves the network over the serial line: inputs in, outputs out. network.h says what the network
+   offers. Words have 32 bits; A(value) and N(reason) answer what has no other answer.
+
+   H                         H(version, inputs, outputs, arena bytes, digest, bytes of each input,
+                             rows of each input, bytes of each output, name)
+   I(input, offset, data)    A(bytes taken): parts of an input, in order
+   P(input)                  A(address): where a debugger may put the whole input instead ...
+   L(input, CRC-32)          A(0): ... and says so
+   R                         A(bytes of stack): runs the network
+   O(output, offset, bytes)  O(data)
+   S                         A(0), or A(number of the first known answer that differs)
+
+   While a network runs that takes its input row by row, it asks
+   W(input, row, offset, bytes, address)    D(data), or D() where a debugger put it there */
 #include <stdint.h>
 
 #include "board.h"
@@ -63,16 +75,17 @@ static void forget(void)
 /* Asks for one part of a row and copies it; what arrives instead ends the run with a refusal. */
 static void fetch(uint32_t input, uint32_t row, uint32_t offset, uint32_t count, uint8_t *to)
 {
-    packet_begin('W', received.number, 16);
+    packet_begin('W', received.number, 20);
     packet_word(input);
     packet_word(row);
     packet_word(offset);
     packet_word(count);
+    packet_word((uint32_t)(uintptr_t)to);
     packet_end();
     trouble = packet_receive(&received);
-    if (!trouble && (received.type != 'D' || received.length != count))
+    if (!trouble && (received.type != 'D' || (received.length && received.length != count)))
         trouble = BAD_TYPE;
-    for (uint32_t i = 0; !trouble && i < count; i++)
+    for (uint32_t i = 0; !trouble && i < received.length; i++)
         to[i] = received.payload[i];
 }
 
@@ -192,6 +205,36 @@ static enum reason take_input(void)
 #endif
 }
 
+static void place_input(void)
+{
+#if NETWORK_FETCHED
+    refuse(BAD_TYPE);
+#else
+    uint32_t input = packet_read_word(&received, 0);
+    if (received.length != 4 || input >= NETWORK_INPUTS)
+        refuse(BAD_RANGE);
+    else
+        accept((uint32_t)(uintptr_t)network_input(arena, (int32_t)input));
+#endif
+}
+
+static enum reason check_input(void)
+{
+#if NETWORK_FETCHED
+    return BAD_TYPE;
+#else
+    uint32_t input = packet_read_word(&received, 0);
+    if (received.length != 8 || input >= NETWORK_INPUTS)
+        return BAD_RANGE;
+    answered = arrived[input] = 0;
+    if (packet_crc(network_input(arena, (int32_t)input), input_bytes[input]) !=
+        packet_read_word(&received, 4))
+        return BAD_CRC;
+    arrived[input] = input_bytes[input];
+    return GOOD;
+#endif
+}
+
 static void answer_run(void)
 {
     uint32_t stack;
@@ -234,20 +277,29 @@ static void answer_self_test(void)
     accept((uint32_t)network_selftest(arena));
 }
 
+static void answer_input(enum reason reason)
+{
+    if (reason)
+        refuse(reason);
+    else
+        accept(received.length - 8u);
+}
+
 static void answer(void)
 {
-    enum reason reason;
     switch (received.type) {
     case 'H':
         forget(); /* a host that begins anew sends all of its inputs */
         say_hello();
         break;
     case 'I':
-        reason = take_input();
-        if (reason)
-            refuse(reason);
-        else
-            accept(received.length - 8u);
+        answer_input(take_input());
+        break;
+    case 'P':
+        place_input();
+        break;
+    case 'L':
+        answer_input(check_input());
         break;
     case 'R':
         answer_run();

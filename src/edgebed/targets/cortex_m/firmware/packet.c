@@ -54,6 +54,15 @@ void packet_end(void)
     packet_word(~crc);
 }
 
+uint32_t packet_crc(const void *data, uint32_t count)
+{
+    const uint8_t *bytes = data;
+    crc = 0xffffffffu;
+    for (uint32_t i = 0; i < count; i++)
+        summed(bytes[i]);
+    return ~crc;
+}
+
 uint32_t packet_read_word(const packet *from, uint32_t at)
 {
     const uint8_t *p = from->payload + at;

@@ -37,6 +37,9 @@ void packet_bytes(const void *data, uint32_t count);
 void packet_word(uint32_t value);
 void packet_end(void);
 
+/* CRC-32 of some memory. */
+uint32_t packet_crc(const void *data, uint32_t count);
+
 uint32_t packet_read_word(const packet *from, uint32_t at);
 
 #endif
