@@ -5,7 +5,7 @@
 typedef uint64_t u64;
 
 enum { TOTAL, EVENTS, CAPACITY, BASE, HALFWORDS, MARKS, OUTSIDE, LIMIT, MARK };
-enum { CODE = 16, CACHE, STOP, HEADER = 24 };
+enum { CODE = 16, CACHE, STOP, WORDS, HEADER = 24 };
 enum { COUNT_BITS = 16, MARK_BITS = 8, SIZE_SHIFT = 32 };
 
 typedef int stop_function(void *uc);
@@ -27,8 +27,9 @@ static u64 describe(const u64 *counter, u64 address, u64 size)
     for (u64 i = 0; i < counter[MARKS]; i++)
         if (counter[MARK + i] == address)
             mark = i + 1;
-    return size << SIZE_SHIFT | mark << COUNT_BITS
-           | instructions(code + (address - counter[BASE]) / 2, size / 2);
+    u64 count = counter[WORDS] ? size / 4
+                               : instructions(code + (address - counter[BASE]) / 2, size / 2);
+    return size << SIZE_SHIFT | mark << COUNT_BITS | count;
 }
 
 static void note(u64 *counter, u64 mark)

@@ -24,7 +24,7 @@ from edgebed.targets._shared.toolchain import host_compilers
 
 # Words of the header; the C files have the same list.
 _TOTAL, _EVENTS, _CAPACITY, _BASE, _HALFWORDS, _MARKS, _OUTSIDE, _LIMIT, _MARK = range(9)
-_CODE, _CACHE, _STOP, _HEADER = 16, 17, 18, 24
+_CODE, _CACHE, _STOP, _WORDS, _HEADER = 16, 17, 18, 19, 24
 _MOST_MARKS = _CODE - _MARK
 _CAPACITY_EVENTS = 1 << 17
 _UNLIMITED = (1 << 64) - 1
@@ -138,18 +138,20 @@ class UnicornCount:
         counter: what to fill.
         cpu: whose instructions.
         code: the memory that lies at the counter's base.
+        thumb: instructions have two or four bytes; else four.
 
     Raises:
         EdgebedError: no C compiler is installed.
     """
 
-    def __init__(self, counter: Counter, cpu: Cpu, code: Memory) -> None:
+    def __init__(self, counter: Counter, cpu: Cpu, code: Memory, *, thumb: bool = True) -> None:
         library = _unicorn_library()
         words = counter.words
         self._cache = np.zeros(len(counter.counts), np.uint64)
         self._keep = (words, code)
         words[_CODE], words[_CACHE] = code.ctypes.data, self._cache.ctypes.data
         words[_STOP] = cpu.services().stop
+        words[_WORDS] = not thumb
         function = ctypes.cast(library.count_block, ctypes.c_void_p).value or 0
         cpu.on_native_block(NativeHook(function, words.ctypes.data))
 

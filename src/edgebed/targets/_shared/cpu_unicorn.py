@@ -1,4 +1,4 @@
-"""Cortex-M cores on unicorn: the only file that imports it (GPLv2, the optional extra `emu`).
+"""Arm cores on unicorn: the only file that imports it (GPLv2, the optional extra `emu`).
 
 Unicorn 2.1 executes instructions and knows nothing of interrupts, time or faults. What it does
 give is enough to build them: every trap ends `run` with its reason, a branch to an EXC_RETURN
@@ -8,6 +8,7 @@ value in handler mode is one of them, and C functions may serve as hooks and as 
 from __future__ import annotations
 
 import ctypes
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -39,29 +40,32 @@ class UnicornCpu:
         EdgebedError: unicorn is not installed.
     """
 
+    _state = 1  # Thumb
+
     def __init__(self, model: str = "cortex-m4") -> None:
-        try:
-            import unicorn
-            from unicorn import arm_const
-            from unicorn.unicorn_py3 import unicorn as binding
-        except ImportError as error:
-            raise EdgebedError(
-                "the virtual board needs the package unicorn",
-                why=f"it executes the instructions of the {model.title()}",
-                try_='pip install "edgebed[emu]"',
-            ) from error
-        # The package is only partly typed.
-        self._unicorn: Any = unicorn
-        self._arm: Any = arm_const
-        self._library: Any = binding.uclib
-        mode = self._unicorn.UC_MODE_THUMB | self._unicorn.UC_MODE_MCLASS
-        self._uc: Any = self._unicorn.Uc(self._unicorn.UC_ARCH_ARM, mode)
+        unicorn = _imported(model.title())
+        mode = unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
+        self._prepare(unicorn.Uc(unicorn.UC_ARCH_ARM, mode), "arm")
         number = getattr(self._arm, f"UC_CPU_ARM_{model.upper().replace('-', '_')}")
         self._uc.ctl_set_cpu_model(number)
+        self._watch()
+
+    def _prepare(self, emulator: Any, registers: str) -> None:
+        import unicorn
+        from unicorn.unicorn_py3 import unicorn as binding
+
+        # The package is only partly typed.
+        self._unicorn: Any = unicorn
+        self._arm: Any = importlib.import_module(f"unicorn.{registers}_const")
+        self._prefix = f"UC_{registers.upper()}_REG_"
+        self._library: Any = binding.uclib
+        self._uc: Any = emulator
         self._registers: dict[str, int] = {}
         self._keep: list[Any] = []  # memories and callbacks that the emulator points to
         self._trap: int | None = None
         self._fault: tuple[int, str] | None = None
+
+    def _watch(self) -> None:
         self._uc.hook_add(self._unicorn.UC_HOOK_INTR, self._on_trap)
         bad = self._unicorn.UC_HOOK_MEM_UNMAPPED | self._unicorn.UC_HOOK_MEM_PROT
         self._uc.hook_add(bad, self._on_bad_access)
@@ -142,7 +146,7 @@ class UnicornCpu:
         self._trap, self._fault = None, None
         try:
             with held_back(self._uc.emu_stop):
-                self._uc.emu_start(pc | 1, _NEVER)
+                self._uc.emu_start(pc | self._state, _NEVER)
         except self._unicorn.UcError as error:
             if self._fault:
                 return Stop("bus_fault", self["pc"], *self._fault)
@@ -187,7 +191,7 @@ class UnicornCpu:
     def _number(self, register: str) -> int:
         number = self._registers.get(register)
         if number is None:
-            number = int(getattr(self._arm, f"UC_ARM_REG_{register.upper()}"))
+            number = int(getattr(self._arm, f"{self._prefix}{register.upper()}"))
             self._registers[register] = number
         return number
 
@@ -208,3 +212,54 @@ class UnicornCpu:
     def _check(self, status: int) -> None:
         if status:
             raise EdgebedError(f"the processor emulator refused: error {status}")
+
+
+class UnicornLinux(UnicornCpu):
+    """A core with Advanced SIMD that runs a program of Linux: every system call ends `run`.
+
+    Args:
+        bits: 64 for AArch64 with all its extensions, 32 for Armv7-A.
+
+    Raises:
+        EdgebedError: unicorn is not installed.
+    """
+
+    _state = 0
+
+    def __init__(self, bits: int) -> None:
+        unicorn = _imported("AArch64" if bits == 64 else "Armv7-A")
+        if bits == 64:
+            self._prepare(unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM), "arm64")
+            self._uc.ctl_set_cpu_model(self._arm.UC_CPU_ARM64_MAX)
+            self["cpacr_el1"] = 3 << 20  # vector registers may be used
+        else:
+            self._prepare(unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_ARM), "arm")
+            self._uc.ctl_set_cpu_model(self._arm.UC_CPU_ARM_CORTEX_A15)
+            self["c1_c0_2"] = 0xF << 20
+            self["fpexc"] = 1 << 30
+        self._watch()
+
+    def services(self) -> NativeServices:
+        """See `Cpu.services`; a core for applications has no masks of a microcontroller."""
+        stop = ctypes.cast(self._library.uc_emu_stop, ctypes.c_void_p).value or 0
+        read = ctypes.cast(self._library.uc_reg_read, ctypes.c_void_p).value or 0
+        return NativeServices(self._uc._uch.value, stop, read, 0, 0, 0)
+
+    def _reason(self) -> Stop:
+        trap = self._trap
+        return Stop("paused" if trap is None else _TRAPS.get(trap, "undefined"), self["pc"])
+
+    def _unexpected(self, error: Exception) -> Stop:
+        return Stop("undefined", self["pc"], access=str(error))
+
+
+def _imported(title: str) -> Any:
+    try:
+        import unicorn
+    except ImportError as error:
+        raise EdgebedError(
+            "the virtual board needs the package unicorn",
+            why=f"it executes the instructions of the {title}",
+            try_='pip install "edgebed[emu]"',
+        ) from error
+    return unicorn

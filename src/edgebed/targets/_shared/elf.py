@@ -59,25 +59,31 @@ class Firmware:
         return f"{found.name}+{offset:#x}" if offset else found.name
 
 
-def section_bytes(path: Path) -> dict[str, int]:
+def section_bytes(path: Path, machine: str = "EM_ARM") -> dict[str, int]:
     """Return section sizes by name.
 
     Raises:
         EdgebedError: see `load_firmware`.
     """
-    return _read(path, lambda elf: {s.name: int(s["sh_size"]) for s in elf.iter_sections()})
+    return _read(
+        path, machine, lambda elf: {s.name: int(s["sh_size"]) for s in elf.iter_sections()}
+    )
 
 
-def load_firmware(path: Path) -> Firmware:
+def load_firmware(path: Path, machine: str = "EM_ARM") -> Firmware:
     """Read an ELF file.
 
+    Args:
+        path: the file.
+        machine: what it must be for: EM_ARM, or EM_AARCH64.
+
     Raises:
-        EdgebedError: no such file, not a 32-bit Arm ELF, or pyelftools is not installed.
+        EdgebedError: no such file, for another machine, or pyelftools is not installed.
     """
-    return _read(path, lambda elf: _firmware(path, elf))
+    return _read(path, machine, lambda elf: _firmware(path, elf))
 
 
-def _read(path: Path, use: Callable[[Any], Result]) -> Result:
+def _read(path: Path, machine: str, use: Callable[[Any], Result]) -> Result:
     try:
         from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
@@ -88,7 +94,7 @@ def _read(path: Path, use: Callable[[Any], Result]) -> Result:
     try:
         with path.open("rb") as file:
             elf = ELFFile(file)
-            if elf["e_machine"] != "EM_ARM":
+            if elf["e_machine"] != machine:
                 raise EdgebedError("not built for Arm", where=str(path), why=elf["e_machine"])
             return use(elf)
     except (OSError, ELFError) as error:
