@@ -61,7 +61,7 @@ def compile(
         no_passes: compile the network as the file has it, without optimisation.
         weights: checkpoint or integer weights of a network description.
         replan: place the network anew instead of as its description says.
-        cpu: the core; `edgebed targets NAME` lists them.
+        cpu: the core; `edgebed targets` lists them.
         balanced: little memory at nearly full speed; the default.
         time: fewest instructions, for more flash and RAM.
         ram: least RAM, for more instructions; inputs may come row by row.

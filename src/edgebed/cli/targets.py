@@ -28,4 +28,5 @@ def targets(*, fit: Path | None = None, json: bool = False) -> None:
         print(json_format.dumps(found, indent=2, default=str))
         return
     for name, facts in found.items():
-        print(f"{name:<12} {facts.get('summary', '')}")
+        cores = f" (--cpu {', '.join(facts['cores'])})" if "cores" in facts else ""
+        print(f"{name:<12} {facts.get('summary', '')}{cores}")

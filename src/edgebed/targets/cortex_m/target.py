@@ -96,9 +96,21 @@ class Microcontroller:
 
     def check(self, program: Program) -> list[Problem]:
         """Return every op that has no kernel; empty when all have."""
-        return [
+        found = [
             Problem(name, error.what, f"{self.core.title}", error.try_ or "another target")
             for name, error in lowering.refusals(program, self.kernels)
+        ]
+        if self.core.fpu:
+            return found
+        return found + [
+            Problem(
+                op.name,
+                "computes in float32",
+                f"{self.core.title} has no floating-point unit",
+                "edgebed compress the network, or --cpu m4",
+            )
+            for op in program.ops
+            if program.types[op.output].is_float and hasattr(op, "weight")
         ]
 
     def project(self, program: Program) -> Project:

@@ -15,6 +15,7 @@ from edgebed.program.types import Op
 from edgebed.targets._shared.rows import requantize
 from edgebed.targets._shared.rows.frame import Frame
 from edgebed.targets._shared.rows.kernels.sets import Packed, WindowShape
+from edgebed.targets._shared.rows.lower import weighted_float
 from edgebed.targets._shared.rows.requantize import Lines
 from edgebed.targets._shared.rows.stage import Stage, Window
 
@@ -35,6 +36,9 @@ class _Layer:
 def conv2d(frame: Frame, op: Op) -> None:
     """Lower a convolution; groups that are not depthwise become zeros in a full kernel."""
     layer = cast(Conv2d, op)
+    if frame.kind(op.inputs[0]).is_float:
+        weighted_float.conv2d(frame, layer)
+        return
     _check(frame, layer)
     weights = _centred(frame, layer)
     source, target = frame.pixels(layer.inputs[0]), frame.pixels(layer.output)
@@ -62,6 +66,9 @@ def conv2d(frame: Frame, op: Op) -> None:
 def dense(frame: Frame, op: Op) -> None:
     """Lower a dense layer; the weights follow the order in which its input lies."""
     layer = cast(Dense, op)
+    if frame.kind(op.inputs[0]).is_float:
+        weighted_float.dense(frame, layer)
+        return
     _check(frame, layer)
     weights = _centred(frame, layer)
     outputs, depth = weights.shape
