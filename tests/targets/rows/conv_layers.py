@@ -69,15 +69,13 @@ def meaning(case: Case) -> np.ndarray:
 
 
 @st.composite
-def cases(
-    draw, *, depthwise=False, wide=False, lines_only=False, largest=5, pointwise=False, square=False
-):
-    """Draw a layer of a few output rows; pointwise: 1x1; square: 3x3."""
+def cases(draw, *, depthwise=False, wide=False, lines_only=False, largest=5, kind=""):
+    """Draw a layer of a few output rows; kind: 1x1, 3x3, or dense on vectors."""
     number = st.integers
     rng = np.random.default_rng(draw(number(0, 2**32 - 1)))
     kernel = (draw(number(1, largest)), draw(number(1, largest)))
-    if pointwise or square:
-        kernel = (1, 1) if pointwise else (3, 3)
+    if kind in ("1x1", "3x3"):
+        kernel = (int(kind[0]), int(kind[2]))
     stride, dilation = draw(number(1, 3)), draw(number(1, 2))
     pad_top, pad_left = draw(number(0, kernel[0] - 1)), draw(number(0, kernel[1] - 1))
     channels, width = draw(number(1, 40 if not depthwise else 21)), draw(number(1, 20))
@@ -95,6 +93,10 @@ def cases(
     )  # fmt: skip
     if shape.in_place:
         shape = WindowShape(height, width, channels, height, width, outputs, in_place=True)
+    if kind == "dense":
+        rows = draw(st.sampled_from([1, 1, 2, 3]))
+        shape = WindowShape(1, rows, channels * draw(number(1, 9)), 1, rows, outputs)
+        kernel, channels = (1, 1), shape.in_channels
     size = (outputs, *kernel) if depthwise else (outputs, *kernel, channels)
     limit = 255 if wide else draw(st.sampled_from([127, 127, 20]))
     weights = rng.integers(-limit, limit + 1, size)

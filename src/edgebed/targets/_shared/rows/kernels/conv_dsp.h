@@ -11,6 +11,7 @@
 #include "eb_math.h"
 #include "eb_window.h"
 
+#define EB_SHARED EB_STATIC __attribute__((noinline))
 #define EB_NAKED static __attribute__((naked, noinline, unused))
 
 /* ---- input: two windows, widened and interleaved ---- */
@@ -194,8 +195,7 @@ EB_NAKED void eb_dsp_one(const int8_t *pixel EB_UNUSED, const int32_t *weights E
 /* ---- a row ---- */
 
 /* Lets nothing below `low` and above `high` remain. */
-EB_STATIC void eb_dsp_limit(int8_t *bytes, uint32_t count, const eb_output *output) {
-    if (output->low == -128 && output->high == 127) return;
+EB_SHARED void eb_dsp_limit(int8_t *bytes, uint32_t count, const eb_output *output) {
     const uint32_t low = (output->low & 0xffu) * 0x01010101u;
     const uint32_t high = (output->high & 0xffu) * 0x01010101u;
     for (; count >= 4; count -= 4, bytes += 4) {
@@ -208,91 +208,103 @@ EB_STATIC void eb_dsp_limit(int8_t *bytes, uint32_t count, const eb_output *outp
     for (; count; count--, bytes++) *bytes = (int8_t)eb_limit(*bytes, output->low, output->high);
 }
 
-/* What a row of pixels needs at each of them. A kernel row has `row_words` words. */
-typedef struct {
-    const eb_conv *conv;
-    const int8_t *const *rows;
-    int8_t *scratch;
-    int32_t row_words, words;
-} eb_dsp_row;
+EB_STATIC inline void eb_dsp_limit_row(const eb_conv *conv, int8_t *out) {
+    const eb_output *output = &conv->output;
+    if (output->low == -128 && output->high == 127) return;
+    eb_dsp_limit(out, (uint32_t)conv->out_width * conv->out_channels, output);
+}
 
-/* The outputs of one pixel, or of two widened ones, at most four if `lines` are not the layer's. */
-EB_STATIC void eb_dsp_block(const eb_dsp_row *row, const int8_t *pixel, const int32_t *weights,
-                            const int32_t *end, const eb_line *lines, int8_t *out, int32_t pitch) {
-    const int32_t words = row->words;
-    const uint32_t skip = (0u - (uint32_t)words) & 3, fraction = row->conv->output.fraction;
+/* Code that the first round of a loop over words, four a round, leaves out. */
+EB_STATIC inline uint32_t eb_dsp_skip(int32_t words, uint32_t bytes) {
+    return ((0u - (uint32_t)words) & 3) * bytes;
+}
+
+/* Outputs of one pixel, or (NULL) of two that lie widened in the scratch memory: a multiple of
+   four, for which the weights end at `end`. */
+EB_STATIC inline void eb_dsp_four(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
+                                  const int32_t *weights, const int32_t *end,
+                                  const eb_line *lines, int8_t *out, int32_t pitch) {
+    const int32_t words = conv->depth;
+    const uint32_t fraction = conv->output.fraction;
     if (pixel) {
-        eb_dsp_one(pixel, weights, lines, out, end, pixel + 4 * words, skip * EB_ONE_WORD_BYTES,
-                   fraction);
+        eb_dsp_one(pixel, weights, lines, out, end, pixel + 4 * words,
+                   eb_dsp_skip(words, EB_ONE_WORD_BYTES), fraction);
     } else {
-        const int32_t *pixels = (const int32_t *)(const void *)row->scratch;
-        eb_dsp_two(pixels, weights, lines, out, end, pixels + 4 * words, skip * EB_TWO_WORD_BYTES,
-                   pitch, fraction);
+        const int32_t *pixels = (const int32_t *)(const void *)scratch;
+        eb_dsp_two(pixels, weights, lines, out, end, pixels + 4 * words,
+                   eb_dsp_skip(words, EB_TWO_WORD_BYTES), pitch, fraction);
     }
+}
+
+/* The last outputs, less than four: filled up, and cut. */
+EB_SHARED void eb_dsp_rest(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
+                           int8_t *out) {
+    const int32_t outputs = conv->out_channels, rest = outputs & 3, whole = outputs - rest;
+    const int32_t *weights = (const int32_t *)conv->weights + whole * conv->depth;
+    eb_line lines[4];
+    int8_t bytes[8];
+    eb_copy((int8_t *)lines, (const int8_t *)(conv->lines + whole), (uint32_t)rest * sizeof *lines);
+    eb_dsp_four(conv, pixel, scratch, weights, weights + 4 * conv->depth, lines, bytes, 4);
+    eb_copy(out + whole, bytes, (uint32_t)rest);
+    if (!pixel) eb_copy(out + outputs + whole, bytes + 4, (uint32_t)rest);
 }
 
 /* All outputs of one pixel, or (NULL) of two that lie widened in the scratch memory. */
-EB_STATIC void eb_dsp_pixels(const eb_dsp_row *row, const int8_t *pixel, int8_t *out) {
-    const int32_t outputs = row->conv->out_channels, rest = outputs & 3, whole = outputs - rest;
-    const int32_t *weights = (const int32_t *)row->conv->weights;
-    const int32_t *end = weights + whole * row->words;
-    const eb_line *lines = row->conv->lines;
-    if (whole) eb_dsp_block(row, pixel, weights, end, lines, out, outputs);
-    if (!rest) return;
-    /* The last outputs, filled up to four. */
-    eb_line last[4];
-    int8_t bytes[8];
-    eb_copy((int8_t *)last, (const int8_t *)(lines + whole), (uint32_t)rest * sizeof *last);
-    eb_dsp_block(row, pixel, end, end + 4 * row->words, last, bytes, 4);
-    for (int32_t o = 0; o < rest; o++) {
-        out[whole + o] = bytes[o];
-        if (!pixel) out[outputs + whole + o] = bytes[4 + o];
-    }
+EB_STATIC inline void eb_dsp_pixels(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
+                                    int8_t *out) {
+    const int32_t outputs = conv->out_channels, whole = outputs & ~3;
+    const int32_t *weights = (const int32_t *)conv->weights;
+    const int32_t *end = weights + whole * conv->depth;
+    if (whole) eb_dsp_four(conv, pixel, scratch, weights, end, conv->lines, out, outputs);
+    if (whole != outputs) eb_dsp_rest(conv, pixel, scratch, out);
+}
+
+/* Bytes of a kernel row, filled up to words. */
+EB_STATIC inline int32_t eb_dsp_pitch(const eb_conv *conv) {
+    return (conv->kernel_width * conv->in_channels + 3) & ~3;
 }
 
 /* Whether a window, with what its last word reads beyond it, lies inside of the map. */
-EB_STATIC int32_t eb_dsp_inside(const eb_dsp_row *row, int32_t first) {
-    const int32_t depth = row->conv->in_channels, end = row->conv->in_width * depth;
-    return row->conv->dilation == 1 && first >= 0 && first * depth + 4 * row->row_words <= end;
+EB_STATIC inline int32_t eb_dsp_inside(const eb_conv *conv, int32_t first) {
+    const int32_t depth = conv->in_channels, end = conv->in_width * depth;
+    return conv->dilation == 1 && first >= 0 && first * depth + eb_dsp_pitch(conv) <= end;
 }
 
 /* Widens the windows of output columns x and x + 1 into the scratch memory. Copies of windows lie
    in its second half, where what is still to be read stays ahead of what is written. */
-EB_STATIC void eb_dsp_widen_windows(const eb_dsp_row *row, int32_t x) {
-    const eb_conv *conv = row->conv;
-    const int32_t first = x * conv->stride - conv->pad, second = first + conv->stride;
-    const int32_t words = row->words, pitch = 4 * row->row_words;
-    int32_t *to = (int32_t *)(void *)row->scratch;
-    if (first < 0 || !eb_dsp_inside(row, second)) {
-        int8_t *copy = row->scratch + 12 * words;
-        eb_gather_rows(conv, row->rows, x, copy, pitch);
-        eb_gather_rows(conv, row->rows, x + 1, copy + 4 * words, pitch);
+EB_SHARED void eb_dsp_widen_windows(const eb_conv *conv, const int8_t *const *rows, int32_t x,
+                                    int8_t *scratch) {
+    const int32_t first = x * conv->stride - conv->pad, apart = conv->stride * conv->in_channels;
+    const int32_t words = conv->depth, pitch = eb_dsp_pitch(conv);
+    int32_t *to = (int32_t *)(void *)scratch;
+    if (first < 0 || !eb_dsp_inside(conv, first + conv->stride)) {
+        int8_t *copy = scratch + 12 * words;
+        eb_gather_rows(conv, rows, x, copy, pitch);
+        eb_gather_rows(conv, rows, x + 1, copy + 4 * words, pitch);
         eb_dsp_widen(to, copy, copy + 4 * words, words);
         return;
     }
     for (int32_t i = 0; i < conv->kernel_height; i++) {
-        const int8_t *source = row->rows[i], *one, *two;
-        if (source) {
-            one = source + first * conv->in_channels;
-            two = source + second * conv->in_channels;
+        if (rows[i]) {
+            const int8_t *one = rows[i] + first * conv->in_channels;
+            to = eb_dsp_widen(to, one, one + apart, pitch / 4);
         } else {
-            int8_t *outside = row->scratch + 16 * words;
+            int8_t *outside = scratch + 16 * words;
             eb_fill(outside, conv->zero_point, (uint32_t)pitch);
-            one = two = outside;
+            to = eb_dsp_widen(to, outside, outside, pitch / 4);
         }
-        to = eb_dsp_widen(to, one, two, row->row_words);
     }
 }
 
-/* The last pixel of an odd width, or a dense layer on one vector. */
-EB_STATIC void eb_dsp_last(const eb_dsp_row *row, int32_t x, int8_t *out) {
-    const eb_conv *conv = row->conv;
-    const int8_t *pixel = eb_pixel(conv, row->rows, x, out);
-    if (!pixel || !eb_dsp_inside(row, x * conv->stride)) {
-        eb_gather_rows(conv, row->rows, x, row->scratch, 4 * row->row_words);
-        pixel = row->scratch;
+/* The last pixel of an odd width. */
+EB_SHARED void eb_dsp_last(const eb_conv *conv, const int8_t *const *rows, int32_t x,
+                           int8_t *scratch, int8_t *out) {
+    const int8_t *pixel = eb_pixel(conv, rows, x, out);
+    if (!pixel || !eb_dsp_inside(conv, x * conv->stride)) {
+        eb_gather_rows(conv, rows, x, scratch, eb_dsp_pitch(conv));
+        pixel = scratch;
     }
-    eb_dsp_pixels(row, pixel, out);
+    eb_dsp_pixels(conv, pixel, scratch, out);
 }
 
 /* Weights: for every four outputs, and four inputs of a kernel row (filled up with zeros): for
@@ -301,17 +313,25 @@ EB_STATIC void eb_dsp_last(const eb_dsp_row *row, int32_t x, int8_t *out) {
 EB_STATIC void eb_conv_dsp(const void *layer, const int8_t *const *rows, int8_t *out,
                            void *scratch, int32_t step) {
     const eb_conv *conv = (const eb_conv *)layer;
-    const int32_t run = conv->kernel_width * conv->in_channels, width = conv->out_width;
-    const eb_dsp_row row = {conv, rows, (int8_t *)scratch, (run + 3) / 4, conv->depth};
+    const int32_t width = conv->out_width;
     int8_t *at = out;
     int32_t x = 0;
     (void)step;
     for (; x + 1 < width; x += 2, at += 2 * conv->out_channels) {
-        eb_dsp_widen_windows(&row, x);
-        eb_dsp_pixels(&row, 0, at);
+        eb_dsp_widen_windows(conv, rows, x, (int8_t *)scratch);
+        eb_dsp_pixels(conv, 0, (int8_t *)scratch, at);
     }
-    if (x < width) eb_dsp_last(&row, x, at);
-    eb_dsp_limit(out, (uint32_t)width * conv->out_channels, &conv->output);
+    if (x < width) eb_dsp_last(conv, rows, x, (int8_t *)scratch, at);
+    eb_dsp_limit_row(conv, out);
+}
+
+/* Dense on one vector whose length is a multiple of four; weights as above. */
+EB_STATIC void eb_dense_dsp(const void *layer, const int8_t *const *rows, int8_t *out,
+                            void *scratch, int32_t step) {
+    const eb_conv *conv = (const eb_conv *)layer;
+    (void)step;
+    eb_dsp_pixels(conv, rows[0], (int8_t *)scratch, out);
+    eb_dsp_limit_row(conv, out);
 }
 
 #endif

@@ -44,7 +44,8 @@
     "add " sum ", " sum ", r9\n"            \
     "smmla " sum ", " sum ", r10, r11\n"
 
-/* sp: r4 to r11, lr, table, offset, weights; 48: lines, out, end, fraction */
+/* sp: r4 to r11, lr; 36: table, offset, weights, lines, out, end, fraction, table_end; 68: pixels,
+   apart, channels */
 #define EB_TAPS_FINISH                      \
     "ldrd r7, r8, [sp, #48]\n"              \
     EB_TAPS_REQUANTIZE("r3")                \
@@ -73,22 +74,44 @@
     "push {r0-r3}\n"                        \
     "push {r4-r11, lr}\n"
 
+/* On to the next pixel, or return. r7 to r9: lines, out, end. */
 #define EB_TAPS_LEAVE                       \
+    "ldr r3, [sp, #68]\n"                   \
+    "subs r3, r3, #1\n"                     \
+    "beq 3f\n"                              \
+    "str r3, [sp, #68]\n"                   \
+    "ldrd r4, r2, [sp, #40]\n"              \
+    "ldrd r5, r6, [sp, #72]\n"              \
+    "sub r3, r9, r4\n"                      \
+    "add r1, r4, r5\n"                      \
+    "str r1, [sp, #40]\n"                   \
+    "add r9, r9, r5\n"                      \
+    "str r9, [sp, #56]\n"                   \
+    "sub r8, r8, r3\n"                      \
+    "add r8, r8, r6\n"                      \
+    "add r3, r3, r3, lsl #1\n"              \
+    "sub r7, r7, r3, lsl #2\n"              \
+    "strd r7, r8, [sp, #48]\n"              \
+    "b.w 1b\n"                              \
+    "3:\n"                                  \
     "pop {r4-r11, lr}\n"                    \
     "add sp, sp, #16\n"                     \
     "bx lr\n"
 
-/* Channels from `offset` to `end`, a multiple of four, of one window. */
+/* Channels from `offset` to `end`, a multiple of four, of so many windows. They lie `apart` bytes
+   one from the other, their outputs `channels` bytes. */
 typedef void eb_dsp_taps(const int8_t *const *table, int32_t offset, const int32_t *weights,
                          const eb_line *lines, int8_t *out, int32_t end, uint32_t fraction,
-                         const int8_t *const *table_end);
+                         const int8_t *const *table_end, int32_t pixels, int32_t apart,
+                         int32_t channels);
 
 /* Nine taps. */
 EB_NAKED void eb_dsp_nine(const int8_t *const *table EB_UNUSED, int32_t offset EB_UNUSED,
                           const int32_t *weights EB_UNUSED, const eb_line *lines EB_UNUSED,
                           int8_t *out EB_UNUSED, int32_t end EB_UNUSED,
                           uint32_t fraction EB_UNUSED,
-                          const int8_t *const *table_end EB_UNUSED) {
+                          const int8_t *const *table_end EB_UNUSED, int32_t pixels EB_UNUSED,
+                          int32_t apart EB_UNUSED, int32_t channels EB_UNUSED) {
     __asm__(EB_TAPS_ENTER
             "1:\n"
             "ldrd r7, r8, [r0]\n" EB_TAPS_FIRST
@@ -113,7 +136,8 @@ EB_NAKED void eb_dsp_nine(const int8_t *const *table EB_UNUSED, int32_t offset E
 EB_NAKED void eb_dsp_any(const int8_t *const *table EB_UNUSED, int32_t offset EB_UNUSED,
                          const int32_t *weights EB_UNUSED, const eb_line *lines EB_UNUSED,
                          int8_t *out EB_UNUSED, int32_t end EB_UNUSED, uint32_t fraction EB_UNUSED,
-                         const int8_t *const *table_end EB_UNUSED) {
+                         const int8_t *const *table_end EB_UNUSED, int32_t pixels EB_UNUSED,
+                         int32_t apart EB_UNUSED, int32_t channels EB_UNUSED) {
     __asm__(EB_TAPS_ENTER
             "1:\n"
             "ldr r0, [sp, #36]\n"
@@ -127,13 +151,13 @@ EB_NAKED void eb_dsp_any(const int8_t *const *table EB_UNUSED, int32_t offset EB
             "cmp r0, r7\n"
             "bne 2b\n"
             EB_TAPS_FINISH
-            "bne 1b\n"
+            "bne.w 1b\n"
             EB_TAPS_LEAVE);
 }
 
 /* Points to the pixels of the window whose first column is `first`; all are `outside` where the
    map ends. */
-EB_STATIC void eb_dsp_point(const eb_conv *conv, const int8_t *const *rows, int32_t first,
+EB_SHARED void eb_dsp_point(const eb_conv *conv, const int8_t *const *rows, int32_t first,
                             const int8_t **table, const int8_t *outside) {
     for (int32_t i = 0; i < conv->kernel_height; i++) {
         int32_t column = first;
@@ -145,41 +169,45 @@ EB_STATIC void eb_dsp_point(const eb_conv *conv, const int8_t *const *rows, int3
     *table = outside;
 }
 
-/* All channels of one window; the last four overlap others where their number is no multiple. */
-EB_STATIC void eb_dsp_channels(const eb_conv *conv, const int8_t *const *table, int32_t offset,
+/* All channels of windows that share a table; the last four overlap others where their number is
+   no multiple. */
+EB_SHARED void eb_dsp_channels(const eb_conv *conv, const int8_t *const *table, int32_t pixels,
                                int8_t *out, eb_dsp_taps *taps) {
-    const int32_t channels = conv->in_channels, whole = channels & ~3;
+    const int32_t channels = conv->in_channels, whole = channels & ~3, last = channels - 4;
+    const int32_t apart = conv->stride * channels;
     const int32_t *weights = (const int32_t *)conv->weights;
     const int8_t *const *end = table + ((conv->kernel_height * conv->kernel_width + 1) & ~1);
     const uint32_t fraction = conv->output.fraction;
-    taps(table, offset, weights, conv->lines, out, offset + whole, fraction, end);
+    taps(table, 0, weights, conv->lines, out, whole, fraction, end, pixels, apart, channels);
     if (whole == channels) return;
-    const int32_t last = channels - 4;
     weights += (whole / 4) * conv->depth;
-    taps(table, offset + last, weights, conv->lines + last, out + last, offset + channels, fraction,
-         end);
+    taps(table, last, weights, conv->lines + last, out + last, channels, fraction, end, pixels,
+         apart, channels);
 }
 
-EB_STATIC void eb_dsp_depthwise(const eb_conv *conv, const int8_t *const *rows, int8_t *out,
+/* How many windows from the one at column `first` on lie inside of the map, at most `most`. */
+EB_STATIC inline int32_t eb_dsp_windows(const eb_conv *conv, int32_t first, int32_t most) {
+    const int32_t room = conv->in_width - 1 - (conv->kernel_width - 1) * conv->dilation - first;
+    if (first < 0 || room < 0) return 0;
+    const int32_t count = room / conv->stride + 1;
+    return count < most ? count : most;
+}
+
+EB_SHARED void eb_dsp_depthwise(const eb_conv *conv, const int8_t *const *rows, int8_t *out,
                                 void *scratch, eb_dsp_taps *taps) {
-    const int32_t channels = conv->in_channels, count = conv->kernel_height * conv->kernel_width;
-    const int32_t reach = (conv->kernel_width - 1) * conv->dilation;
     const int8_t **table = (const int8_t **)scratch;
-    int8_t *outside = (int8_t *)(table + count + 1), *at = out;
-    int32_t pointed = -1, present = 1;
+    int8_t *outside = (int8_t *)(table + conv->kernel_height * conv->kernel_width + 1), *at = out;
+    int32_t present = 1, count;
     for (int32_t i = 0; i < conv->kernel_height; i++) present &= rows[i] != 0;
-    eb_fill(outside, conv->zero_point, (uint32_t)channels);
-    for (int32_t x = 0; x < conv->out_width; x++, at += channels) {
+    eb_fill(outside, conv->zero_point, conv->in_channels);
+    for (int32_t x = 0; x < conv->out_width; x += count, at += count * conv->in_channels) {
         const int32_t first = x * conv->stride - conv->pad;
-        const int32_t inside = present && first >= 0 && first + reach < conv->in_width;
-        /* Windows inside of the map share a table: only the offset moves. */
-        if (!inside || pointed < 0) {
-            eb_dsp_point(conv, rows, first, table, outside);
-            pointed = inside ? first : -1;
-        }
-        eb_dsp_channels(conv, table, inside ? (first - pointed) * channels : 0, at, taps);
+        count = present ? eb_dsp_windows(conv, first, conv->out_width - x) : 0;
+        if (!count) count = 1;
+        eb_dsp_point(conv, rows, first, table, outside);
+        eb_dsp_channels(conv, table, count, at, taps);
     }
-    eb_dsp_limit(out, (uint32_t)(conv->out_width * channels), &conv->output);
+    eb_dsp_limit_row(conv, out);
 }
 
 /* 3x3. Weights int16, for every four channels, for taps 0 and 1, 2 and 3, 4 and 5, 6 and 7: pairs

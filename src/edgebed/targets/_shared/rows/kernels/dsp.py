@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -60,7 +61,11 @@ class Dsp:
     ) -> Packed:
         """Return the kernel for a dense layer on `rows` vectors of `depth`; weights O x K."""
         shape = dense_shape(depth, rows, len(weights))
-        return self.conv(shape, weights.reshape(len(weights), 1, 1, depth), goal, linear=linear)
+        full = weights.reshape(len(weights), 1, 1, depth)
+        packed = self.conv(shape, full, goal, linear=linear)
+        if packed.function == "eb_conv_dsp" and rows == 1 and depth % 4 == 0:
+            return replace(packed, function="eb_dense_dsp")
+        return packed
 
 
 def _conv_scratch(shape: WindowShape, words: int) -> int:
