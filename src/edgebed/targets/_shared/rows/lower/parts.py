@@ -178,7 +178,7 @@ def _ranges(frame: Frame, op: Op, taken: Sequence[range]) -> None:
     if len(kind.shape) == 3 and frame.pixels(op.output)[0] > 1 and 0 < taken[1].step < 256:
         _slice_rows(frame, op, taken)
         return
-    steps = _memory_steps(kind)
+    steps = memory_steps(kind)
     order = usual_order(frame.kind(op.output))
     shape = [len(taken[a]) for a in order]
     strides = [steps[a] * taken[a].step for a in order]
@@ -203,7 +203,7 @@ def _slice_rows(frame: Frame, op: Op, taken: Sequence[range]) -> None:
     _add(frame, op, (window,), len(rows), "eb_slice", "eb_slice_t", text, in_place=place)
 
 
-def _memory_steps(kind: TensorType) -> list[int]:
+def memory_steps(kind: TensorType) -> list[int]:
     """Return the elements from one index to the next of each axis, in the usual order."""
     steps, step = [0] * len(kind.shape), 1
     for axis in reversed(usual_order(kind)):
@@ -223,7 +223,7 @@ def _strided(frame: Frame, op: Op, shape: list[int], strides: list[int], offset:
 def _pick(frame: Frame, op: Op, picked: Sequence[Indices]) -> None:
     """Add a stage that takes chosen indices of each axis; adjoining untouched axes are one."""
     kind = frame.kind(op.inputs[0])
-    size, steps = element_bytes(kind), _memory_steps(kind)
+    size, steps = element_bytes(kind), memory_steps(kind)
     groups: list[tuple[int, int, Indices | None]] = []
     for axis in usual_order(kind):
         n, index = kind.shape[axis], picked[axis]

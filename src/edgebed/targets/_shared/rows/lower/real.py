@@ -40,6 +40,17 @@ def dequantize(frame: Frame, op: Op) -> None:
     _each(frame, op, "eb_dequantize", f"{{{numbers}}}", in_place=False)
 
 
+def cast_to(frame: Frame, op: Op) -> None:
+    """Lower bytes to the float32 of the same value."""
+    kind, out = frame.kind(op.inputs[0]), frame.kind(op.output)
+    if kind.dtype not in _BYTES or not out.is_float:
+        raise frame.refuse(op, f"has no kernel from {kind.dtype} to {out.dtype}", "int8 to float32")
+    offset = -128 if kind.dtype == "uint8" else 0
+    _each(
+        frame, op, "eb_dequantize", f"{{1.0f, {offset}, {_row_values(frame, op)}}}", in_place=False
+    )
+
+
 def mean(frame: Frame, layer: AvgPool, window: Window, geometry: str, *, whole: bool) -> None:
     """Lower a mean whose real values are added in float32, in the order of the window."""
     rule = layer.requantize
