@@ -267,7 +267,8 @@ EB_STATIC inline int32_t eb_dsp_pitch(const eb_conv *conv) {
 /* Whether a window, with what its last word reads beyond it, lies inside of the map. */
 EB_STATIC inline int32_t eb_dsp_inside(const eb_conv *conv, int32_t first) {
     const int32_t depth = conv->in_channels, end = conv->in_width * depth;
-    return conv->dilation == 1 && first >= 0 && first * depth + eb_dsp_pitch(conv) <= end;
+    if (conv->dilation != 1 && conv->kernel_width != 1) return 0;
+    return first >= 0 && first * depth + eb_dsp_pitch(conv) <= end;
 }
 
 /* Widens the windows of output columns x and x + 1 into the scratch memory. Copies of windows lie
