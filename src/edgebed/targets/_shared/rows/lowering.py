@@ -10,32 +10,59 @@ from edgebed.errors import EdgebedError
 from edgebed.program.types import Op, Program, TensorType
 from edgebed.targets._shared.rows.frame import Frame, Place, is_row_major, storage_of
 from edgebed.targets._shared.rows.kernels.sets import Goal, KernelSet
-from edgebed.targets._shared.rows.lower import elementwise, pools, real, views, weighted
+from edgebed.targets._shared.rows.lower import (
+    elementwise,
+    matrix,
+    parts,
+    pools,
+    real,
+    resize,
+    softmax,
+    views,
+    weighted,
+)
 from edgebed.targets._shared.rows.stage import Network, Stage, Tensor, Window
 
 Lowering = Callable[[Frame, Op], None]
 
 LOWERINGS: Final[Mapping[str, Lowering]] = {
     "add": elementwise.add,
+    "argmax": matrix.argmax,
     "avg_pool": pools.avg_pool,
+    "batch_matmul": matrix.batch_matmul,
+    "cast": real.cast_to,
+    "concat": parts.concat,
+    "constant": parts.constant,
     "conv2d": weighted.conv2d,
+    "crop": parts.crop,
     "dense": weighted.dense,
+    "depth_to_space": parts.depth_to_space,
     "dequantize": real.dequantize,
+    "gather": parts.gather,
     "identity": views.alias,
     "lookup": elementwise.lookup,
     "max_pool": pools.max_pool,
     "maximum": elementwise.maximum,
     "minimum": elementwise.minimum,
     "multiply": elementwise.multiply,
+    "pad": parts.pad,
     "quantize": real.quantize,
     "reduce": pools.reduce,
     "requantize": elementwise.requantize,
     "reshape": views.alias,
+    "resize": resize.resize,
+    "slice": parts.channels,
+    "softmax": softmax.softmax,
+    "space_to_depth": parts.space_to_depth,
     "squared_difference": elementwise.squared_difference,
+    "strided_slice": parts.strided_slice,
     "subtract": elementwise.subtract,
     "transpose": views.transpose,
 }
 """One entry an op. To add one: a function in `lower/` that adds stages to the frame."""
+
+_POINTWISE: Final = ("quantize", "dequantize", "requantize", "lookup", "identity")
+"""Ops of one tensor that do not care where a value lies."""
 
 FETCH: Final = "fetch"
 """Function of a stage whose rows the caller of the network brings."""
@@ -116,13 +143,22 @@ def _given_rows(frame: Frame, name: str, kind: TensorType) -> Tensor:
     memory = storage_of(name, kind)
     if len(kind.shape) != 3:
         return Tensor(name, 1, memory.nbytes)
-    readers = frame.program.readers(name)
-    last = all(op.kind == "transpose" and getattr(op, "perm", ()) == (2, 0, 1) for op in readers)
-    if readers and last:
+    if _is_channels_last(frame.program, name):
         return Tensor(name, kind.shape[0], memory.nbytes // kind.shape[0])
     if is_row_major(kind.shape, (1, 2, 0)):
         return memory
     return Tensor(name, 1, memory.nbytes)
+
+
+def _is_channels_last(program: Program, tensor: str) -> bool:
+    """Return whether every use of a picture takes its last axis as channels."""
+    readers = program.readers(tensor)
+    return bool(readers) and all(
+        getattr(op, "perm", None) == (2, 0, 1)
+        if op.kind == "transpose"
+        else op.kind in _POINTWISE and _is_channels_last(program, op.output)
+        for op in readers
+    )
 
 
 def _give_output(frame: Frame, name: str) -> None:
