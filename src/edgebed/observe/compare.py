@@ -184,7 +184,7 @@ def op_by_op(
     count = len(next(iter(inputs.values())))
     found = []
     for op in program.ops:
-        ours = _computed(program, op, known, count)
+        ours = computed(program, op, known, count)
         known[op.output] = ours
         given = _same_layout(theirs.get(op.output), ours)
         if given is None:
@@ -196,7 +196,8 @@ def op_by_op(
     return found
 
 
-def _computed(program: Program, op: Op, known: Mapping[str, Array], count: int) -> Array:
+def computed(program: Program, op: Op, known: Mapping[str, Array], count: int) -> Array:
+    """Return an op's output for a batch of `count`, from the tensors known so far."""
     types = [program.types[name] for name in op.inputs]
     result = op.run([known[name] for name in op.inputs], program.constants, types)
     return result if op.inputs else np.broadcast_to(result, (count, *result.shape[1:]))
