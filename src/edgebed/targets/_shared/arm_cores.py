@@ -36,6 +36,7 @@ class Board:
         ram_base, ram_bytes: where data lie.
         uart: base address of the first CMSDK APB UART.
         uart_irq: number of the interrupt of a received byte.
+        vectors: address of the vector table; None for the start of flash.
     """
 
     flash_base: int
@@ -44,6 +45,17 @@ class Board:
     ram_bytes: int
     uart: int
     uart_irq: int
+    vectors: int | None = None
+
+    @property
+    def vector_base(self) -> int:
+        """Address of the vector table."""
+        return self.flash_base if self.vectors is None else self.vectors
+
+    @property
+    def vector_region(self) -> str:
+        """Name of the linker's memory region for the vector table."""
+        return "FLASH" if self.vectors is None else "VECTORS"
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,11 @@ _CORES = (
         fpu=True,
         unicorn="",
         qemu="mps3-an547",
-        board=Board(0x10000000, _MB // 2, 0x70000000, 16 * _MB, 0x59303000, 33),
+        # The DDR memory; the tightly coupled ones have half a megabyte.
+        board=Board(
+            *(0x71000000, 16 * _MB, 0x70000000, 16 * _MB, 0x59303000, 33),
+            vectors=0x10000000,
+        ),
     ),
 )
 

@@ -42,10 +42,11 @@ MEMORY
 {
     FLASH (rx) : ORIGIN = %(flash_base)#x, LENGTH = %(flash_bytes)d
     RAM (rwx) : ORIGIN = %(ram_base)#x, LENGTH = %(ram_bytes)d
+    VECTORS (rx) : ORIGIN = %(vector_base)#x, LENGTH = 1024
 }
 SECTIONS
 {
-    .vectors : { KEEP(*(.vectors)) } > FLASH
+    .vectors : { KEEP(*(.vectors)) } > %(vector_region)s
     .text : { *(.text .text.*) } > FLASH
     .rodata : { *(.rodata .rodata.*) } > FLASH
     .stack (NOLOAD) : {
@@ -122,15 +123,18 @@ class BareProgram:
                 missing.
         """
         places = {name: self._place(name) for name in (*outputs, *(inputs or {}))}
-        flash, ram = _images(self.core, self.firmware)
+        memory = _Memory.of(self.core, self.firmware)
         for name, data in (inputs or {}).items():
-            self._put(flash, ram, name, places[name], data)
+            address, size = places[name]
+            if len(data) > size:
+                raise EdgebedError(f"{len(data)} bytes for {name!r}, which has {size}")
+            memory.put(address, data)
         wanted = {name: places[name] for name in outputs}
         stack = self.firmware.symbols["stack_bottom"], self.firmware.symbols["stack_top"]
         wanted[""] = (stack[0], stack[1] - stack[0])
         names = [self.entry, _END, *marks]
         addresses = [self._function(name) for name in names]
-        where = _Where(self.core, self.firmware, flash, ram, addresses, wanted, limit)
+        where = _Run(self.core, self.firmware, memory, addresses, wanted, limit)
         contents, counter = (where.on_qemu if qemu or not self.core.unicorn else where.on_unicorn)()
         return _ran(contents, counter, names, self.firmware)
 
@@ -144,17 +148,6 @@ class BareProgram:
                 try_="make it global and let the code use it",
             )
         return firmware.objects[name], firmware.object_bytes[name]
-
-    def _put(
-        self, flash: Bytes, ram: Bytes, name: str, place: tuple[int, int], data: bytes
-    ) -> None:
-        address, size = place
-        if len(data) > size:
-            raise EdgebedError(f"{len(data)} bytes for {name!r}, which has {size}")
-        core = self.core
-        in_ram = core.board.ram_base <= address < core.board.ram_base + core.board.ram_bytes
-        image, start = (ram, core.board.ram_base) if in_ram else (flash, core.board.flash_base)
-        image[address - start : address - start + len(data)] = np.frombuffer(data, np.uint8)
 
     def _function(self, name: str) -> int:
         found = [f.address for f in self.firmware.functions if f.name == name]
@@ -205,7 +198,7 @@ def build_c(
         for name, text in {**(headers or {}), **files}.items():
             (folder / name).write_text(text)
         script = folder / "link.ld"
-        script.write_text(_SCRIPT % {**vars(found.board), "stack": stack})
+        script.write_text(_SCRIPT % {**vars(found.board), "stack": stack, **_vectors(found)})
         objects = [(folder / name).with_suffix(".o") for name in files]
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(tool.compile, [folder / name for name in files], objects))
@@ -241,13 +234,42 @@ def run_c(
 
 
 @dataclass(frozen=True)
-class _Where:
+class _Memory:
+    """Contents of a board's memories, by their first address."""
+
+    parts: dict[int, Bytes]
+
+    @classmethod
+    def of(cls, core: Core, firmware: Firmware) -> _Memory:
+        """Return the memories of a board with a program in them."""
+        board = core.board
+        sizes = {board.flash_base: board.flash_bytes, board.ram_base: board.ram_bytes}
+        sizes.setdefault(board.vector_base, _PAGE)
+        memory = cls({base: np.zeros(size, np.uint8) for base, size in sizes.items()})
+        for address, data in firmware.segments:
+            memory.put(address, data)
+        return memory
+
+    def put(self, address: int, data: bytes) -> None:
+        """Write bytes."""
+        self._at(address)[: len(data)] = np.frombuffer(data, np.uint8)
+
+    def get(self, address: int, size: int) -> bytes:
+        """Read bytes."""
+        return self._at(address)[:size].tobytes()
+
+    def _at(self, address: int) -> Bytes:
+        base = max(one for one in self.parts if one <= address)
+        return self.parts[base][address - base :]
+
+
+@dataclass(frozen=True)
+class _Run:
     """One run: memories, what is counted and what is wanted."""
 
     core: Core
     firmware: Firmware
-    flash: Bytes
-    ram: Bytes
+    memory: _Memory
     marks: list[int]
     wanted: dict[str, tuple[int, int]]
     limit: int
@@ -257,10 +279,11 @@ class _Where:
         counter = Counter(core.board.flash_base, self._code_bytes(), self.marks)
         counter.limit(self.limit)
         with closing(UnicornCpu(core.unicorn)) as cpu:
-            cpu.map_memory(core.board.flash_base, self.flash, writable=False)
-            cpu.map_memory(core.board.ram_base, self.ram)
+            flash = self.memory.parts[core.board.flash_base]
+            for base, part in self.memory.parts.items():
+                cpu.map_memory(base, part, writable=part is not flash)
             cpu.map_memory(_SYSTEM_REGISTERS, np.zeros(_PAGE, np.uint8))
-            hook = UnicornCount(counter, cpu, self.flash)
+            hook = UnicornCount(counter, cpu, flash)
             stop = cpu.run(self.firmware.symbols["reset_handler"])
             del hook
         if stop.reason == "paused":
@@ -271,7 +294,7 @@ class _Where:
                 where=self.firmware.name_of(stop.pc),
                 why=f"{stop.access} {stop.address:#x}" if stop.access else None,
             )
-        return {name: self._slice(*place) for name, place in self.wanted.items()}, counter
+        return {name: self.memory.get(*place) for name, place in self.wanted.items()}, counter
 
     def on_qemu(self) -> tuple[dict[str, bytes], Counter]:
         with tempfile.TemporaryDirectory(prefix="edgebed-qemu-") as scratch:
@@ -280,7 +303,7 @@ class _Where:
                 self.core.board.flash_base, self._code_bytes(), self.marks, folder / "counter"
             )
             self._fill_table()
-            run_qemu(self.core, folder, self.flash, self.ram)
+            run_qemu(self.core, folder, self.memory.parts)
             try:
                 data = (folder / "outputs.bin").read_bytes()
             except OSError as error:
@@ -295,18 +318,11 @@ class _Where:
         if len(rows) > _TABLE_ROWS:
             raise EdgebedError(f"{len(rows)} outputs; at most {_TABLE_ROWS}")
         table = np.array([*rows, (0, 0)], np.uint32).tobytes()
-        start = self.firmware.objects[_TABLE] - self.core.board.ram_base
-        self.ram[start : start + len(table)] = np.frombuffer(table, np.uint8)
+        self.memory.put(self.firmware.objects[_TABLE], table)
 
     def _ended(self, pc: int) -> bool:
         function = self.firmware.function_at(pc)
         return function is not None and function.name == _HAND_OVER
-
-    def _slice(self, address: int, size: int) -> bytes:
-        core = self.core
-        if core.board.ram_base <= address < core.board.ram_base + core.board.ram_bytes:
-            return self.ram[address - core.board.ram_base :][:size].tobytes()
-        return self.flash[address - core.board.flash_base :][:size].tobytes()
 
     def _code_bytes(self) -> int:
         ends = [f.address + f.size for f in self.firmware.functions]
@@ -331,7 +347,9 @@ def find_qemu(core: Core) -> Path:
     return found
 
 
-def run_qemu(core: Core, folder: Path, flash: Bytes, ram: Bytes, *, seconds: float = 120) -> None:
+def run_qemu(
+    core: Core, folder: Path, memory: Mapping[int, Bytes], *, seconds: float = 120
+) -> None:
     """Run memory images from reset to the semihosting exit, counting into `folder`/counter.
 
     Raises:
@@ -339,14 +357,11 @@ def run_qemu(core: Core, folder: Path, flash: Bytes, ram: Bytes, *, seconds: flo
     """
     command = [str(find_qemu(core)), "-M", core.qemu, "-display", "none", "-monitor", "none"]
     command += ["-serial", "none", "-semihosting-config", "enable=on,target=native"]
-    for name, image, base in (
-        ("flash", flash, core.board.flash_base),
-        ("ram", ram, core.board.ram_base),
-    ):
+    for base, image in memory.items():
         used = np.flatnonzero(image)
-        (folder / f"{name}.bin").write_bytes(image[: used[-1] + 1 if len(used) else 4].tobytes())
-        device = f"loader,file={folder / name}.bin,addr={base:#x},force-raw=on"
-        command += ["-device", device]
+        path = folder / f"{base:x}.bin"
+        path.write_bytes(image[: used[-1] + 1 if len(used) else 4].tobytes())
+        command += ["-device", f"loader,file={path},addr={base:#x},force-raw=on"]
     command += ["-plugin", f"{qemu_plugin()},counter={folder / 'counter'}"]
     try:
         done = subprocess.run(
@@ -360,16 +375,8 @@ def run_qemu(core: Core, folder: Path, flash: Bytes, ram: Bytes, *, seconds: flo
         )
 
 
-def _images(core: Core, firmware: Firmware) -> tuple[Bytes, Bytes]:
-    flash, ram = (
-        np.zeros(core.board.flash_bytes, np.uint8),
-        np.zeros(core.board.ram_bytes, np.uint8),
-    )
-    for address, data in firmware.segments:
-        in_ram = core.board.ram_base <= address < core.board.ram_base + core.board.ram_bytes
-        image, base = (ram, core.board.ram_base) if in_ram else (flash, core.board.flash_base)
-        image[address - base : address - base + len(data)] = np.frombuffer(data, np.uint8)
-    return flash, ram
+def _vectors(core: Core) -> dict[str, int | str]:
+    return {"vector_base": core.board.vector_base, "vector_region": core.board.vector_region}
 
 
 def _ran(contents: dict[str, bytes], counter: Counter, names: list[str], firmware: Firmware) -> Ran:

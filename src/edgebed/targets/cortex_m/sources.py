@@ -59,6 +59,8 @@ def files(
         "FLASH_BYTES": str(flash_bytes or board.flash_bytes),
         "RAM_BASE": f"{board.ram_base:#x}",
         "RAM_BYTES": str(ram_bytes or board.ram_bytes),
+        "VECTOR_BASE": f"{board.vector_base:#x}",
+        "VECTOR_REGION": board.vector_region,
         "STACK_BYTES": str(stack_bytes),
     }
     for name, value in values.items():
