@@ -95,7 +95,8 @@ def test_a_profile_names_every_layer(folder: Path) -> None:
     assert [one.layer.kind for one in profile.layers] == ["quantize", "conv2d", "dequantize"]
     conv = profile.layers[1]
     assert conv.layer.macs == 24 * 24 * 64 * 32 * 9
-    assert conv.nanoseconds > 0 and 0 < conv.peak_share < 1.5
+    assert conv.nanoseconds > 0
+    assert 0 < conv.peak_share < 2.5  # more than 1 where it needs fewer products
     assert profile.peak > 1e8
 
 

@@ -221,9 +221,11 @@ class Frame:
         strides = ordered_strides(values.shape, order)
         return replace(self._whole(values.shape, stored), strides=strides)
 
-    def pack(self, name: str, values: Array | bytes, c_type: str) -> Packed:
-        """Return a pointer to packed constants."""
-        return Packed(name, c_type, self.constants.add(values))
+    def pack(
+        self, name: str, values: Array | bytes, c_type: str, *, streamed: bool = False
+    ) -> Packed:
+        """Return a pointer to packed constants; `streamed` ones are read from end to end."""
+        return Packed(name, c_type, self.constants.add(values), streamed)
 
     # ---- steps -------------------------------------------------------------------------------
 
@@ -252,10 +254,22 @@ class Frame:
 
     def done(self) -> Lowered:
         """Return the finished steps."""
-        data = bytes(self.constants.data) + bytes(SLACK)
+        streamed = {p.offset for step in self.steps for p in step.call.packed if p.streamed}
+        data, moved = self.constants.arranged(streamed)
+        stores = [
+            replace(store, place=moved[store.place]) if store.where == "constants" else store
+            for store in self.stores
+        ]
+        steps = [replace(step, call=_with_constants_at(step.call, moved)) for step in self.steps]
         return Lowered(
-            tuple(self.stores), tuple(self.layers), tuple(self.steps), data, tuple(self.blocked)
-        )
+            tuple(stores), tuple(self.layers), tuple(steps), data + bytes(SLACK),
+            tuple(self.blocked),
+        )  # fmt: skip
+
+
+def _with_constants_at(call: Call, moved: Mapping[int, int]) -> Call:
+    packed = (replace(one, offset=moved[one.offset]) for one in call.packed)
+    return replace(call, packed=tuple(packed))
 
 
 def is_map(view: View) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -69,11 +70,13 @@ class Packed:
         name: of the C variable.
         c_type: element type in C.
         offset: bytes from the start of the constants.
+        streamed: read from end to end when the step runs; see `Constants.arranged`.
     """
 
     name: str
     c_type: str
     offset: int
+    streamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ class Constants:
 
     data: bytearray = field(default_factory=bytearray)
     known: dict[str, int] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
 
     def add(self, values: npt.NDArray[Any] | bytes) -> int:
         """Return the offset of these bytes, a multiple of ALIGNMENT."""
@@ -169,8 +173,22 @@ class Constants:
         if digest not in self.known:
             self.data.extend(bytes(-len(self.data) % ALIGNMENT))
             self.known[digest] = len(self.data)
+            self.sizes[len(self.data)] = len(data)
             self.data.extend(data)
         return self.known[digest]
+
+    def arranged(self, streamed: Collection[int]) -> tuple[bytes, dict[int, int]]:
+        """Return the constants, those at the offsets `streamed` first, and where each one went.
+
+        Weights that follow each other in the order of execution are one stream from the cache to
+        the processor; tables between them would interrupt it.
+        """
+        data, moved = bytearray(), dict[int, int]()
+        for offset in sorted(self.sizes, key=lambda offset: (offset not in streamed, offset)):
+            data.extend(bytes(-len(data) % ALIGNMENT))
+            moved[offset] = len(data)
+            data.extend(self.data[offset : offset + self.sizes[offset]])
+        return bytes(data), moved
 
 
 @dataclass(frozen=True)

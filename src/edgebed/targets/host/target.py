@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import platform
 import sys
+import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgebed.compile.plan import BuildPlan
@@ -35,12 +36,33 @@ ARITHMETIC = Arithmetic(
 """Everything a program can say is exact here; this is what is fastest."""
 
 
+@dataclass
+class _Last:
+    """What was lowered last: plan and layout of a program are asked for one after the other.
+
+    The program is known by its identity, and only as long as somebody else keeps it.
+    """
+
+    kept: tuple[weakref.ref[Program], Lowered, Arena] | None = None
+
+    def of(self, program: Program) -> tuple[Lowered, Arena]:
+        """Return the steps and the arena of a program."""
+        kept = self.kept  # one read: another thread may replace it
+        if kept is not None and kept[0]() is program:
+            return kept[1:]
+        lowered = lowering.lower(program)
+        arena = arrange(lowered)
+        self.kept = (weakref.ref(program), lowered, arena)
+        return lowered, arena
+
+
 @dataclass(frozen=True)
 class Host:
     """This computer: x86-64 with its vector instructions, or anything that has a C compiler."""
 
     name: str = "host"
     arithmetic: Arithmetic = ARITHMETIC
+    _last: _Last = field(default_factory=_Last, repr=False, compare=False)
 
     def check(self, program: Program) -> list[Problem]:
         """Return every op that cannot be compiled; empty when all can."""
@@ -61,8 +83,11 @@ class Host:
         problems = self.check(program)
         if problems:
             raise EdgebedError(str(problems[0]), where=program.name)
-        lowered = lowering.lower(program, tuned)
-        arena = arrange(lowered)
+        if tuned:
+            lowered = lowering.lower(program, tuned)
+            arena = arrange(lowered)
+        else:
+            lowered, arena = self._last.of(program)
         name = emit.identifier(program.name)
         digest = _digest(program, lowered, arena)
         return emit.Project(program, lowered, arena, name, digest)

@@ -126,9 +126,10 @@ def _prepared(
 
 def _ways(frame: Frame, layer: _Layer) -> list[_Way]:
     """Return what is cheapest with a fused multiply-add, and without; the best one first."""
-    weights = frame.pack("weights", conv.pack_weights(layer.weights, layer.shape), "int8_t")
-    exact = layer.rescale.requantization(layer.bounds, movable_bias=True)
+    values = conv.pack_weights(layer.weights, layer.shape)
+    weights = frame.pack("weights", values, "int8_t", streamed=True)
     quick = snapped(layer.rescale, layer.bounds)
+    exact = layer.rescale.requantization(layer.bounds, movable_bias=quick is None)
     if quick is None:
         ways = [_way(frame, layer, weights, exact, "", (*_FUSED, PORTABLE))]
     else:
@@ -160,7 +161,8 @@ def _way(
 
 def _with_fewer_products(frame: Frame, layer: _Layer, direct: _Way) -> _Way | None:
     """Return the layer by Winograd's form where that pays, with a table for its own sums."""
-    if direct.rule.rule == "EB_NONE" or layer.folds > 1:
+    bytes_out = direct.rule.rule != "EB_NONE" and layer.folds == 1
+    if not bytes_out or winograd.plan(layer.shape, layer.bounds) is None:
         return None
     scaled = snapped(layer.rescale, layer.bounds, winograd.SCALE)
     rule = scaled or direct.rule
@@ -171,7 +173,7 @@ def _with_fewer_products(frame: Frame, layer: _Layer, direct: _Way) -> _Way | No
         return None
     table = frame.pack("few_table", rule.table, "int32_t") if scaled else direct.constants[-1]
     constants = (
-        frame.pack("few", winograd.pack_weights(layer.weights, found), "int16_t"),
+        frame.pack("few", winograd.pack_weights(layer.weights, found), "int16_t", streamed=True),
         frame.pack("few_bias", winograd.pack_bias(layer.folded, rule), "int32_t"),
         table,
     )
