@@ -358,9 +358,9 @@ def run_qemu(
     command = [str(find_qemu(core)), "-M", core.qemu, "-display", "none", "-monitor", "none"]
     command += ["-serial", "none", "-semihosting-config", "enable=on,target=native"]
     for base, image in memory.items():
-        used = np.flatnonzero(image)
+        used = np.flatnonzero(image.view(np.uint64))
         path = folder / f"{base:x}.bin"
-        path.write_bytes(image[: used[-1] + 1 if len(used) else 4].tobytes())
+        path.write_bytes(image[: 8 * used[-1] + 8 if len(used) else 8].tobytes())
         command += ["-device", f"loader,file={path},addr={base:#x},force-raw=on"]
     command += ["-plugin", f"{qemu_plugin()},counter={folder / 'counter'}"]
     try:
