@@ -115,6 +115,22 @@ def test_a_fixed_place_of_no_tensor_is_refused() -> None:
         plan(_pair(), "time", fixed={"z": 0})
 
 
+@pytest.mark.parametrize("goal", ["time", "balanced", "ram"])
+def test_a_network_that_only_passes_its_input_on(goal) -> None:
+    network = Network("n", {"x": Tensor("x", 4, 6, "input")}, (), ("x",), ("x",))
+    placed = plan(network, goal)
+    assert (placed.peak, placed.runs, placed.offsets) == (24, (), {"x": 0})
+
+
+def test_reversed_layers_are_runs_of_one_row_and_save_what_they_cost() -> None:
+    """Four depthwise layers that all run downwards need 640 bytes each beside the map."""
+    network = tiny_shapes.keyword_spotting()
+    placed = plan(network, "time")
+    upwards = [run for run in placed.runs if run.count == 1 and run.stage < 9]
+    assert len(upwards) == 50
+    assert placed.peak == placed.lower_bound == 8000 + 2 * 320
+
+
 def _with(network: Network, *stages: Stage) -> Network:
     return replace(network, stages=stages)
 
