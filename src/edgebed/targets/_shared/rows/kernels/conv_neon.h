@@ -44,13 +44,14 @@ typedef struct {
 
 #if EB_NEON_DOT
 
-#define EB_DOT_LANE(lane)                                                                    \
-    a = vld1q_s8(w + 32 * (lane));                                                           \
-    b = vld1q_s8(w + 32 * (lane) + 16);                                                      \
-    _Pragma("GCC unroll 8") for (int32_t p = 0; p < pixels; p++) low[p] =                    \
-        vdotq_laneq_s32(low[p], a, v[p], lane);                                              \
-    _Pragma("GCC unroll 8") for (int32_t p = 0; p < pixels; p++) high[p] =                   \
-        vdotq_laneq_s32(high[p], b, v[p], lane);
+/* In this order, which compilers would else trade for one that spills registers. */
+#define EB_DOT(sum, w, x, lane) \
+    __asm__ volatile("sdot %0.4s, %1.16b, %2.4b[" #lane "]" : "+w"(sum) : "w"(w), "w"(x))
+#define EB_DOT_LANE(lane)                                                                     \
+    a = vld1q_s8(w + 32 * (lane));                                                            \
+    b = vld1q_s8(w + 32 * (lane) + 16);                                                       \
+    _Pragma("GCC unroll 8") for (int32_t p = 0; p < pixels; p++) EB_DOT(low[p], a, v[p], lane); \
+    _Pragma("GCC unroll 8") for (int32_t p = 0; p < pixels; p++) EB_DOT(high[p], b, v[p], lane);
 
 EB_INLINE void eb_dot_step(int32x4_t *low, int32x4_t *high, const int8x16_t *v, const int8_t *w,
                            const int32_t pixels) {
@@ -99,7 +100,6 @@ EB_INLINE const int8_t *eb_dot_steps(const eb_block *it, int32x4_t *low, int32x4
 /* Lanes are outputs. */
 EB_INLINE void eb_block_of(const eb_block *block, const int32_t pixels) {
     const eb_block it = *block;
-    const int32x4_t down = vdupq_n_s32(-(int32_t)it.output.fraction);
     const int32_t narrow = it.output.low > -128 || it.output.high < 127;
     const int8_t *w = it.weights;
     const eb_line *line = it.lines;
@@ -114,14 +114,13 @@ EB_INLINE void eb_block_of(const eb_block *block, const int32_t pixels) {
         for (int32_t p = 1; p < pixels; p++) low[p] = low[0], high[p] = high[0];
         w = eb_dot_steps(&it, low, high, w, pixels);
         __asm__("" : "+r"(again)); /* rather read twice than kept in the stack */
-        const eb_lines4 one = eb_lines_of(again), two = eb_lines_of(again + 4);
         int8x16_t y[4];
+        eb_requantize4(low, pixels, again, &it.output);
+        eb_requantize4(high, pixels, again + 4, &it.output);
 #pragma GCC unroll 4
         for (int32_t p = 0; p < pixels; p += 2) {
             const int32_t q = p + 1 < pixels ? p + 1 : p;
-            y[p / 2] = eb_bytes16(
-                eb_requantize4(low[p], &one, down), eb_requantize4(high[p], &two, down),
-                eb_requantize4(low[q], &one, down), eb_requantize4(high[q], &two, down));
+            y[p / 2] = eb_bytes16(low[p], high[p], low[q], high[q]);
         }
         if (narrow)
 #pragma GCC unroll 4
@@ -169,7 +168,6 @@ EB_INLINE void eb_multiply(int32x4_t acc[4][4], const int8x16_t *v, const int8x1
 /* Lanes run along the window. */
 EB_INLINE void eb_block_of(const eb_block *block, const int32_t pixels) {
     const eb_block it = *block;
-    const int32x4_t down = vdupq_n_s32(-(int32_t)it.output.fraction);
     const int8_t *w = it.weights;
     const eb_line *line = it.lines;
     int8_t *out = it.out;
@@ -189,18 +187,22 @@ EB_INLINE void eb_block_of(const eb_block *block, const int32_t pixels) {
 #pragma GCC unroll 4
             for (int32_t p = 0; p < pixels; p++) v[p] = vld1q_s8(x + 16 * p);
 #pragma GCC unroll 4
-            for (int32_t i = 0; i < 4; i++) u[i] = vld1q_s8(w + 16 * i);
-            w += 64;
+            for (int32_t i = 0; i < 4; i++, w += 16) {
+                u[i] = vld1q_s8(w);
+                /* Armv7's registers do not hold all weights of a step. */
+                if (EB_PIXELS == 2 && (i + 1) % (4 / pixels) == 0)
+                    eb_multiply(acc, v, u, i + 1 - 4 / pixels, pixels);
+            }
 #pragma GCC unroll 4
-            for (int32_t i = 0; i < 4; i += 4 / pixels) eb_multiply(acc, v, u, i, pixels);
+            for (int32_t i = 0; i < 4 && EB_PIXELS > 2; i += 4 / pixels)
+                eb_multiply(acc, v, u, i, pixels);
         } while (--step);
-        const eb_lines4 lines = eb_lines_of(line);
+        const int32x4_t bias = eb_lines_of(line).bias;
         int32x4_t y[4];
 #pragma GCC unroll 4
-        for (int32_t p = 0; p < pixels; p++) {
-            y[p] = eb_sums4(acc[p][0], acc[p][1], acc[p][2], acc[p][3]);
-            y[p] = eb_requantize4(vaddq_s32(y[p], lines.bias), &lines, down);
-        }
+        for (int32_t p = 0; p < pixels; p++)
+            y[p] = vaddq_s32(eb_sums4(acc[p][0], acc[p][1], acc[p][2], acc[p][3]), bias);
+        eb_requantize4(y, pixels, line, &it.output);
         int8_t *to = out;
 #pragma GCC unroll 4
         for (int32_t p = 0; p < pixels; p += 2, to += it.out_step) {
@@ -377,7 +379,7 @@ static void eb_windows_neon(const eb_conv *layer, const int8_t *const *rows, int
     for (int32_t k = 0; k < steps; k++) to = eb_gather_neon(to, windows + 16 * k, each, count);
 }
 
-/* eb_kernel for convolutions with lines; the output may lie on the input of a 1x1 kernel. */
+/* eb_kernel for convolutions; the output may lie on the input of a 1x1 kernel. */
 static void eb_conv_neon(const void *parameters, const int8_t *const *rows, int8_t *out,
                          void *scratch, int32_t number) {
     const eb_conv *layer = (const eb_conv *)parameters;

@@ -24,29 +24,29 @@ typedef struct {
 
 /* Adds two taps of sixteen channels: products of two bytes fit 16 bits in pairs, because packed
    weights are not -128. */
-EB_INLINE void eb_add_taps(int32x4_t acc[4], int8x16_t x, int8x16_t w, int8x16_t y, int8x16_t u) {
+EB_INLINE void eb_add_taps(int32x4_t acc[4][4], const int32_t p, int8x16_t x, int8x16_t w,
+                           int8x16_t y, int8x16_t u) {
     int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(w));
     int16x8_t high = vmull_s8(vget_high_s8(x), vget_high_s8(w));
     low = vmlal_s8(low, vget_low_s8(y), vget_low_s8(u));
     high = vmlal_s8(high, vget_high_s8(y), vget_high_s8(u));
-    acc[0] = vaddw_s16(acc[0], vget_low_s16(low));
-    acc[1] = vaddw_s16(acc[1], vget_high_s16(low));
-    acc[2] = vaddw_s16(acc[2], vget_low_s16(high));
-    acc[3] = vaddw_s16(acc[3], vget_high_s16(high));
+    acc[0][p] = vaddw_s16(acc[0][p], vget_low_s16(low));
+    acc[1][p] = vaddw_s16(acc[1][p], vget_high_s16(low));
+    acc[2][p] = vaddw_s16(acc[2][p], vget_low_s16(high));
+    acc[3][p] = vaddw_s16(acc[3][p], vget_high_s16(high));
 }
 
 EB_INLINE void eb_pixels_abreast(const eb_channels *group, const int32_t pixels) {
     const eb_channels it = *group;
-    const int32x4_t down = vdupq_n_s32(-(int32_t)it.output.fraction);
     const eb_line *line = it.lines;
     const int8_t *w = it.weights;
-    int32x4_t acc[4][4];
+    int32x4_t acc[4][4]; /* four channels, pixel */
     int8x16_t y[4];
 #pragma GCC unroll 4
     for (int32_t i = 0; i < 4; i++) {
-        acc[0][i] = eb_lines_of(line + 4 * i).bias;
+        acc[i][0] = eb_lines_of(line + 4 * i).bias;
 #pragma GCC unroll 4
-        for (int32_t p = 1; p < pixels; p++) acc[p][i] = acc[0][i];
+        for (int32_t p = 1; p < pixels; p++) acc[i][p] = acc[i][0];
     }
 #pragma GCC unroll 1
     for (int32_t n = 0; n < it.pairs; n++, w += 32) {
@@ -54,18 +54,14 @@ EB_INLINE void eb_pixels_abreast(const eb_channels *group, const int32_t pixels)
         const int8x16_t u = vld1q_s8(w), v = vld1q_s8(w + 16);
 #pragma GCC unroll 4
         for (int32_t p = 0; p < pixels; p++, a += it.step, b += it.step)
-            eb_add_taps(acc[p], vld1q_s8(a), u, vld1q_s8(b), v);
+            eb_add_taps(acc, p, vld1q_s8(a), u, vld1q_s8(b), v);
     }
     __asm__("" : "+r"(line)); /* rather read twice than kept in the stack */
 #pragma GCC unroll 4
-    for (int32_t i = 0; i < 4; i++) {
-        const eb_lines4 lines = eb_lines_of(line + 4 * i);
-#pragma GCC unroll 4
-        for (int32_t p = 0; p < pixels; p++) acc[p][i] = eb_requantize4(acc[p][i], &lines, down);
-    }
+    for (int32_t i = 0; i < 4; i++) eb_requantize4(acc[i], pixels, line + 4 * i, &it.output);
 #pragma GCC unroll 4
     for (int32_t p = 0; p < pixels; p++)
-        y[p] = eb_clamp16(eb_bytes16(acc[p][0], acc[p][1], acc[p][2], acc[p][3]), &it.output);
+        y[p] = eb_clamp16(eb_bytes16(acc[0][p], acc[1][p], acc[2][p], acc[3][p]), &it.output);
     int8_t *to = it.out;
     if (it.channels == 16) {
 #pragma GCC unroll 4
@@ -97,7 +93,7 @@ static void eb_tap_offsets(const eb_conv *layer, int32_t taps, int32_t *offset) 
     }
 }
 
-/* eb_kernel for depthwise convolutions with lines and as many outputs as inputs. The last sixteen
+/* eb_kernel for depthwise convolutions with as many outputs as inputs. The last sixteen
    channels may overlap those before. eb_conv.depth: pairs of taps. */
 static void eb_depthwise_neon(const void *parameters, const int8_t *const *rows, int8_t *out,
                               void *scratch, int32_t number) {

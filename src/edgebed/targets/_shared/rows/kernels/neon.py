@@ -44,7 +44,7 @@ class Neon:
 
     def conv(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
         """See `KernelSet.conv`."""
-        parts = _parts(weights, -128 if self.dot else -127) if linear else None
+        parts = _parts(weights, -128 if self.dot else -127)
         windows = _collects(shape)
         arranged = [_steps(part, windows=windows) for part in parts or ()]
         steps = sum(part.shape[1] for part in arranged)
@@ -74,7 +74,7 @@ class Neon:
 
     def depthwise(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
         """See `KernelSet.depthwise`."""
-        parts = _parts(weights, -127) if linear else None
+        parts = _parts(weights, -127)
         taps = shape.kernel[0] * shape.kernel[1]
         pairs = (taps * len(parts or ()) + 1) // 2
         if not 0 < pairs < _STEPS_LIMIT or shape.in_channels != shape.out_channels:

@@ -8,21 +8,82 @@
 
 #define EB_INLINE static inline __attribute__((always_inline, unused))
 
-/* The lines of four channels, and half of each multiplier: sqdmulh doubles, and the multiplier is
-   even, so that its high word is the exact floor of acc * multiplier / 2^32. */
+/* Of four channels; as eb_line has them. */
 typedef struct {
-    int32x4_t bias, half, c;
+    int32x4_t bias, multiplier, c;
 } eb_lines4;
 
 EB_INLINE eb_lines4 eb_lines_of(const eb_line *line) {
     const int32x4x3_t all = vld3q_s32(&line->bias);
-    const eb_lines4 lines = {all.val[0], vshrq_n_s32(all.val[1], 1), all.val[2]};
+    const eb_lines4 lines = {all.val[0], all.val[1], all.val[2]};
     return lines;
 }
 
-/* acc includes the bias; down: minus the fraction. */
-EB_INLINE int32x4_t eb_requantize4(int32x4_t acc, const eb_lines4 *lines, int32x4_t down) {
-    return vshlq_s32(vaddq_s32(vqdmulhq_s32(acc, lines->half), lines->c), down);
+/* TensorFlow Lite's two roundings: ties up, then away from zero. */
+EB_INLINE int32x4_t eb_rounded_twice(int32x4_t acc, const eb_lines4 *lines) {
+    const int32x4_t none = vdupq_n_s32(0), right = vminq_s32(lines->c, none);
+    const int32x4_t left = vshlq_s32(acc, vmaxq_s32(lines->c, none));
+    const int32x4_t product = vqrdmulhq_s32(left, lines->multiplier);
+    const int32x4_t negative = vshrq_n_s32(vandq_s32(product, right), 31);
+    return vrshlq_s32(vqaddq_s32(product, negative), right);
+}
+
+EB_INLINE int32x4_t eb_rounded_once(int32x4_t acc, const eb_lines4 *lines) {
+    const int32x4_t right = vsubq_s32(lines->c, vdupq_n_s32(31));
+    const int64x2_t low = vmull_s32(vget_low_s32(acc), vget_low_s32(lines->multiplier));
+    const int64x2_t high = vmull_s32(vget_high_s32(acc), vget_high_s32(lines->multiplier));
+    return vcombine_s32(vqmovn_s64(vrshlq_s64(low, vmovl_s32(vget_low_s32(right)))),
+                        vqmovn_s64(vrshlq_s64(high, vmovl_s32(vget_high_s32(right)))));
+}
+
+EB_INLINE int32x4_t eb_rounded_real(int32x4_t acc, const eb_lines4 *lines) {
+    float32x4_t y = vmulq_f32(vcvtq_f32_s32(acc), vreinterpretq_f32_s32(lines->multiplier));
+    y = vminq_f32(vmaxq_f32(y, vdupq_n_f32(-1024.0f)), vdupq_n_f32(1024.0f));
+    /* 1.5 * 2^23: its unit is one, so that the sum is rounded to the nearest even. */
+    y = vaddq_f32(y, vdupq_n_f32(12582912.0f));
+    return vsubq_s32(vreinterpretq_s32_f32(y), vdupq_n_s32(0x4b400000));
+}
+
+/* Rules that few layers have. */
+static __attribute__((noinline, unused)) void eb_requantize_rarely(
+    int32_t *sums, int32_t count, const eb_line *line, const eb_output *output) {
+    const eb_lines4 lines = eb_lines_of(line);
+    for (; count > 0; count--, sums += 4) {
+        const int32x4_t acc = vld1q_s32(sums);
+        const int32x4_t y = output->rule == 1   ? eb_rounded_twice(acc, &lines)
+                            : output->rule == 2 ? eb_rounded_once(acc, &lines)
+                                                : eb_rounded_real(acc, &lines);
+        vst1q_s32(sums, vqaddq_s32(y, vdupq_n_s32(output->zero_point)));
+    }
+}
+
+/* Turns `count` vectors of four channels' sums, which include the bias, into outputs. Rule 0: the
+   multiplier is even, so that sqdmulh by its half gives the exact floor of the product / 2^32. */
+EB_INLINE void eb_requantize4(int32x4_t *acc, const int32_t count, const eb_line *line,
+                              const eb_output *output) {
+    if (__builtin_expect(output->rule == 0, 1)) {
+        const eb_lines4 lines = eb_lines_of(line);
+        const int32x4_t half = vshrq_n_s32(lines.multiplier, 1);
+        const int32x4_t down = vdupq_n_s32(-(int32_t)output->fraction);
+#pragma GCC unroll 8
+        for (int32_t p = 0; p < count; p++)
+            acc[p] = vshlq_s32(vaddq_s32(vqdmulhq_s32(acc[p], half), lines.c), down);
+    } else if (output->rule == 3) {
+        const eb_lines4 lines = eb_lines_of(line);
+        const int32x4_t down = vnegq_s32(lines.c), twice = vdupq_n_s32(2 * output->zero_point);
+#pragma GCC unroll 8
+        for (int32_t p = 0; p < count; p++) {
+            const int32x4_t product = vqrdmulhq_s32(acc[p], lines.multiplier);
+            acc[p] = vrhaddq_s32(vshlq_s32(vsraq_n_s32(product, acc[p], 31), down), twice);
+        }
+    } else {
+        int32_t sums[32];
+#pragma GCC unroll 8
+        for (int32_t p = 0; p < count; p++) vst1q_s32(sums + 4 * p, acc[p]);
+        eb_requantize_rarely(sums, count, line, output);
+#pragma GCC unroll 8
+        for (int32_t p = 0; p < count; p++) acc[p] = vld1q_s32(sums + 4 * p);
+    }
 }
 
 EB_INLINE int8x8_t eb_bytes8(int32x4_t a, int32x4_t b) {

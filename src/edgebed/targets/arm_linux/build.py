@@ -1,0 +1,66 @@
+"""From a compiled folder to a shared library and a static program."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from edgebed.errors import EdgebedError
+from edgebed.targets._shared.elf import section_bytes
+from edgebed.targets._shared.rows.manifest import Manifest, read
+from edgebed.targets.arm_linux import compiler
+from edgebed.targets.arm_linux.cores import Core, core
+from edgebed.targets.arm_linux.program import MAIN
+
+LIBRARY: Final = "library"
+"""Folder of the C library inside a compiled folder."""
+PROGRAM: Final = "program"
+"""Folder of the program's own sources."""
+MANIFEST: Final = "arm_linux.json"
+_WEIGHTS: Final = ".rodata.eb_weights"
+_STORED: Final = (".text", ".rodata", ".data")
+
+
+def build(folder: Path) -> Mapping[str, int]:
+    """Compile what `plan` wrote; return sizes in bytes: weights, code, arena.
+
+    Raises:
+        EdgebedError: no compiler is installed, a source is missing, or it is refused.
+    """
+    manifest = read(folder / MANIFEST)
+    chip, name = core(manifest.cpu), manifest.name
+    sources = folder / LIBRARY, folder / PROGRAM
+    if not all(
+        (place / file).is_file() for place, file in zip(sources, (f"{name}.c", MAIN), strict=True)
+    ):
+        raise EdgebedError("sources are missing", where=str(folder), try_="compile it again")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as scratch:
+        objects = Path(scratch)
+        _library(chip, folder, name, objects)
+        sizes = _program(chip, folder, manifest, objects)
+    return sizes
+
+
+def _library(chip: Core, folder: Path, name: str, objects: Path) -> None:
+    target = objects / f"{name}_shared.o"
+    source = folder / LIBRARY / f"{name}.c"
+    compiler.compile_object(chip, source, target, includes=(folder / LIBRARY,), shared=True)
+    compiler.link_library([target], folder / f"lib{name}.so")
+
+
+def _program(chip: Core, folder: Path, manifest: Manifest, objects: Path) -> dict[str, int]:
+    name, built = manifest.name, []
+    for source in (
+        folder / LIBRARY / f"{name}.c",
+        folder / LIBRARY / f"{name}_selftest.c",
+        folder / PROGRAM / MAIN,
+    ):
+        built.append(objects / f"{source.stem}.o")
+        compiler.compile_object(chip, source, built[-1], includes=(folder / LIBRARY,))
+    compiler.link_program(built, folder / name)
+    found = section_bytes(built[0], chip.machine)
+    stored = sum(size for section, size in found.items() if section.startswith(_STORED))
+    weights = found.get(_WEIGHTS, 0)
+    return {"weights": weights, "code": stored - weights, "arena": manifest.arena_bytes}
