@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ _FLAGS = (
     *("-Wall", "-Wextra", "-Werror"),
 )
 _TIMEOUT_S = 120
+_TELLING = re.compile("error|overflowed|undefined reference|exceeds? ", re.IGNORECASE)
 
 
 class ToolError(EdgebedError):
@@ -69,11 +71,16 @@ class CortexM:
         except subprocess.TimeoutExpired as error:
             raise EdgebedError(f"{self.name} took too long", where=str(where)) from error
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-            why = lines[0].strip() if lines else done.stderr.strip()[:200] or "no message"
-            refused = ToolError(f"{self.name} refused it", where=str(where), why=why)
+            refused = ToolError(f"{self.name} refused it", where=str(where), why=_why(done.stderr))
             refused.output = done.stderr
             raise refused
+
+
+def _why(output: str) -> str:
+    """Return the line that tells: GNU's linker calls none of its own an error."""
+    lines = [line.strip() for line in output.splitlines() if "collect2" not in line]
+    telling = [line for line in lines if _TELLING.search(line)]
+    return (telling or [output.strip()[:200] or "no message"])[0]
 
 
 def find_bare_arm() -> CortexM:

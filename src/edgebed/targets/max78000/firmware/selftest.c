@@ -60,7 +60,8 @@ static uint32_t detections_crc(void)
 struct selftest selftest_run(void)
 {
     struct selftest result = {0, 0, 0, 0};
-    for (; result.run < NETWORK_TESTS; result.run++) {
+    /* != and not <: a compiler may object to a number below 0 */
+    for (; result.run != NETWORK_TESTS; result.run++) {
         const struct test_vector *test = &network_tests[result.run];
         cnn_run_begin();
         add_input(test->seed);
