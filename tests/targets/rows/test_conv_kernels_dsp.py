@@ -16,6 +16,7 @@ KERNELS = {
     "eb_dense_dsp": "conv_dsp.h",
     "eb_depthwise_nine_dsp": "depthwise_dsp.h",
     "eb_depthwise_dsp": "depthwise_dsp.h",
+    "eb_depthwise_couples_dsp": "depthwise_dsp.h",
     "eb_conv_portable": "conv_portable.h",
     "eb_depthwise_portable": "depthwise_portable.h",
 }

@@ -45,15 +45,21 @@ class Dsp:
         if shape.out_channels != channels or channels < 4 or not linear:
             return PORTABLE.depthwise(shape, weights, goal, linear=linear)
         taps = weights.reshape(channels, -1).shape[1]
-        nine = taps == 9
-        packed = _pack_taps(weights.reshape(channels, -1), nine=nine)
+        quads = _quads(weights.reshape(channels, taps))
+        pointers = taps + 1
+        if _shares_columns(shape):
+            function, packed, pointers = "eb_depthwise_couples_dsp", _pack_columns(quads), 12
+        elif taps == 9:
+            function, packed = "eb_depthwise_nine_dsp", _pack_nine(quads)
+        else:
+            function, packed = "eb_depthwise_dsp", _pack_taps(quads)
         return Packed(
-            function="eb_depthwise_nine_dsp" if nine else "eb_depthwise_dsp",
+            function=function,
             header="depthwise_dsp.h",
             c_type="int32_t",
-            weights=packed.tobytes(),
-            depth=packed.shape[1] // 2,
-            scratch_bytes=4 * (taps + 1) + channels,
+            weights=packed.astype("<i2").tobytes(),
+            depth=packed[0].size // 2,
+            scratch_bytes=4 * pointers + channels,
         )
 
     def dense(
@@ -97,20 +103,37 @@ def _pack_pairs(weights: npt.NDArray[Any]) -> npt.NDArray[np.int16] | None:
     return np.ascontiguousarray(both.transpose(0, 2, 3, 1, 4), dtype="<i2")
 
 
-def _pack_taps(weights: npt.NDArray[Any], *, nine: bool) -> npt.NDArray[np.int16]:
-    """Return weights C x taps as halfwords, one row for every four channels.
+def _shares_columns(shape: WindowShape) -> bool:
+    """Whether the kernel that computes two neighbouring pixels is the faster one."""
+    plain = shape.kernel == (3, 3) and shape.stride == (1, 1) and shape.dilation == (1, 1)
+    return plain and (shape.out_width % 2 == 0 or shape.out_width > 6)
 
-    The last four overlap others where C is no multiple of four.
+
+def _quads(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return weights C x taps as quads x 4 x taps.
+
+    The last four channels overlap others where C is no multiple of four.
     """
-    channels, taps = weights.shape
+    channels = len(weights)
     starts = [*range(0, channels - 3, 4), *([channels - 4] if channels % 4 else [])]
-    full = np.zeros((len(starts), 4, taps + taps % 2), np.int64)
-    full[:, :, :taps] = np.stack([weights[start : start + 4] for start in starts])
-    pairs = full.reshape(len(starts), 4, -1, 2).transpose(0, 2, 1, 3)
-    if not nine:
-        return pairs.reshape(len(starts), -1).astype("<i2")
-    even, single = pairs[:, :-1].reshape(len(starts), -1), full[:, [0, 2, 1, 3], 8]
-    return np.concatenate([even, single], axis=1).astype("<i2")
+    return np.stack([weights[start : start + 4] for start in starts])
+
+
+def _pack_taps(quads: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return quads x pairs of taps x channel x tap, with a 0 behind an odd tap."""
+    full = np.pad(quads, ((0, 0), (0, 0), (0, quads.shape[2] % 2)))
+    return full.reshape(len(full), 4, -1, 2).transpose(0, 2, 1, 3)
+
+
+def _pack_nine(quads: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return quads x 36: four pairs of taps of each channel, then tap 8 of channels 0, 2, 1, 3."""
+    even = _pack_taps(quads[:, :, :8]).reshape(len(quads), -1)
+    return np.concatenate([even, quads[:, [0, 2, 1, 3], 8]], axis=1)
+
+
+def _pack_columns(quads: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return quads x channel x 10: rows 0 and 1 of each column, row 2 of 0 and 1, of 1 and 2."""
+    return quads[:, :, [0, 3, 1, 4, 2, 5, 6, 7, 7, 8]]
 
 
 DSP = Dsp()
