@@ -1,0 +1,110 @@
+"""What is kept of a tensor instead of its values: enough to compare and to see drift."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from edgebed.program.types import Array
+
+BINS: Final = 32
+MOST_CHANNELS: Final = 256
+
+
+class Steps(Protocol):
+    """What statistics want to know of a tensor of integers."""
+
+    @property
+    def dtype(self) -> str:
+        """Numpy's name."""
+
+    @property
+    def scale(self) -> float | None:
+        """Real value of one step."""
+
+    @property
+    def values(self) -> Array | None:
+        """As stored."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the real values of one tensor.
+
+    Attributes:
+        count: values.
+        bad: of them NaN or infinite; the rest says nothing of these.
+        mean, deviation, low, high: of the finite values; 0 where there is none.
+        zeros: share of exact zeros.
+        at_low, at_high: share of stored integers at either end of their type; 0 for real numbers.
+        histogram: counts in BINS equal bins from `low` to `high`.
+        channels: per channel mean, deviation, low, high of the channel axis given; empty without.
+    """
+
+    count: int
+    bad: int
+    mean: float
+    deviation: float
+    low: float
+    high: float
+    zeros: float
+    at_low: float = 0.0
+    at_high: float = 0.0
+    histogram: tuple[int, ...] = ()
+    channels: tuple[tuple[float, float, float, float], ...] = ()
+
+    @classmethod
+    def of(
+        cls, real: Array, steps: Steps | None = None, channel_axis: int | None = None
+    ) -> Statistics:
+        """Return the statistics of real values.
+
+        Args:
+            real: of any shape.
+            steps: the tensor they come from, for the share of saturated integers.
+            channel_axis: whose entries get statistics of their own, at most MOST_CHANNELS.
+        """
+        flat = np.asarray(real, np.float32).ravel()
+        good = flat[np.isfinite(flat)]
+        low, high = (float(good.min()), float(good.max())) if good.size else (0.0, 0.0)
+        bins: tuple[int, ...] = ()
+        if good.size:
+            span = (low, high) if high > low else (low - 0.5, high + 0.5)
+            bins = tuple(np.histogram(good, BINS, span)[0].tolist())
+        at_low, at_high = _saturated(steps)
+        return cls(
+            flat.size, int(flat.size - good.size),
+            float(good.mean(dtype=np.float64)) if good.size else 0.0,
+            float(good.std(dtype=np.float64)) if good.size else 0.0,
+            low, high, float((good == 0).mean()) if good.size else 0.0, at_low, at_high, bins,
+            _channels(np.asarray(real), channel_axis),
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Statistics:
+        """Return what `to_json` gave."""
+        plain = dict(plain)
+        plain["histogram"] = tuple(plain.get("histogram", ()))
+        plain["channels"] = tuple(tuple(row) for row in plain.get("channels", ()))
+        return cls(**plain)
+
+
+def _saturated(steps: Steps | None) -> tuple[float, float]:
+    if steps is None or steps.values is None or steps.scale is None or not steps.values.size:
+        return 0.0, 0.0
+    info = np.iinfo(steps.dtype)
+    return float((steps.values == info.min).mean()), float((steps.values == info.max).mean())
+
+
+def _channels(real: Array, axis: int | None) -> tuple[tuple[float, float, float, float], ...]:
+    if axis is None or real.ndim < 1 or real.shape[axis] > MOST_CHANNELS:
+        return ()
+    rows = np.moveaxis(real, axis, 0).reshape(real.shape[axis], -1).astype(np.float64)
+    parts = (rows.mean(1), rows.std(1), rows.min(1), rows.max(1))
+    return tuple(tuple(float(v) for v in row) for row in np.stack(parts, 1))  # type: ignore[misc]
