@@ -33,12 +33,13 @@ typedef struct {
     uint32_t pairs;          /* 48: of columns */
     int32_t next_column;     /* 52: bytes from pair to pair */
     int32_t next_out;        /* 56: bytes from behind a pair's outputs to the next one's first */
+    eb_mve_finish finish;    /* 60 */
 } eb_mve_block;
 
 /* r9 = block + 8, q4 = q7 = addresses of four lines less one group, q5, q6 = limits, r5 = weights,
    r11 = where a column of `size` bytes of code for each sixteen begins. */
 #define EB_MVE_BLOCK_START(size)                                                                  \
-    "push {r4-r11, lr}\n"                                                                         \
+    "push {r3-r11, lr}\n"                                                                         \
     "vpush {d8-d15}\n"                                                                            \
     "add r9, r0, #8\n"                                                                            \
     "movs r2, #0\n"                                                                               \
@@ -61,7 +62,20 @@ typedef struct {
 
 #define EB_MVE_BLOCK_END                                                                          \
     "vpop {d8-d15}\n"                                                                             \
-    "pop {r4-r11, pc}\n"
+    "pop {r3-r11, pc}\n"
+
+/* Rules but the line, of q0 and q1: r7 = the rule. Leaves r0, r2, r4 and r6 as they were. */
+#define EB_MVE_BLOCK_RULES                                                                        \
+    "6:\n"                                                                                        \
+    "add r8, r9, #52\n"                                                                           \
+    "cmp r7, #3\n"                                                                                \
+    "bne 7f\n"                                                                                    \
+    "vldrw.u32 q3, [q4, #8]\n" EB_MVE_SHORT("r8", "r7", "q3", "")                                 \
+    "b 5b\n"                                                                                      \
+    "7:\n"                                                                                        \
+    "vmov.32 r1, q4[0]\n" EB_MVE_CALL("r8")                                                       \
+    "ldm r9, {r0, r2, r4, r6}\n"                                                                  \
+    "b 5b\n"
 
 #define EB_MVE_TWO_SIXTEEN                                                                        \
     "vldrb.u8 q0, [r1], #16\n"                                                                    \
@@ -102,14 +116,17 @@ EB_MVE_ASSEMBLY(eb_mve_two_columns, eb_mve_block)
                      "vmov q1[2], q1[0], r8, r12\n"
                      "vmov q1[3], q1[1], r10, lr\n"
                      "vldrw.u32 q2, [q4, #4]\n"
+                     "ldr r7, [r9, #52]\n"
+                     "ldm r9, {r0, r2, r4, r6}\n"
+                     "cbnz r7, 6f\n"
                      "vldrw.u32 q3, [q4, #8]\n"
                      "vmulh.s32 q0, q0, q2\n"
                      "vmulh.s32 q1, q1, q2\n"
-                     "ldm r9, {r0, r2, r4, r6}\n"
                      "vadd.i32 q0, q0, q3\n"
                      "vadd.i32 q1, q1, q3\n"
                      "vshl.s32 q0, r4\n"
                      "vshl.s32 q1, r4\n"
+                     "5:\n"
                      "vmax.s32 q0, q0, q5\n"
                      "vmax.s32 q1, q1, q5\n"
                      "vmin.s32 q0, q0, q6\n"
@@ -132,7 +149,7 @@ EB_MVE_ASSEMBLY(eb_mve_two_columns, eb_mve_block)
                      "strd r0, r2, [r9]\n"
                      "ldr r5, [r9, #16]\n"
                      "vmov q4, q7\n"
-                     "bne 1b\n" EB_MVE_BLOCK_END);
+                     "bne 1b\n" EB_MVE_BLOCK_END EB_MVE_BLOCK_RULES);
 }
 
 #define EB_MVE_ONE_SIXTEEN                                                                        \
@@ -165,17 +182,20 @@ EB_MVE_ASSEMBLY(eb_mve_one_column, eb_mve_block)
                      "vmov q0[2], q0[0], r0, r4\n"
                      "vmov q0[3], q0[1], r2, r6\n"
                      "vldrw.u32 q2, [q4, #4]\n"
+                     "ldr r7, [r9, #52]\n"
+                     "ldm r9, {r0, r2, r4, r6}\n"
+                     "cbnz r7, 6f\n"
                      "vldrw.u32 q3, [q4, #8]\n"
                      "vmulh.s32 q0, q0, q2\n"
-                     "ldm r9, {r0, r2, r4, r6}\n"
                      "vadd.i32 q0, q0, q3\n"
                      "vshl.s32 q0, r4\n"
+                     "5:\n"
                      "vmax.s32 q0, q0, q5\n"
                      "vmin.s32 q0, q0, q6\n"
                      "vstrb.32 q0, [r0], #4\n"
                      "str r0, [r9]\n"
                      "cmp r5, r6\n"
-                     "bne 1b\n" EB_MVE_BLOCK_END);
+                     "bne 1b\n" EB_MVE_BLOCK_END EB_MVE_BLOCK_RULES);
 }
 
 /* Copies `count` bytes at `offset` of each row to places `apart`; leaves out absent rows. */
@@ -289,6 +309,7 @@ static inline void eb_mve_start(const eb_conv *conv, eb_mve_block *block)
     block->late = -sixteens & 3;
     block->low = conv->output.low;
     block->high = conv->output.high;
+    eb_mve_start_finish(&conv->output, &block->finish);
 }
 
 /* Pixels, an even number, whose columns can be read in the row: no byte behind it is. */

@@ -23,6 +23,8 @@ typedef struct {
     uint32_t pairs, odd;                  /* 140, 144: pixels */
     uint32_t step, channels;              /* 148, 152: bytes from pixel to pixel: columns, out */
     int32_t shift;                        /* 156: minus the fraction */
+    eb_mve_finish finish;                 /* 160 */
+    uint32_t next[4];                     /* 208: gather addresses during a call */
 } eb_mve_groups;
 
 typedef struct {
@@ -85,7 +87,7 @@ EB_MVE_ASSEMBLY(eb_mve_interleave, eb_mve_columns)
 EB_MVE_ASSEMBLY(eb_mve_depthwise, eb_mve_groups)
 {
     __asm__ volatile(".syntax unified\n"
-                     "push {r4-r11, lr}\n"
+                     "push {r3-r11, lr}\n"
                      "vpush {d8-d15}\n"
                      "mov r1, r0\n"
                      "ldrd r3, r7, [r1, #148]\n"
@@ -128,14 +130,17 @@ EB_MVE_ASSEMBLY(eb_mve_depthwise, eb_mve_groups)
                      "vldrw.u32 q2, [r1, #32]\n"
                      "vmov q1[2], q1[0], r8, r12\n"
                      "vmov q1[3], q1[1], r10, lr\n"
+                     "ldr r0, [r1, #160]\n"
+                     "cbnz r0, 6f\n"
                      "vmulh.s32 q0, q0, q2\n"
                      "vmulh.s32 q1, q1, q2\n"
                      "vldrw.u32 q2, [r1, #48]\n"
                      "vadd.i32 q0, q0, q2\n"
                      "vadd.i32 q1, q1, q2\n"
-                     "vldrw.u32 q2, [r1, #64]\n"
                      "vshl.s32 q0, r11\n"
                      "vshl.s32 q1, r11\n"
+                     "5:\n"
+                     "vldrw.u32 q2, [r1, #64]\n"
                      "vmax.s32 q0, q0, q2\n"
                      "vmax.s32 q1, q1, q2\n"
                      "vldrw.u32 q2, [r1, #80]\n"
@@ -147,20 +152,42 @@ EB_MVE_ASSEMBLY(eb_mve_depthwise, eb_mve_groups)
                      "add r5, r5, r7\n"
                      "subs r9, #1\n"
                      "bne 2b\n"
-                     "3:\n"
-                     "ldr r9, [r1, #144]\n"
+                     "b 3f\n"
+                     "6:\n"
+                     "add r8, r1, #160\n"
+                     "cmp r0, #3\n"
+                     "bne 7f\n" EB_MVE_SHORT("r8", "r0", "q2", "vldrw.u32 q2, [r1, #48]\n")
+                     "b 9f\n"
+                     "7:\n"
+                     "mov r4, r1\n"
+                     "mov r6, r3\n"
+                     "vstrw.32 q3, [r8, #48]\n"
+                     "ldr r1, [r4, #112]\n"
+                     "subs r1, #48\n" EB_MVE_CALL("r8")
+                     "vldrw.u32 q3, [r8, #48]\n"
+                     "mov r1, r4\n"
+                     "mov r3, r6\n"
+                     "9:\n"
                      "cmp r9, #0\n"
-                     "beq 4f\n"
+                     "bne 5b\n"
+                     "b 8f\n"
+                     "3:\n"
+                     "ldr r0, [r1, #144]\n"
+                     "cbz r0, 4f\n"
                      "ldm r1, {r0, r2, r4, r6}\n"
                      EB_MVE_FOUR_CHANNELS("r0", "r2", "r4", "r6")
                      "vmov q0[2], q0[0], r0, r4\n"
                      "vmov q0[3], q0[1], r2, r6\n"
                      "vldrw.u32 q2, [r1, #32]\n"
+                     "ldr r0, [r1, #160]\n"
+                     "cmp r0, #0\n"
+                     "bne 6b\n"
                      "vmulh.s32 q0, q0, q2\n"
                      "vldrw.u32 q2, [r1, #48]\n"
                      "vadd.i32 q0, q0, q2\n"
-                     "vldrw.u32 q2, [r1, #64]\n"
                      "vshl.s32 q0, r11\n"
+                     "8:\n"
+                     "vldrw.u32 q2, [r1, #64]\n"
                      "vmax.s32 q0, q0, q2\n"
                      "vldrw.u32 q2, [r1, #80]\n"
                      "vmin.s32 q0, q0, q2\n"
@@ -170,7 +197,7 @@ EB_MVE_ASSEMBLY(eb_mve_depthwise, eb_mve_groups)
                      "cmp r0, r2\n"
                      "bne 1b\n"
                      "vpop {d8-d15}\n"
-                     "pop {r4-r11, pc}\n");
+                     "pop {r3-r11, pc}\n");
 }
 
 /* Columns of the map: those from `first` on, `inside` of them in the map after `left` outside. */
@@ -280,6 +307,7 @@ static inline void eb_mve_start_groups(const eb_conv *conv, int32_t pixels, int8
     block->step = 4 * held * conv->stride;
     block->channels = conv->in_channels;
     block->shift = -(int32_t)conv->output.fraction;
+    eb_mve_start_finish(&conv->output, &block->finish);
 }
 
 /* Sixteen channels after sixteen channels; the last sixteen overlap the ones before. */

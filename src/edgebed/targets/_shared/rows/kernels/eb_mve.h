@@ -3,6 +3,7 @@
 #define EB_MVE_H
 
 #include "eb_math.h"
+#include "rules.h"
 
 #if EB_MVE
 
@@ -37,6 +38,60 @@ static inline void eb_mve_fill(int8_t *to, int32_t value, int32_t count)
                      : "r"(value), "r"(count)
                      : "d0", "d1", "lr", "memory");
 }
+
+/* What rules other than the line need; eb_mve_requantize computes all but the short rule. */
+typedef struct eb_mve_finish eb_mve_finish;
+typedef void eb_mve_rule(eb_mve_finish *finish, const eb_line *lines);
+struct eb_mve_finish {
+    uint32_t rule;           /* 0: of eb_output */
+    int32_t twice;           /* 4: the zero point, plus 1 */
+    eb_mve_rule *requantize; /* 8 */
+    int32_t sums[8];         /* 12: of four channels, two pixels */
+    const eb_output *output; /* 44 */
+};
+
+/* sums to bytes. Of a single pixel, the second's sums are of no meaning. */
+EB_STATIC void eb_mve_requantize(eb_mve_finish *finish, const eb_line *lines)
+{
+    for (int32_t i = 0; i < 8; i++)
+        finish->sums[i] = eb_requantize(finish->sums[i], &lines[i & 3], finish->output);
+}
+
+static inline void eb_mve_start_finish(const eb_output *output, eb_mve_finish *finish)
+{
+    finish->rule = output->rule;
+    finish->twice = 2 * output->zero_point + 1;
+    finish->requantize = eb_mve_requantize;
+    finish->output = output;
+}
+
+/* Rule 3 of q0 and q1 with the multipliers in q2: y = (((r - (sum < 0)) >> c) + twice) >> 1 with
+   r = sum * multiplier / 2^31, the nearest. r is negative only where the sum is, and where r is 0
+   the subtraction changes nothing. q2 is lost; `load` brings c into `c`, which may be q2. */
+#define EB_MVE_SHORT(finish, spare, c, load)                                                      \
+    "ldr " spare ", [" finish ", #4]\n"                                                           \
+    "vqrdmulh.s32 q0, q0, q2\n"                                                                   \
+    "vqrdmulh.s32 q1, q1, q2\n"                                                                   \
+    "vshr.s32 q2, q0, #31\n"                                                                      \
+    "vadd.i32 q0, q0, q2\n"                                                                       \
+    "vshr.s32 q2, q1, #31\n"                                                                      \
+    "vadd.i32 q1, q1, q2\n" load                                                                  \
+    "vneg.s32 " c ", " c "\n"                                                                     \
+    "vshl.s32 q0, q0, " c "\n"                                                                    \
+    "vshl.s32 q1, q1, " c "\n"                                                                    \
+    "vhadd.s32 q0, q0, " spare "\n"                                                               \
+    "vhadd.s32 q1, q1, " spare "\n"
+
+/* The rules in C, for q0 and q1; r1 = lines. Loses what a call loses. */
+#define EB_MVE_CALL(finish)                                                                       \
+    "mov r0, " finish "\n"                                                                        \
+    "adds r2, r0, #12\n"                                                                          \
+    "vstrw.32 q0, [r2]\n"                                                                         \
+    "vstrw.32 q1, [r2, #16]\n"                                                                    \
+    "ldr r3, [r0, #8]\n"                                                                          \
+    "blx r3\n"                                                                                    \
+    "vldrw.u32 q0, [" finish ", #12]\n"                                                           \
+    "vldrw.u32 q1, [" finish ", #28]\n"
 
 #endif
 #endif

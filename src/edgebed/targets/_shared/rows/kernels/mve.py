@@ -41,7 +41,7 @@ class Mve:
         """
         outputs, inputs = len(weights), int(np.prod(weights.shape[1:]))
         sixteens = -(-inputs // _LANES)
-        usable = linear and fits_bytes(weights) and weights.size
+        usable = fits_bytes(weights) and weights.size
         if not usable or sixteens > _MOST_SIXTEENS or shape.stride[1] > 255:
             return PORTABLE.conv(shape, weights, goal, linear=linear)
         few = outputs < _GROUP
@@ -61,7 +61,7 @@ class Mve:
         Scratch: the columns of a span of pixels for 16 channels, 4 bytes a column and channel.
         """
         channels = len(weights)
-        usable = linear and fits_bytes(weights) and channels >= _GROUP
+        usable = fits_bytes(weights) and channels >= _GROUP
         if not usable or max(shape.kernel) > 4 or shape.in_channels != channels:
             return PORTABLE.depthwise(shape, weights, goal, linear=linear)
         span = min(shape.out_width, _SPAN[goal])
