@@ -40,18 +40,17 @@ typedef struct {
     int32_t real, wide;   /* float32 values; 64-bit results */
 } eb_argmax_t;
 
+/* A value as an integer of the same order. */
+EB_STATIC int32_t eb_argmax_value(const eb_argmax_t *layer, const int8_t *x, int32_t at) {
+    if (!layer->real) return x[at];
+    const int32_t bits = ((const int32_t *)(const void *)x)[at];
+    return bits < 0 ? -(bits & INT32_MAX) : bits;
+}
+
 EB_STATIC int32_t eb_argmax_better(const eb_argmax_t *layer, const int8_t *x, int32_t at,
                                    int32_t best) {
-    int32_t more, equal;
-    if (layer->real) {
-        const float *v = (const float *)(const void *)x;
-        more = layer->least ? v[at] < v[best] : v[at] > v[best];
-        equal = v[at] == v[best];
-    } else {
-        more = layer->least ? x[at] < x[best] : x[at] > x[best];
-        equal = x[at] == x[best];
-    }
-    return more || (layer->last && equal);
+    const int32_t a = eb_argmax_value(layer, x, at), b = eb_argmax_value(layer, x, best);
+    return (layer->least ? a < b : a > b) || (layer->last && a == b);
 }
 
 /* eb_kernel */

@@ -1,0 +1,253 @@
+"""Every lowered op computes what the interpreter does: on this machine, and on virtual cores."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from row_programs import ONE, TWO, byte, check, check_on, one_op, real, several
+
+from edgebed.errors import EdgebedError
+from edgebed.program.arithmetic import Affine
+from edgebed.program.ops.argmax import Argmax
+from edgebed.program.ops.avg_pool import AvgPool
+from edgebed.program.ops.batch_matmul import BatchMatmul
+from edgebed.program.ops.cast import Cast
+from edgebed.program.ops.concat import Concat
+from edgebed.program.ops.crop import Crop
+from edgebed.program.ops.depth_to_space import DepthToSpace
+from edgebed.program.ops.dequantize import Dequantize
+from edgebed.program.ops.gather import Gather
+from edgebed.program.ops.lookup import Lookup
+from edgebed.program.ops.max_pool import MaxPool
+from edgebed.program.ops.pad import Pad
+from edgebed.program.ops.quantize import Quantize
+from edgebed.program.ops.reduce import Reduce
+from edgebed.program.ops.requantize import Requantize
+from edgebed.program.ops.resize import Resize
+from edgebed.program.ops.slice import Slice
+from edgebed.program.ops.softmax import Softmax
+from edgebed.program.ops.space_to_depth import SpaceToDepth
+from edgebed.program.ops.strided_slice import StridedSlice
+from edgebed.program.types import Constant, TensorType
+
+BOTH = ("int8", "uint8")
+WINDOWS = (
+    ((2, 2), (2, 2), (0, 0, 0, 0)), ((3, 3), (1, 1), (1, 1, 1, 1)),
+    ((3, 3), (2, 2), (1, 0, 1, 1)), ((2, 3), (1, 2), (1, 0, 0, 2)), ((9, 6), (1, 1), (0, 0, 0, 0)),
+)  # fmt: skip
+SHARES = Affine(2.0**-8, -128)
+
+
+def windows(op, **more):
+    return [op(**ONE, kernel=k, stride=s, padding=p, **more) for k, s, p in WINDOWS]
+
+
+@pytest.mark.parametrize("dtype", BOTH)
+def test_pools(dtype):
+    kind = byte((7, 9, 6), 0.1, 3, dtype)
+    check(several(windows(MaxPool), [kind]))
+    for rounding in ("truncate", "half_away", "half_up"):
+        check(several(windows(AvgPool, rounding=rounding), [kind]))
+    check(several(windows(AvgPool, rounding="half_away", include_padding=True), [kind]))
+    check(several(windows(AvgPool, requantize=Affine(0.07, 3, "float")), [kind]))
+
+
+def test_means_added_in_float32():
+    early = Affine(0.07, 3, "float", zero_first="uint8")
+    ops = windows(AvgPool, include_padding=True, requantize=early)
+    check(several(ops, [byte((7, 9, 6))]))
+    with pytest.raises(EdgebedError, match="windows of several sizes"):
+        check(one_op(windows(AvgPool, requantize=early)[1], [byte((7, 9, 6))]))
+
+
+@pytest.mark.parametrize("shape", [(7, 9, 6), (3, 4, 2, 5)])
+@pytest.mark.parametrize("function", ["mean", "sum", "max", "min"])
+def test_reductions(shape, function):
+    kinds = itertools.product((True, False), ("fixed_point", "float"))
+    for keep, rounding in kinds:
+        rule = Affine(0.07, 3, rounding)
+        ops = [
+            Reduce(**ONE, axes=axes, keep=keep, function=function, requantize=rule)
+            for axes in ((1, 2), (0,), (1,), (2,), (0, 2), (0, 1, 2))
+        ]
+        check(several(ops, [byte(shape)]), samples=1)
+
+
+def test_the_mean_of_a_map_needs_no_map():
+    """A whole map is summed row by row: two stages."""
+    pool = AvgPool(**ONE, kernel=(9, 6), stride=(1, 1), rounding="half_away")
+    project = check(one_op(pool, [byte((7, 9, 6))]))
+    assert [s.accumulates for s in project.network.stages if s.kind == "avg_pool"] == [True, False]
+
+
+def test_tables():
+    rng = np.random.default_rng(0)
+    held, ops = {}, []
+    for axis, rows in ((None, ()), (0, (8,)), (1, (5,)), (2, (6,))):
+        held[f"t{axis}"] = Constant(rng.integers(-128, 128, (*rows, 256)).astype(np.int8), 8)
+        ops.append(Lookup(**ONE, table=f"t{axis}", scale=0.1, axis=axis))
+    ops.append(Requantize(**ONE, requantize=Affine(0.03, 5)))
+    ops.append(Requantize(**ONE, requantize=Affine(0.03, 100, low=0, high=255, dtype="uint8")))
+    check(several(ops, [byte((8, 5, 6))], held))
+
+
+def test_a_change_of_sign_only_moves_nothing():
+    rule = Affine(0.05, 131, low=0, high=255, dtype="uint8")
+    project = check(one_op(Requantize(**ONE, requantize=rule), [byte((12,))]))
+    assert "eb_lookup" not in {stage.function for stage in project.network.stages}
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.1, 0.5, 2.0])
+def test_softmax(scale):
+    ops = [Softmax(**ONE, axis=0, requantize=SHARES), Softmax(**ONE, axis=0, requantize=SHARES)]
+    check(several(ops[:1], [byte((1001,), scale)]), samples=4)
+    check(several(ops, [byte((12,), scale)]), samples=8)
+
+
+def test_softmax_of_equal_values():
+    """So many equal shares are 0: their scale is too coarse for them."""
+    kind = TensorType((1001,), "int8", 1e-6, 0)
+    check(one_op(Softmax(**ONE, axis=0, requantize=SHARES), [kind]))
+
+
+def test_softmax_along_any_axis():
+    ops = [Softmax(**ONE, axis=axis, requantize=SHARES) for axis in range(3)]
+    check(several(ops, [byte((5, 6, 7), 0.1)]))
+    ops = [Softmax(**ONE, axis=axis) for axis in range(3)]
+    check(several(ops, [real((5, 6, 7))]), close=True)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6), (2, 4, 5, 6)])
+@pytest.mark.parametrize("dtype", [*BOTH, "float32"])
+def test_concat(shape, dtype):
+    kind = real(shape) if dtype == "float32" else byte(shape, 0.1, 3, dtype)
+    for axis in range(3):
+        other = kind.with_shape(tuple(3 if a == axis else n for a, n in enumerate(shape)))
+        check(one_op(Concat(**TWO, axis=axis), [kind, other]), samples=1)
+
+
+def parts():
+    """Return ops on a tensor of 4 x 5 x 6."""
+    cuts = (
+        ((1, 1, 0), (4, 5, 6), (1, 2, 2)), ((3, 4, 5), (None, None, 0), (-1, -2, -1)),
+        ((0, 1, 0), (4, None, 6), (1, 1, 3)), ((0, 4, 5), (4, None, 6), (2, -1, 1)),
+        ((0, 2, 1), (4, 3, 6), (2, 1, 1)), ((1, 0, 0), (3, 5, 6), (1, 1, 1)),
+    )  # fmt: skip
+    found = [StridedSlice(**ONE, begin=b, end=e, step=s) for b, e, s in cuts]
+    found += [Slice(**ONE, start=1, stop=3), Crop(**ONE, start=1, stop=3)]
+    for mode in ("constant", "reflect", "symmetric", "edge"):
+        found.append(Pad(**ONE, before=(0, 1, 2), after=(0, 2, 1), mode=mode))
+        found.append(Pad(**ONE, before=(1, 1, 0), after=(2, 2, 1), mode=mode))
+    found += [DepthToSpace(**ONE, block=2, order=order) for order in ("dcr", "crd")]
+    found += [Gather(**ONE, axis=axis, indices="i") for axis in range(3)]
+    return found
+
+
+@pytest.mark.parametrize("dtype", [*BOTH, "float32"])
+def test_parts(dtype):
+    held = {"i": Constant(np.array([2, 0, 1, 1], np.int32), 32)}
+    shape = (4, 5, 6)
+    kind = real(shape) if dtype == "float32" else byte(shape, 0.1, 3, dtype)
+    check(several(parts(), [kind], held), samples=1)
+    flat = [
+        Pad(**ONE, before=(0, 3), after=(0, 1), value=7),
+        Pad(**ONE, before=(2, 0), after=(1, 0), value=7),
+        StridedSlice(**ONE, begin=(1, 4), end=(4, None), step=(2, -1)),
+    ]
+    check(several(flat, [kind.with_shape((4, 5))]), samples=1)
+    folded = one_op(SpaceToDepth(**ONE, block=2), [kind.with_shape((3, 4, 6))])
+    check(folded, samples=1)
+
+
+@pytest.mark.parametrize("dtype", BOTH)
+@pytest.mark.parametrize("size", [(10, 12), (3, 4), (7, 6)])
+def test_resize(dtype, size):
+    low, high = (0, 255) if dtype == "uint8" else (-128, 127)
+    fixed = Affine(0.1, 3, "fixed_point", low, high, dtype)
+    other = Affine(0.09, 3, "float", low, high, dtype)
+    ops = [
+        Resize(**ONE, mode=mode, size=size, coordinates=place, requantize=rule)
+        for place in ("half_pixel", "asymmetric", "align_corners")
+        for mode, rule in (("nearest", None), ("bilinear", fixed), ("bilinear", other))
+    ]
+    check(several(ops, [byte((3, 5, 6), 0.1, 3, dtype)]))
+
+
+def test_resize_of_real_numbers():
+    ops = [
+        Resize(**ONE, mode="bilinear", size=size, coordinates=place)
+        for place in ("half_pixel", "align_corners")
+        for size in ((10, 12), (3, 4))
+    ]
+    check(several(ops, [real((3, 5, 6))]))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_argmax(dtype):
+    ops = [
+        Argmax(**ONE, axis=axis, keep=keep, last=last, least=last, dtype=wide)
+        for axis in range(3)
+        for keep in (False, True)
+        for last, wide in ((False, "int32"), (True, "int64"))
+    ]
+    kind = byte((3, 5, 6)) if dtype == "int8" else real((3, 5, 6))
+    check(several(ops, [kind]))
+
+
+def test_real_numbers_on_one_side():
+    ops = [
+        Quantize(**ONE, scale=0.0125, zero_point=zero, dtype=dtype, rounding=rounding)
+        for dtype, zero in (("int8", 4), ("uint8", 128))
+        for rounding in ("half_away", "half_even")
+    ]
+    check(several(ops, [real((7, 9, 6))]))
+    for dtype in BOTH:
+        kind = byte((7, 9, 6), 0.1, 4, dtype)
+        check(several([Dequantize(**ONE), Cast(**ONE, dtype="float32")], [kind]))
+
+
+@pytest.mark.parametrize("outer", [(), (3,), (2, 3)])
+def test_matrix_products(outer):
+    for first, second in itertools.product((False, True), repeat=2):
+        a = (*outer, *((5, 4) if first else (4, 5)))
+        b = (*outer, *((7, 5) if second else (5, 7)))
+        ops = [
+            BatchMatmul(**TWO, transpose_a=first, transpose_b=second, requantize=rule)
+            for rule in (Affine(0.3, 5), Affine(0.3, 5, "float"))
+        ]
+        check(several(ops, [byte(a), byte(b, 0.02, -9)]), samples=1)
+
+
+@pytest.mark.parametrize("core", ["m0plus", "m4"])
+def test_integer_ops_on_a_core(core):
+    """Nothing here needs a library: no division, no 64-bit product, no memcpy."""
+    held = {"t": Constant(np.random.default_rng(0).integers(-128, 128, 256).astype(np.int8), 8)}
+    ops = [
+        Lookup(**ONE, table="t", scale=0.1),
+        *windows(MaxPool),
+        *windows(AvgPool, rounding="half_away"),
+        Softmax(**ONE, axis=0, requantize=SHARES),
+        Reduce(**ONE, axes=(1, 2), keep=True, function="mean", requantize=Affine(0.06, 3)),
+        Concat(name="l", inputs=("a", "a"), output="o", axis=0),
+        Pad(**ONE, before=(0, 1, 2), after=(0, 2, 1)),
+        Resize(**ONE, mode="nearest", size=(18, 12), coordinates="asymmetric"),
+        Argmax(**ONE, axis=0),
+    ]
+    check_on(core, several(ops, [byte((7, 9, 6))], held))
+
+
+@pytest.mark.parametrize(
+    ("op", "kinds"),
+    [
+        (Softmax(**ONE, axis=0, log=True), [real((4,))]),
+        (Softmax(**ONE, axis=0, requantize=Affine(0.01, 0, "float")), [byte((4,))]),
+        (Reduce(**ONE, axes=(0,), function="prod"), [real((4, 3))]),
+        (Cast(**ONE, dtype="int32"), [byte((4,))]),
+        (Requantize(**ONE, requantize=Affine(1.0, 0, dtype="int16")), [byte((4,))]),
+    ],
+)
+def test_what_has_no_kernel_is_named(op, kinds):
+    with pytest.raises(EdgebedError, match="layer l"):
+        check(one_op(op, kinds))
