@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from edgebed.targets._shared.toolchain import host_compilers
-from edgebed.targets.host.kernels import conv, conv_tiles, isa, requantize
+from edgebed.targets.host.kernels import conv, conv_tiles, isa, requantize, rules, snapped
 
 KERNELS = Path(isa.__file__).parent
 
@@ -152,16 +152,19 @@ def prepared(layer: Layer) -> Prepared:
     draw = np.random.default_rng(1)
     w = draw.integers(-127, 128, (s.out_channels, *s.kernel, s.in_channels)).astype(np.int8)
     folded = conv.fold_bias(None, w, s, 0)
-    spread = np.abs(w.astype(int)).reshape(len(w), -1).sum(axis=1)
-    fraction, shift = np.frexp(200 / (spread * 20.0))
+    total = np.abs(w.astype(int)).reshape(len(w), -1).sum(axis=1)
+    fraction, shift = np.frexp(200 / (total * 20.0))
     bounds = conv.accumulator_bounds(folded, w, s)
-    rule = requantize.fixed(
+    rescale = rules.Rescale(
+        "fixed",
+        layer.clamp,
         conv.per_channel(np.rint(fraction * 2**31).astype(np.int64), s),
         conv.per_channel(shift, s),
-        layer.clamp,
-        requantize.Bounds(conv.per_channel(bounds.low, s), conv.per_channel(bounds.high, s)),
-        movable_bias=True,
     )
+    spread = requantize.Bounds(conv.per_channel(bounds.low, s), conv.per_channel(bounds.high, s))
+    rule = snapped.snapped(rescale, spread)
+    if rule is None:
+        rule = rescale.requantization(spread, movable_bias=True)
     rows = (s.out_height - 1) * s.stride[0] + s.kernel[0]
     arrays = [draw.integers(0, 256, rows * s.in_row_pitch).astype(np.uint8)]
     arrays += [conv.pack_weights(w, s), conv.pack_bias(folded, s, rule), rule.table]
