@@ -107,7 +107,7 @@ def test_a_fixed_place_is_kept() -> None:
 
 def test_fixed_places_that_overlap_are_refused() -> None:
     with pytest.raises(EdgebedError, match="fixed places of x and y overlap"):
-        plan(_pair(), "time", fixed={"x": 0, "y": 8})
+        plan(_pair(), "time", fixed={"x": 0, "y": 5})
 
 
 def test_a_fixed_place_of_no_tensor_is_refused() -> None:
@@ -129,6 +129,47 @@ def test_reversed_layers_are_runs_of_one_row_and_save_what_they_cost() -> None:
     upwards = [run for run in placed.runs if run.count == 1 and run.stage < 9]
     assert len(upwards) == 50
     assert placed.peak == placed.lower_bound == 8000 + 2 * 320
+
+
+@pytest.mark.parametrize(
+    ("in_place", "x", "y", "fits"),
+    [
+        ((0,), 8, 8, True),
+        ((0,), 8, 7, True),
+        ((0,), 8, 9, False),
+        ((), 8, 8, False),
+        ((), 8, 2, True),
+        ((), 8, 3, False),
+        ((), 8, 13, False),
+        ((), 8, 14, True),
+    ],
+)
+def test_the_least_distance_between_input_and_output_rows(in_place, x, y, fits) -> None:
+    """Rows have six bytes: without in place, the output lies a row lower.
+
+    Or a row higher: then the rows are computed from the last to the first.
+    """
+    network = _pair(in_place=in_place)
+    if not fits:
+        with pytest.raises(EdgebedError, match="overlap"):
+            plan(network, "ram", fixed={"x": x, "y": y})
+        return
+    placed = plan(network, "ram", fixed={"x": x, "y": y})
+    execute(network, placed, {"x": 6, "y": 6})
+    assert placed.offsets == {"x": x, "y": y}
+
+
+def test_an_input_that_is_read_again_later_is_not_overwritten() -> None:
+    network = _pair(in_place=(0,))
+    tensors = network.tensors | {"y": Tensor("y", 4, 6), "z": Tensor("z", 4, 6, "output")}
+    again = Stage(
+        "add", "add", "z", (Window("x"), Window("y")), 4, "f", "h", "t", "", (), 0, (0, 1)
+    )
+    network = Network("n", tensors, (*network.stages, again), ("x",), ("z",))
+    layers, rows = (plan(network, goal) for goal in ("time", "ram"))
+    execute(network, layers, dict.fromkeys(tensors, 6))
+    execute(network, rows, dict.fromkeys(tensors, 6))
+    assert (layers.peak, rows.peak) == (48, 30)
 
 
 def _with(network: Network, *stages: Stage) -> Network:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgebed.errors import EdgebedError
 from edgebed.targets._shared.rows.overlap import Block, Problem, Span
 
 _SEED: Final = 4
+
+
+IMPOSSIBLE: Final = 1 << 62
+"""Bytes of an arena that cannot be."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,11 @@ def pack(
         tries: orders that the search looks at.
         goal: a peak in bytes that is good enough.
 
-    Raises:
-        EdgebedError: fixed offsets overlap, or name no tensor.
+    Returns:
+        The best arena found; one of `IMPOSSIBLE` bytes if the fixed places overlap.
     """
+    if meeting(task, fixed):
+        return Packing((0,) * len(task.blocks), IMPOSSIBLE)
     board = _board(task, alignment, fixed)
     bound = max(int(task.live.max(initial=0)), goal)
     best: Packing | None = None
@@ -64,26 +69,24 @@ def pack(
     return _search(board, best, bound, tries)
 
 
+def meeting(task: Problem, fixed: Mapping[str, int]) -> tuple[str, str] | None:
+    """Return two tensors whose fixed places overlap while both are in use."""
+    for (i, j), spans in task.spans.items():
+        a, b = task.blocks[i].name, task.blocks[j].name
+        if isinstance(a, str) and isinstance(b, str) and a in fixed and b in fixed:
+            apart = fixed[a] - fixed[b]
+            if any(low <= apart <= high for low, high in spans):
+                return a, b
+    return None
+
+
 def _board(task: Problem, alignment: int, fixed: Mapping[str, int]) -> _Board:
     number = {block.name: i for i, block in enumerate(task.blocks)}
     near: list[list[tuple[int, tuple[Span, ...]]]] = [[] for _ in task.blocks]
     for (i, j), spans in task.spans.items():
         near[i].append((j, spans))
         near[j].append((i, tuple((-high, -low) for low, high in reversed(spans))))
-    for name in fixed:
-        if name not in number:
-            raise EdgebedError(f"{name} has a fixed place but is no tensor in use", where="arena")
-    pinned = {number[name]: offset for name, offset in fixed.items()}
-    for (i, j), spans in task.spans.items():
-        if i in pinned and j in pinned:
-            apart = pinned[i] - pinned[j]
-            if any(low <= apart <= high for low, high in spans):
-                raise EdgebedError(
-                    f"the fixed places of {task.blocks[i].name} and {task.blocks[j].name} overlap",
-                    where="arena",
-                    why="both are in use at the same time",
-                    try_="fix only one of them",
-                )
+    pinned = {number[name]: offset for name, offset in fixed.items() if name in number}
     sizes = tuple(block.nbytes for block in task.blocks)
     return _Board(sizes, tuple(tuple(n) for n in near), pinned, alignment)
 

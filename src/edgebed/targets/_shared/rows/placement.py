@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from edgebed.errors import EdgebedError
 from edgebed.targets._shared.rows.kernels.sets import Goal
 from edgebed.targets._shared.rows.overlap import Known, Problem, problem
-from edgebed.targets._shared.rows.packing import Packing, pack
+from edgebed.targets._shared.rows.packing import Packing, meeting, pack
 from edgebed.targets._shared.rows.schedule import (
     Geometry,
     Group,
@@ -83,6 +84,9 @@ def plan(
         EdgebedError: the network's stages do not fit its tensors, or fixed places overlap.
     """
     job = _Job(geometry(network), alignment, fixed or {}, {})
+    for name in job.fixed:
+        if name not in network.tensors:
+            raise EdgebedError(f"{name} has a fixed place but is no tensor", where=network.name)
     layers = _draft(job, layer_by_layer(network))
     if goal == "time":
         return _placement(job, _polished(job, _turned(job, layers)))
@@ -241,6 +245,14 @@ def _weight(draft: _Draft) -> int:
 
 
 def _placement(job: _Job, draft: _Draft) -> Placement:
+    clash = meeting(draft.task, job.fixed)
+    if clash:
+        raise EdgebedError(
+            f"the fixed places of {clash[0]} and {clash[1]} overlap",
+            where=job.shape.network.name,
+            why="both are in use at the same time",
+            try_="fix only one of them",
+        )
     offsets = dict.fromkeys(job.shape.network.tensors, 0)
     rings = {name: tensor.rows for name, tensor in job.shape.network.tensors.items()}
     scratch: dict[int, int] = {}
