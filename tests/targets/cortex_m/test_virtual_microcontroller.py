@@ -13,9 +13,10 @@ import stub_network as stub
 
 from edgebed.errors import EdgebedError
 from edgebed.events import Event, Progress
-from edgebed.targets._shared import bare_metal
+from edgebed.targets._shared import arm_cores, bare_metal
 from edgebed.targets._shared.arm_cores import CORES, find_core
 from edgebed.targets.cortex_m import machine as machine_module
+from edgebed.targets.cortex_m.board.qemu import QemuBoard
 from edgebed.targets.cortex_m.build import Sizes, build, sizes
 from edgebed.targets.cortex_m.figures import chip
 from edgebed.targets.cortex_m.machine import VirtualMicrocontroller, split
@@ -118,9 +119,12 @@ def test_the_stack_watermark_follows_the_network(boot: Boot, cpu: str) -> None:
     assert used.kind == "emulated" and 1024 <= used.value <= 1024 + 160
 
 
-def test_a_stack_overflow_is_told(boot: Boot) -> None:
-    machine = boot("m4", stack=16384)
-    with pytest.raises(EdgebedError, match=r"the firmware stopped.*write 0x1f.*below the stack"):
+@pytest.mark.parametrize("cpu", ["m0plus", "m4", "m33"])
+def test_a_stack_overflow_is_told(boot: Boot, cpu: str) -> None:
+    machine = boot(cpu, stack=16384)
+    with pytest.raises(
+        EdgebedError, match=r"the firmware stopped: stack overflow.*below the stack"
+    ):
         machine.run(sample())
 
 
@@ -283,3 +287,28 @@ def test_power_lost_on_qemu_is_noticed(boot: Boot) -> None:
     with pytest.raises(EdgebedError, match="not all inputs are there"):
         machine.link.run()
     check_answer(machine, 7)
+
+
+@needs_qemu
+def test_a_stack_overflow_on_qemu_is_told(boot: Boot) -> None:
+    machine = boot("m55", stack=16384)
+    with pytest.raises(EdgebedError, match="its processor stopped at a fault"):
+        machine.run(sample())
+
+
+@needs_qemu
+def test_an_emulator_that_ends_is_told(boot: Boot) -> None:
+    machine = boot("m4", qemu=True)
+    board = machine.board
+    assert isinstance(board, QemuBoard)
+    board._process.kill()
+    with pytest.raises(EdgebedError, match="mps2-an386: qemu-system-arm ended"):
+        machine.run(sample())
+
+
+def test_a_missing_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = stub.write(tmp_path / "net", "m4")
+    monkeypatch.setattr(arm_cores, "find_zig", lambda: None)
+    monkeypatch.setattr(arm_cores, "find_installed", lambda *_names: None)
+    with pytest.raises(EdgebedError, match="no compiler for Cortex-M4 is installed"):
+        build(folder, find_core("m4"))

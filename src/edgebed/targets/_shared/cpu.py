@@ -21,6 +21,7 @@ Reason = Literal[
     "breakpoint",  # BKPT; `pc` is at it
     "exception_return",  # an EXC_RETURN value was branched to
     "bus_fault",  # no memory at `address`
+    "stack_overflow",  # the stack pointer went below its limit (Armv8-M)
     "undefined",  # an instruction that the core does not have
 ]
 

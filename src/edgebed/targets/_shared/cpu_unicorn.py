@@ -26,7 +26,11 @@ from edgebed.targets._shared.interrupts import held_back
 
 _NEVER = 0xFFFFFFFF  # odd: no instruction lives there, so emulation never ends by address
 _WAIT_OPCODES = {b"\x30\xbf": "wfi", b"\x20\xbf": "wfe"}
-_TRAPS: dict[int | None, Reason] = {2: "supervisor_call", 7: "breakpoint"}
+_TRAPS: dict[int | None, Reason] = {
+    2: "supervisor_call",
+    7: "breakpoint",
+    19: "stack_overflow",
+}
 _EXCEPTION_RETURN = 8
 
 

@@ -150,12 +150,15 @@ class UnicornBoard:
                 where=where,
                 why=f"it ran {self._budget:,} instructions",
             )
+        below = 0 < self._core.board.ram_base - stop.address <= _FRAME
+        if below or stop.reason == "stack_overflow":
+            at = f"{stop.access} {stop.address:#x}" if below else "its limit register"
+            return EdgebedError(
+                "the firmware stopped: stack overflow",
+                where=where,
+                why=f"{at}, below the stack",
+                try_="a larger stack in firmware/link.ld",
+            )
         what = f"{stop.access} {stop.address:#x}" if stop.reason == "bus_fault" else stop.access
         reason = stop.reason.replace("_", " ")
-        below = 0 < self._core.board.ram_base - stop.address <= _FRAME
-        return EdgebedError(
-            f"the firmware stopped: {reason}",
-            where=where,
-            why=f"{what}, below the stack" if below else what or None,
-            try_="a larger stack in firmware/link.ld" if below else None,
-        )
+        return EdgebedError(f"the firmware stopped: {reason}", where=where, why=what or None)

@@ -24,6 +24,10 @@ __attribute__((naked, noreturn)) void reset_handler(void)
                    "dsb\n"
                    "isb\n"
 #endif
+#if defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
+                   "ldr r0, =stack_bottom\n" /* below it the stack pointer faults */
+                   "msr msplim, r0\n"
+#endif
                    "cpsid i\n"
                    "ldr r0, =stack_top\n"
                    "mov sp, r0\n"
