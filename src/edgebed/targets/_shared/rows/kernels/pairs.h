@@ -91,6 +91,26 @@ EB_STATIC void eb_sum(const void *parameters, const int8_t *const *rows, int8_t 
     const int32_t fa = layer->a_factor, fb = layer->b_factor, c = layer->c;
     int32_t left = layer->shape[3];
     (void)scratch, (void)step;
+#if EB_MVE
+    /* 10 instructions for 4 sums. */
+    __asm__ volatile("wlstp.32 lr, %3, 2f\n"
+                     "1:\n"
+                     "vldrb.s32 q0, [%0], #4\n"
+                     "vldrb.s32 q1, [%1], #4\n"
+                     "vmul.i32 q0, q0, %4\n"
+                     "vmla.s32 q0, q1, %5\n"
+                     "vadd.i32 q0, q0, %6\n"
+                     "vshr.s32 q0, q0, #21\n"
+                     "vqmovnb.s32 q0, q0\n"
+                     "vqmovnb.s16 q0, q0\n"
+                     "vstrb.32 q0, [%2], #4\n"
+                     "letp lr, 1b\n"
+                     "2:\n"
+                     : "+r"(a), "+r"(b), "+r"(out)
+                     : "r"(left), "r"(fa), "r"(fb), "r"(c)
+                     : "d0", "d1", "d2", "d3", "lr", "memory");
+    left = 0;
+#endif
     for (; left >= 4; left -= 4, a += 4, b += 4, out += 4) {
         EB_SUM_AT(0);
         EB_SUM_AT(1);

@@ -29,6 +29,20 @@ EB_STATIC void eb_pool_max(int8_t *out, const int8_t *x, int32_t count) {
         *(eb_word *)(void *)out = most;
     }
 #endif
+#if EB_MVE
+    __asm__ volatile("wlstp.8 lr, %2, 2f\n"
+                     "1:\n"
+                     "vldrb.u8 q0, [%1], #16\n"
+                     "vldrb.u8 q1, [%0]\n"
+                     "vmax.s8 q1, q1, q0\n"
+                     "vstrb.8 q1, [%0], #16\n"
+                     "letp lr, 1b\n"
+                     "2:\n"
+                     : "+r"(out), "+r"(x)
+                     : "r"(count)
+                     : "d0", "d1", "d2", "d3", "lr", "memory");
+    count = 0;
+#endif
     for (; count > 0; count--, out++, x++)
         if (*x > *out) *out = *x;
 }
@@ -65,6 +79,20 @@ EB_STATIC void eb_pool_add(int32_t *sums, const int8_t *x, int32_t count) {
         __asm__("sxtab %0, %0, %1, ror #24" : "+r"(d) : "r"(word));
         sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
     }
+#endif
+#if EB_MVE
+    __asm__ volatile("wlstp.32 lr, %2, 2f\n"
+                     "1:\n"
+                     "vldrb.s32 q0, [%1], #4\n"
+                     "vldrw.u32 q1, [%0]\n"
+                     "vadd.i32 q1, q1, q0\n"
+                     "vstrw.32 q1, [%0], #16\n"
+                     "letp lr, 1b\n"
+                     "2:\n"
+                     : "+r"(sums), "+r"(x)
+                     : "r"(count)
+                     : "d0", "d1", "d2", "d3", "lr", "memory");
+    count = 0;
 #endif
     for (; count > 0; count--) *sums++ += *x++;
 }
