@@ -19,11 +19,9 @@ from edgebed.targets.host.kernels.pool import (
     Average,
     Pool,
     average_pool_call,
-    global_average,
     max_pool_call,
-    mean,
 )
-from edgebed.targets.host.kernels.requantize import Clamp
+from edgebed.targets.host.kernels.requantize import Clamp, by_float, fixed
 
 Ints = npt.NDArray[np.int64]
 UNTOUCHED = 0x5A
@@ -56,11 +54,12 @@ class Case:
     def average(self) -> Average:
         zero, clamp = self.in_zero, self.layer.clamp
         if self.kind == "mean":
-            fraction, exponent = np.frexp(self.scales[0] / self.scales[1])
-            multiplier = round(fraction * 2**31)
-            return mean(self.whole, multiplier, int(exponent), zero, clamp, same=False)
+            multiplier, shift = mean_factor(self.whole, *self.scales)
+            rule = fixed(np.full(16, multiplier), np.full(16, shift), clamp)
+            return Average("rule", in_zero=zero, rule=rule)
         if self.kind == "global":
-            return global_average(self.whole, self.scales[0], zero, self.scales[1], clamp)
+            scale = np.float32(self.scales[0]) / (np.float32(self.scales[1]) * self.whole)
+            return Average("rule", in_zero=zero, rule=by_float(np.full(16, scale), clamp))
         return Average(
             self.kind,  # type: ignore[arg-type]
             self.padding_counts, zero, clamp.zero_point, *self.scales,
@@ -112,12 +111,17 @@ class Case:
         return np.array([tflite_mean(int(c), count, *self.scales) for c in centred]) + zero
 
 
-def tflite_mean(total: int, count: int, in_scale: float, out_scale: float) -> int:
-    """What TensorFlow Lite's reference does with the sum of (q - zero point)."""
+def mean_factor(count: int, in_scale: float, out_scale: float) -> tuple[int, int]:
+    """TensorFlow Lite's multiplier and shift for the sum of (q - zero point) of a mean."""
     fraction, exponent = np.frexp(in_scale / out_scale)
     multiplier, shift = round(fraction * 2**31), int(exponent)
     gained = min(count.bit_length() - 1, 32, 31 + shift)
-    multiplier, shift = (multiplier << gained) // count, shift - gained
+    return (multiplier << gained) // count, shift - gained
+
+
+def tflite_mean(total: int, count: int, in_scale: float, out_scale: float) -> int:
+    """What TensorFlow Lite's reference does with the sum of (q - zero point)."""
+    multiplier, shift = mean_factor(count, in_scale, out_scale)
     left, right = max(shift, 0), max(-shift, 0)
     high = ((total << left) * multiplier + (1 << 30)) >> 31
     rounded = (abs(high) + (1 << right >> 1)) >> right

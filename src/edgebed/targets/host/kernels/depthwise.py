@@ -141,12 +141,6 @@ class PackedDepthwise:
         )
 
 
-def scratch_bytes(layer: Depthwise) -> int:
-    """Return the scratch memory a call needs: none."""
-    del layer
-    return 0
-
-
 def pack(
     layer: Depthwise,
     weights: npt.NDArray[Any],

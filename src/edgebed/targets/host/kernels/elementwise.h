@@ -214,85 +214,14 @@ EB_INLINE void eb_table_run(const uint8_t *in, uint8_t *out, int n, const uint8_
 }
 #endif
 
-/* int8 <-> stored byte: the same for both directions. */
-EB_INLINE void eb_flip_run(const uint8_t *in, uint8_t *out, int n) {
-  for (int i = 0; i < n; i++) out[i] = in[i] ^ 128;
-}
-
-EB_INLINE void eb_copy_run(const uint8_t *in, uint8_t *out, int n) { memcpy(out, in, (size_t)n); }
-
-/* float32 -> stored byte. `half_even`: ONNX Runtime, otherwise TensorFlow Lite. NaN gives low. */
-typedef struct {
-  float scale;
-  int zero, low, high; /* stored bytes */
-  int half_even;
-} eb_quantization;
-
-EB_INLINE void eb_quantize_run(const float *in, uint8_t *out, int n, eb_quantization q) {
-  for (int i = 0; i < n; i++) {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: the unit is the last bit */
-    float value = in[i] / q.scale;
-    value = value > -1024 ? value : -1024;
-    value = value < 1024 ? value : 1024;
-    int32_t level;
-    if (q.half_even) {
-      value += magic;
-      level = (int32_t)(value - magic);
-    } else {
-      level = (int32_t)value;
-      const float rest = value - (float)level; /* exact */
-      level += (rest >= 0.5f) - (rest <= -0.5f);
-    }
-    level += q.zero;
-    out[i] = (uint8_t)(level < q.low ? q.low : level > q.high ? q.high : level);
-  }
-}
-
-EB_INLINE void eb_dequantize_run(const uint8_t *in, float *out, int n, float scale, int zero) {
-  for (int i = 0; i < n; i++) out[i] = (float)(in[i] - zero) * scale;
-}
-
-/* The whole maps: `run` is one of the functions above, in_type and out_type its pointers. */
-#define EB_EACH_ROW(in, out, in_type, out_type, s, y0, y1, run)                              \
-  do {                                                                                       \
-    const eb_map_shape shape_ = s;                                                           \
-    const int in_item_ = (int)sizeof(in_type), out_item_ = (int)sizeof(out_type);            \
-    const int dense_ = shape_.in_pixel == shape_.channels * in_item_ &&                      \
-                       shape_.out_pixel == shape_.channels * out_item_;                      \
-    const int runs_ = dense_ ? 1 : shape_.width;                                             \
-    const int n_ = dense_ ? shape_.width * shape_.channels : shape_.channels;                \
-    for (int y_ = (y0); y_ < (y1); y_++)                                                     \
-      for (int x_ = 0; x_ < runs_; x_++) {                                                   \
-        const in_type *from_ = (const in_type *)(const void *)((const uint8_t *)(in) +       \
-                                                               y_ * shape_.in_row +          \
-                                                               x_ * shape_.in_pixel);        \
-        out_type *to_ = (out_type *)(void *)((uint8_t *)(out) + y_ * shape_.out_row +        \
-                                             x_ * shape_.out_pixel);                         \
-        run;                                                                                 \
-      }                                                                                      \
-  } while (0)
-
 EB_INLINE void eb_table_map(const uint8_t *in, uint8_t *out, const uint8_t *table, eb_map_shape s,
                             int y0, int y1) {
-  EB_EACH_ROW(in, out, uint8_t, uint8_t, s, y0, y1, eb_table_run(from_, to_, n_, table));
-}
-
-EB_INLINE void eb_flip_map(const void *in, void *out, eb_map_shape s, int y0, int y1) {
-  EB_EACH_ROW(in, out, uint8_t, uint8_t, s, y0, y1, eb_flip_run(from_, to_, n_));
-}
-
-EB_INLINE void eb_copy_map(const void *in, void *out, eb_map_shape s, int y0, int y1) {
-  EB_EACH_ROW(in, out, uint8_t, uint8_t, s, y0, y1, eb_copy_run(from_, to_, n_));
-}
-
-EB_INLINE void eb_quantize_map(const float *in, uint8_t *out, eb_map_shape s, eb_quantization q,
-                               int y0, int y1) {
-  EB_EACH_ROW(in, out, float, uint8_t, s, y0, y1, eb_quantize_run(from_, to_, n_, q));
-}
-
-EB_INLINE void eb_dequantize_map(const uint8_t *in, float *out, eb_map_shape s, float scale,
-                                 int zero, int y0, int y1) {
-  EB_EACH_ROW(in, out, uint8_t, float, s, y0, y1, eb_dequantize_run(from_, to_, n_, scale, zero));
+  const int dense = s.in_pixel == s.channels && s.out_pixel == s.channels;
+  const int runs = dense ? 1 : s.width, n = dense ? s.width * s.channels : s.channels;
+  for (int y = y0; y < y1; y++)
+    for (int x = 0; x < runs; x++)
+      eb_table_run(in + y * s.in_row + x * s.in_pixel, out + y * s.out_row + x * s.out_pixel, n,
+                   table);
 }
 
 #endif

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgebed.targets.host.kernels.pairs import PackedPair
-from edgebed.targets.host.kernels.pool import float_literal
-from edgebed.targets.host.kernels.requantize import Clamp
 
 HEADER = "elementwise.h"
 
@@ -105,65 +103,6 @@ def table_call(
 ) -> str:
     """Return the C statement out = table[in] (activations, changes of scale); bytes to bytes."""
     return f"eb_table_map({source}, {target}, {table}, {shape.literal()}, {_rows(shape, y0, y1)});"
-
-
-def flip_call(shape: MapShape, source: str, target: str, y0: str = "0", y1: str = "") -> str:
-    """Return the C statement that turns int8 into stored bytes, or back (the top bit flips)."""
-    return f"eb_flip_map({source}, {target}, {shape.literal()}, {_rows(shape, y0, y1)});"
-
-
-def copy_call(shape: MapShape, source: str, target: str, y0: str = "0", y1: str = "") -> str:
-    """Return the C statement that copies bytes from one pitch to another."""
-    return f"eb_copy_map({source}, {target}, {shape.literal()}, {_rows(shape, y0, y1)});"
-
-
-def quantize_call(
-    shape: MapShape,
-    scale: float,
-    clamp: Clamp,
-    half: Literal["even", "away"],
-    source: str,
-    target: str,
-    y0: str = "0",
-    y1: str = "",
-) -> str:
-    """Return the C statement from float32 to stored bytes; NaN becomes the least level.
-
-    Args:
-        shape: input pitches count bytes of float32.
-        scale: float32 scale of the output.
-        clamp: its zero point and ends.
-        half: `even` is ONNX Runtime's rounding, `away` TensorFlow Lite's.
-        source: C expression of type const float *.
-        target: C expression of type uint8_t *.
-        y0: C expression, the first row.
-        y1: C expression, the row behind the last.
-    """
-    ends = (clamp.zero_point + _BIAS, clamp.low + _BIAS, clamp.high + _BIAS, int(half == "even"))
-    rule = f"(eb_quantization){{{float_literal(scale)}, {', '.join(map(str, ends))}}}"
-    rows = _rows(shape, y0, y1)
-    return f"eb_quantize_map({source}, {target}, {shape.literal()}, {rule}, {rows});"
-
-
-def dequantize_call(
-    shape: MapShape,
-    scale: float,
-    zero_point: int,
-    source: str,
-    target: str,
-    y0: str = "0",
-    y1: str = "",
-) -> str:
-    """Return the C statement from stored bytes to float32: (q - zero point) * scale."""
-    numbers = f"{float_literal(scale)}, {zero_point + _BIAS}"
-    rows = _rows(shape, y0, y1)
-    return f"eb_dequantize_map({source}, {target}, {shape.literal()}, {numbers}, {rows});"
-
-
-def scratch_bytes(shape: PairShape | MapShape) -> int:
-    """Return the scratch memory a call needs: none."""
-    del shape
-    return 0
 
 
 def _rows(shape: MapShape, y0: str, y1: str) -> str:

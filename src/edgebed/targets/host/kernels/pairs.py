@@ -16,7 +16,6 @@ import numpy.typing as npt
 from edgebed.program.ops._float import fused_multiply_add
 from edgebed.targets.host.kernels.pool import float_literal
 from edgebed.targets.host.kernels.requantize import Clamp
-from edgebed.targets.host.kernels.rules import Rescale
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
@@ -87,96 +86,6 @@ class PackedPair:
         return f"(eb_pair){{{', '.join(map(str, fields))}}}"
 
 
-def tflite_add(
-    multipliers: tuple[int, int, int],
-    shifts: tuple[int, int, int],
-    a_zero: int,
-    b_zero: int,
-    clamp: Clamp,
-    *,
-    left_shift: int = 20,
-    subtract: bool = False,
-) -> Pair:
-    """Return TensorFlow Lite's int8 ADD or SUB.
-
-    Args:
-        multipliers: 31-bit fractions of the first input, the second input and the output.
-        shifts: their powers of two, positive = left.
-        a_zero: int8 zero point of the first input.
-        b_zero: int8 zero point of the second input.
-        clamp: zero point and ends of the output.
-        left_shift: bits the inputs are moved up before they are scaled.
-        subtract: the second input is subtracted.
-    """
-    a, b = _values(a_zero) << left_shift, _values(b_zero) << left_shift
-    parts = [_scaled(x, multipliers[i], shifts[i]) for i, x in enumerate((a, b))]
-    sign = -1 if subtract else 1
-    total = parts[0][:, None] + sign * parts[1][None, :]
-    real = [np.ldexp(m, s - 31) for m, s in zip(multipliers, shifts, strict=True)]
-    up = np.ldexp(real[2], left_shift)
-    levels = _clamped(_scaled(total, multipliers[2], shifts[2]), clamp)
-    return Pair(levels, False, real[0] * up, sign * real[1] * up, a_zero, b_zero, clamp)
-
-
-def tflite_mul(multiplier: int, shift: int, a_zero: int, b_zero: int, clamp: Clamp) -> Pair:
-    """Return TensorFlow Lite's int8 MUL; the multiplier is the output's, shift positive = left."""
-    product = _values(a_zero)[:, None] * _values(b_zero)[None, :]
-    levels = _clamped(_scaled(product, multiplier, shift), clamp)
-    return Pair(levels, True, float(np.ldexp(multiplier, shift - 31)), 0.0, a_zero, b_zero, clamp)
-
-
-def float_add(
-    a_scale: float,
-    b_scale: float,
-    out_scale: float,
-    a_zero: int,
-    b_zero: int,
-    clamp: Clamp,
-    *,
-    unsigned: bool = False,
-) -> Pair:
-    """Return ONNX Runtime's quantised Add on x86: two float32 multiply-adds, half to even.
-
-    Args:
-        a_scale: float32 scale of the first input.
-        b_scale: float32 scale of the second input.
-        out_scale: float32 scale of the output.
-        a_zero: int8 zero point of the first input.
-        b_zero: int8 zero point of the second input.
-        clamp: zero point and ends of the output.
-        unsigned: the file's numbers are uint8 (all zero points here are theirs - 128).
-    """
-    file_offset = _BIAS if unsigned else 0
-    a, b = (np.float32(s) / np.float32(out_scale) for s in (a_scale, b_scale))
-    # Its compiler fuses the first of these products.
-    second_zero = b * np.float32(b_zero + file_offset)
-    zeros = np.float32(fused_multiply_add(np.float32(a_zero + file_offset), a, second_zero))
-    fixed = np.float32(clamp.zero_point + file_offset) - zeros
-    x = (_values(0) + file_offset).astype(np.float32)
-    value = fused_multiply_add(x[:, None], a, fused_multiply_add(x, b, fixed))
-    levels = np.clip(np.rint(value).astype(np.int64) - file_offset, clamp.low, clamp.high)
-    return Pair(levels, False, float(a), float(b), a_zero, b_zero, clamp)
-
-
-def float_mul(
-    a_scale: float,
-    b_scale: float,
-    out_scale: float,
-    a_zero: int,
-    b_zero: int,
-    clamp: Clamp,
-    *,
-    unsigned: bool = False,
-) -> Pair:
-    """Return ONNX Runtime's quantised Mul on x86; arguments as `float_add`."""
-    file_offset = _BIAS if unsigned else 0
-    ratio = np.float32(a_scale) * np.float32(b_scale) / np.float32(out_scale)
-    product = (_values(a_zero)[:, None] * _values(b_zero)[None, :]).astype(np.float32)
-    value = product * ratio + np.float32(clamp.zero_point + file_offset)
-    levels = np.clip(np.rint(value).astype(np.int64) - file_offset, clamp.low, clamp.high)
-    return Pair(levels, True, float(ratio), 0.0, a_zero, b_zero, clamp)
-
-
 def fit(pair: Pair) -> PackedPair:
     """Return the cheapest forms that give the pair's levels for all 65536 inputs."""
     floats = _fit(pair, single=True)
@@ -194,18 +103,6 @@ def fit(pair: Pair) -> PackedPair:
 
 def _values(zero_point: int) -> Ints:
     return np.arange(-_BIAS, _BIAS) - zero_point
-
-
-def _scaled(values: Ints, multiplier: int, shift: int) -> Ints:
-    """Return TensorFlow Lite's twice rounded product."""
-    rule = Rescale("fixed", Clamp(-_BIAS), np.array([multiplier]), np.array([shift]))
-    result: Ints = rule.stored(values[None])[0]
-    return result
-
-
-def _clamped(values: Ints, clamp: Clamp) -> Ints:
-    result: Ints = np.clip(values + clamp.zero_point, clamp.low, clamp.high)
-    return result
 
 
 def _fit(pair: Pair, single: bool) -> tuple[Form, Constants] | None:

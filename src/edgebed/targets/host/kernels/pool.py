@@ -109,12 +109,6 @@ def float_literal(value: float) -> str:
     return f"{float(np.float32(value)).hex()}f"
 
 
-def scratch_bytes(layer: Pool) -> int:
-    """Return the scratch memory a call needs: none."""
-    del layer
-    return 0
-
-
 def max_pool_call(layer: Pool, source: str, target: str, y0: str = "0", y1: str = "") -> str:
     """Return the C statement of a maximum over rows y0 <= y < y1 (all rows by default).
 
@@ -152,45 +146,3 @@ def average_pool_call(
         f"eb_average_pool({source}, {target}, {table}, {layer.literal()}, {average.literal()}, "
         f"{y0}, {y1 or layer.out_height});"
     )
-
-
-def mean(
-    count: int, multiplier: int, shift: int, in_zero: int, clamp: Clamp, *, same: bool
-) -> Average:
-    """Return TensorFlow Lite Micro's MEAN of int8 over `count` pixels.
-
-    Where scale and zero point of input and output are the same, its reference adds the raw values
-    and cuts the quotient towards zero; otherwise 1 / count is folded into the multiplier.
-
-    Args:
-        count: pixels that are averaged.
-        multiplier: int32, 31-bit fraction of input scale / output scale.
-        shift: its power of two, positive = left.
-        in_zero: int8 zero point of the input.
-        clamp: zero point and ends of the output.
-        same: scale and zero point of both sides are the same.
-    """
-    if same:
-        return Average("cut")
-    # QuantizedMeanOrSum: as many bits as the multiplier gains without leaving its range.
-    gained = min(count.bit_length() - 1, 32, 31 + shift)
-    folded = (multiplier << gained) // count
-    rule = requantize.fixed(np.array([folded] * 16), np.array([shift - gained] * 16), clamp)
-    return Average("rule", in_zero=in_zero, rule=rule)
-
-
-def global_average(
-    count: int, in_scale: float, in_zero: int, out_scale: float, clamp: Clamp
-) -> Average:
-    """Return ONNX Runtime's quantised global average over `count` pixels.
-
-    Args:
-        count: pixels that are averaged.
-        in_scale: float32 scale of the input.
-        in_zero: int8 zero point of the input.
-        out_scale: float32 scale of the output.
-        clamp: zero point and ends of the output.
-    """
-    scale = np.float32(in_scale) / (np.float32(out_scale) * np.float32(count))
-    rule = requantize.by_float(np.full(16, scale, np.float32), clamp)
-    return Average("rule", in_zero=in_zero, rule=rule)
