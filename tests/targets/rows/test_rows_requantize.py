@@ -32,7 +32,7 @@ void many(const int32_t *sums, int32_t count, const eb_line *line, const int32_t
 """
 
 
-def computed(found: Lines, channel: int, sums: np.ndarray) -> np.ndarray:
+def computed(found: Lines, channel: int, sums: np.ndarray, before: str = "") -> np.ndarray:
     """Return the bytes of sums without bias, as the C code computes them."""
     table = np.frombuffer(to_table(found), "<i4").reshape(-1, 3)[channel].copy()
     output = np.array(
@@ -40,7 +40,7 @@ def computed(found: Lines, channel: int, sums: np.ndarray) -> np.ndarray:
     )
     values, out = np.ascontiguousarray(sums, np.int32), np.zeros(len(sums), np.int8)
     pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (values, table, output, out)]
-    library(_TEXT).many(pointers[0], len(values), *pointers[1:])
+    library(before + _TEXT).many(pointers[0], len(values), *pointers[1:])
     return out
 
 
@@ -144,11 +144,13 @@ def test_wrapping_left_shifts_are_kept_as_they_are():
 
 
 @given(st.floats(2.0**-30, 4.0, width=32), st.integers(-(2**31) + 1, 2**31 - 1))
-def test_float_products_without_float(factor, acc):
+def test_float_products_with_and_without_an_fpu(factor, acc):
     rule, factors = Affine(1.0, 0, "float"), np.array([factor], np.float32)
     found = lines(rule, factors, np.array([0]), np.array([-(2**31) + 1]), np.array([2**31 - 1]))
     values = np.array([acc, acc // 256, acc // 65536, -acc])
-    assert np.array_equal(computed(found, 0, values), expected(rule, factors, 0, values))
+    for before in ("", "#define EB_WITHOUT_FPU\n"):
+        right = expected(rule, factors, 0, values)
+        assert np.array_equal(computed(found, 0, values, before), right)
 
 
 @given(

@@ -5,10 +5,6 @@
 
 #include "pool.h"
 
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#endif
-
 typedef struct {
     float scale;
     float early;     /* added before rounding */
@@ -69,8 +65,11 @@ typedef struct {
 } eb_real_mean_t;
 
 EB_STATIC void eb_real_add(const eb_real_mean_t *layer, float *sums, const int8_t *x) {
-    for (int32_t c = 0; c < layer->window.channels; c++)
-        sums[c] += (float)(x[c] - layer->zero) * layer->scale;
+    for (int32_t c = 0; c < layer->window.channels; c++) {
+        float value = (float)(x[c] - layer->zero) * layer->scale;
+        EB_ROUNDED(value);
+        sums[c] += value;
+    }
 }
 
 /* eb_kernel; scratch holds a float a channel. Padding is 0.0 and changes no sum. */

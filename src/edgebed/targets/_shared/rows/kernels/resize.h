@@ -67,7 +67,8 @@ EB_STATIC void eb_resize_real(const void *parameters, const int8_t *const *rows,
             for (int32_t i = 0; i < 4; i++) {
                 const int32_t pixel = row[i >> 1] * layer->in_width + column[i & 1];
                 const float value = eb_resize_value(layer, rows[0], pixel * layer->channels + c);
-                const float part = value * (across[i & 1] * down[i >> 1]);
+                float part = value * (across[i & 1] * down[i >> 1]);
+                EB_ROUNDED(part);
                 total = i ? total + part : part;
             }
             if (layer->real_out) ((float *)(void *)out)[at] = total;

@@ -7,6 +7,18 @@
 
 
 
+/* Keeps a float32 as it is rounded: no compiler may join the product that made it and the sum that
+   it goes into. */
+#if defined(__aarch64__)
+#define EB_ROUNDED(value) __asm__("" : "+w"(value))
+#elif defined(__arm__) && defined(__ARM_FP)
+#define EB_ROUNDED(value) __asm__("" : "+t"(value))
+#elif defined(__x86_64__)
+#define EB_ROUNDED(value) __asm__("" : "+x"(value))
+#else
+#define EB_ROUNDED(value) __asm__("" : "+r"(value))
+#endif
+
 /* The two words of a * b. */
 EB_STATIC inline int32_t eb_rules_product(int32_t a, int32_t b, uint32_t *low) {
 #if defined(__ARM_ARCH_6M__)
@@ -61,6 +73,30 @@ EB_STATIC int32_t eb_rules_once(int32_t value, int32_t multiplier, int32_t shift
     return (int32_t)(((uint32_t)high << (32 - total)) | (sum >> total));
 }
 
+#if defined(__arm__) && !(defined(__ARM_FP) && (__ARM_FP & 4)) && !defined(EB_WITHOUT_FPU)
+#define EB_WITHOUT_FPU
+#endif
+
+#ifndef EB_WITHOUT_FPU
+
+/* The nearest integer, half to even, of the float32 product of (float)value and the float32 with
+   these bits, which is not negative; not beyond 1024. With 1.5 * 2^23 added, the last bit of a
+   float32 is worth 1. */
+EB_STATIC int32_t eb_rules_float(int32_t value, int32_t bits) {
+    union {
+        int32_t bits;
+        float value;
+    } factor, sum;
+    factor.bits = bits;
+    float steps = (float)value * factor.value;
+    steps = steps > 1024.0f ? 1024.0f : steps < -1024.0f ? -1024.0f : steps;
+    EB_ROUNDED(steps);
+    sum.value = steps + 12582912.0f;
+    return sum.bits - 0x4b400000;
+}
+
+#else
+
 /* mantissa / 2^right, half to even. */
 EB_STATIC inline uint32_t eb_rules_even(uint32_t mantissa, uint32_t right) {
     const uint32_t half = 1u << (right - 1), rest = mantissa & (2 * half - 1);
@@ -97,6 +133,8 @@ EB_STATIC int32_t eb_rules_float(int32_t value, int32_t bits) {
     else high = eb_rules_even(high, (uint32_t)-exponent);
     return value < 0 ? -(int32_t)high : (int32_t)high;
 }
+
+#endif
 
 /* Two roundings where the shift goes right: see eb.h. */
 EB_STATIC inline int32_t eb_rules_short(int32_t sum, const eb_line *line, int32_t zero_point) {
