@@ -106,7 +106,7 @@ EB_STATIC void eb_sum(const void *parameters, const int8_t *const *rows, int8_t 
                      "vstrb.32 q0, [%2], #4\n"
                      "letp lr, 1b\n"
                      "2:\n"
-                     : "+r"(a), "+r"(b), "+r"(out)
+                     : "+l"(a), "+l"(b), "+l"(out) /* they widen and narrow: low registers only */
                      : "r"(left), "r"(fa), "r"(fb), "r"(c)
                      : "d0", "d1", "d2", "d3", "lr", "memory");
     left = 0;

@@ -89,7 +89,7 @@ EB_STATIC void eb_pool_add(int32_t *sums, const int8_t *x, int32_t count) {
                      "vstrw.32 q1, [%0], #16\n"
                      "letp lr, 1b\n"
                      "2:\n"
-                     : "+r"(sums), "+r"(x)
+                     : "+r"(sums), "+l"(x) /* loads that widen take low registers */
                      : "r"(count)
                      : "d0", "d1", "d2", "d3", "lr", "memory");
     count = 0;
