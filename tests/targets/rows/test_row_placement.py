@@ -159,6 +159,18 @@ def test_the_least_distance_between_input_and_output_rows(in_place, x, y, fits) 
     assert placed.offsets == {"x": x, "y": y}
 
 
+@pytest.mark.parametrize(("y", "fits"), [(8, True), (3, True), (9, False), (13, False), (14, True)])
+def test_a_row_in_place_does_not_begin_above_its_input(y, fits) -> None:
+    pair = _pair(in_place=(0,))
+    tensors = {name: replace(tensor, rows=1) for name, tensor in pair.tensors.items()}
+    network = replace(pair, tensors=tensors, stages=(replace(pair.stages[0], steps=1),))
+    if fits:
+        assert plan(network, "time", fixed={"x": 8, "y": y}).peak == max(14, y + 6)
+    else:
+        with pytest.raises(EdgebedError, match="overlap"):
+            plan(network, "time", fixed={"x": 8, "y": y})
+
+
 def test_an_input_that_is_read_again_later_is_not_overwritten() -> None:
     network = _pair(in_place=(0,))
     tensors = network.tensors | {"y": Tensor("y", 4, 6), "z": Tensor("z", 4, 6, "output")}

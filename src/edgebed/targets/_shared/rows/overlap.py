@@ -140,26 +140,21 @@ def _spans(
 
 def _forbidden(a: Block, b: Block, overlays: _Overlays) -> tuple[Span, ...]:
     """Return the distances of a from b at which two pieces that live at the same time meet."""
-    out_a = overlays.get((a.name, b.name)) if _tensors(a, b) else None  # type: ignore[arg-type]
-    out_b = overlays.get((b.name, a.name)) if _tensors(a, b) else None  # type: ignore[arg-type]
-    if out_a is None and out_b is None:
+    # Blocks are in the order of their first use: an input comes before the output.
+    overlay = None
+    if isinstance(a.name, str) and isinstance(b.name, str):
+        overlay = overlays.get((b.name, a.name))
+    if overlay is None:
         a, b = _joined(a), _joined(b)
     together = (a.first[:, None] <= b.last[None, :]) & (b.first[None, :] <= a.last[:, None])
     i, j = np.nonzero(together)
     apart = b.at[j] - a.at[i]
     low, high = apart - a.size[i] + 1, apart + b.size[j] - 1
     # An output row that works in place only must not start above the input's row.
-    if out_a is not None:
-        same = (i == j) & np.isin(i, out_a[1])
-        low[same] = apart[same] + 1
-    if out_b is not None:
-        same = (i == j) & np.isin(i, out_b[1])
+    if overlay is not None:
+        same = (i == j) & np.isin(i, overlay[1])
         high[same] = apart[same] - 1
     return _merged(low, high)
-
-
-def _tensors(a: Block, b: Block) -> bool:
-    return isinstance(a.name, str) and isinstance(b.name, str)
 
 
 def _joined(block: Block) -> Block:
