@@ -82,6 +82,57 @@ EB_STATIC inline int32_t eb_sum_clamp(int32_t t) {
         out[i] = (int8_t)sum_;                      \
     } while (0)
 
+#if defined(__ARM_NEON)
+#include <arm_neon.h>
+
+EB_STATIC inline int16x4_t eb_sum_four(int16x4_t a, int16x4_t b, const eb_pair_t *layer) {
+    int32x4_t t = vmlaq_n_s32(vdupq_n_s32(layer->c), vmovl_s16(a), layer->a_factor);
+    t = vmlaq_n_s32(t, vmovl_s16(b), layer->b_factor);
+    return vqshrn_n_s32(t, 16);
+}
+
+EB_STATIC inline int8x8_t eb_sum_eight(int8x8_t a, int8x8_t b, const eb_pair_t *layer) {
+    const int16x8_t x = vmovl_s8(a), y = vmovl_s8(b);
+    const int16x4_t low = eb_sum_four(vget_low_s16(x), vget_low_s16(y), layer);
+    const int16x4_t high = eb_sum_four(vget_high_s16(x), vget_high_s16(y), layer);
+    return vqshrn_n_s16(vcombine_s16(low, high), EB_SUM_SHIFT - 16);
+}
+
+/* As many sums as are multiples of sixteen; returns how many. */
+EB_STATIC int32_t eb_sum_neon(const eb_pair_t *layer, const int8_t *a, const int8_t *b, int8_t *out) {
+    const eb_pair_t it = *layer;
+    int32_t i = 0;
+    for (; i + 16 <= it.shape[3]; i += 16) {
+        const int8x16_t x = vld1q_s8(a + i), y = vld1q_s8(b + i);
+        vst1q_s8(out + i, vcombine_s8(eb_sum_eight(vget_low_s8(x), vget_low_s8(y), &it),
+                                      eb_sum_eight(vget_high_s8(x), vget_high_s8(y), &it)));
+    }
+    return i;
+}
+#endif
+
+#if EB_DSP && defined(__GNUC__)
+#define EB_SUM_TWO                                       \
+    "ldrsb r4, [%[a]], #1\n\tldrsb r5, [%[a]], #1\n\t"   \
+    "ldrsb r6, [%[b]], #1\n\tldrsb r8, [%[b]], #1\n\t"   \
+    "mla r4, r4, %[fa], %[c]\n\tmla r5, r5, %[fa], %[c]\n\t" \
+    "mla r4, r6, %[fb], r4\n\tmla r5, r8, %[fb], r5\n\t" \
+    "ssat r4, #8, r4, asr #21\n\tssat r5, #8, r5, asr #21\n\t" \
+    "strb r4, [%[out]], #1\n\tstrb r5, [%[out]], #1\n\t"
+
+/* A multiple of four sums. */
+EB_STATIC void eb_sum_fours(const int8_t **a, const int8_t **b, int8_t **out, int32_t count,
+                            const eb_pair_t *layer) {
+    const int8_t *x = *a, *y = *b;
+    int8_t *to = *out;
+    __asm__ volatile("1:\n\t" EB_SUM_TWO EB_SUM_TWO "subs %[n], #4\n\tbne 1b"
+                     : [a] "+r"(x), [b] "+r"(y), [out] "+r"(to), [n] "+l"(count)
+                     : [fa] "r"(layer->a_factor), [fb] "r"(layer->b_factor), [c] "r"(layer->c)
+                     : "r4", "r5", "r6", "r8", "cc", "memory");
+    *a = x, *b = y, *out = to;
+}
+#endif
+
 /* eb_kernel for sums of two whole rows, with EB_SUM_SHIFT bits behind the point and the limits of
    int8. */
 EB_STATIC void eb_sum(const void *parameters, const int8_t *const *rows, int8_t *out, void *scratch,
@@ -91,6 +142,10 @@ EB_STATIC void eb_sum(const void *parameters, const int8_t *const *rows, int8_t 
     const int32_t fa = layer->a_factor, fb = layer->b_factor, c = layer->c;
     int32_t left = layer->shape[3];
     (void)scratch, (void)step;
+#if defined(__ARM_NEON)
+    const int32_t done = eb_sum_neon(layer, a, b, out);
+    left -= done, a += done, b += done, out += done;
+#endif
 #if EB_MVE
     /* 10 instructions for 4 sums. */
     __asm__ volatile("wlstp.32 lr, %3, 2f\n"
@@ -111,12 +166,17 @@ EB_STATIC void eb_sum(const void *parameters, const int8_t *const *rows, int8_t 
                      : "d0", "d1", "d2", "d3", "lr", "memory");
     left = 0;
 #endif
+#if EB_DSP && defined(__GNUC__)
+    if (left >= 4) eb_sum_fours(&a, &b, &out, left & ~3, layer);
+    left &= 3;
+#elif !EB_MVE
     for (; left >= 4; left -= 4, a += 4, b += 4, out += 4) {
         EB_SUM_AT(0);
         EB_SUM_AT(1);
         EB_SUM_AT(2);
         EB_SUM_AT(3);
     }
+#endif
     for (; left > 0; left--, a++, b++, out++) EB_SUM_AT(0);
 }
 
