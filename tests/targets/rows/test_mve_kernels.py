@@ -161,6 +161,23 @@ def test_half_steps_round_away_from_zero_by_two_roundings() -> None:
     assert y[0, :, 0].tolist() == away.tolist()
 
 
+def test_float_factors_round_half_to_even_and_saturate() -> None:
+    shape = WindowShape(1, 40, 1, 1, 40, 4)
+    case = drawn(shape, rule=4)
+    factors = np.array([0.25, 0.5, 1e9, 1e-30], np.float32).view(np.uint32)
+    lines = np.stack([np.zeros(4, np.int64), factors.astype(np.int64), np.zeros(4, np.int64)], 1)
+    image = np.arange(-20, 20, dtype=np.int8).reshape(1, 40, 1)
+    weights = np.full((4, 1, 1, 1), 2)
+    case = replace(case, weights=weights, lines=lines, image=image, output_zero=50)
+    ((y, _),) = outputs(run_layers([case]), [case])
+    sums = 2 * image.ravel().astype(np.int64)
+    assert y[0, :, 0].tolist() == [50 + round(value / 4) for value in sums.tolist()]
+    assert y[0, :, 1].tolist() == (50 + image.ravel()).tolist()
+    ends = np.where(sums > 0, 127, np.where(sums < 0, -128, 50))
+    assert y[0, :, 2].tolist() == ends.tolist()
+    assert set(y[0, :, 3].tolist()) == {50}
+
+
 def test_a_convolution_takes_under_a_sixth_of_an_instruction_per_product() -> None:
     shape = WindowShape(4, 16, 32, 4, 16, 32, (3, 3), (1, 1), (1, 1))
     (count,) = instructions(run_layers([drawn(shape)]))

@@ -72,7 +72,7 @@ typedef struct {
     "bne 7f\n"                                                                                    \
     "vldrw.u32 q3, [q4, #8]\n" EB_MVE_SHORT("r8", "r7", "q3", "")                                 \
     "b 5b\n"                                                                                      \
-    "7:\n"                                                                                        \
+    "7:\n" EB_MVE_FLOAT("r7", "r8", "r7", "5b")                                                   \
     "vmov.32 r1, q4[0]\n" EB_MVE_CALL("r8")                                                       \
     "ldm r9, {r0, r2, r4, r6}\n"                                                                  \
     "b 5b\n"

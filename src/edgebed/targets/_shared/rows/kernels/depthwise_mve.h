@@ -158,7 +158,7 @@ EB_MVE_ASSEMBLY(eb_mve_depthwise, eb_mve_groups)
                      "cmp r0, #3\n"
                      "bne 7f\n" EB_MVE_SHORT("r8", "r0", "q2", "vldrw.u32 q2, [r1, #48]\n")
                      "b 9f\n"
-                     "7:\n"
+                     "7:\n" EB_MVE_FLOAT("r0", "r8", "r0", "9f")
                      "mov r4, r1\n"
                      "mov r6, r3\n"
                      "vstrw.32 q3, [r8, #48]\n"

@@ -39,7 +39,7 @@ static inline void eb_mve_fill(int8_t *to, int32_t value, int32_t count)
                      : "d0", "d1", "lr", "memory");
 }
 
-/* What rules other than the line need; eb_mve_requantize computes all but the short rule. */
+/* What rules other than the line need. */
 typedef struct eb_mve_finish eb_mve_finish;
 typedef void eb_mve_rule(eb_mve_finish *finish, const eb_line *lines);
 struct eb_mve_finish {
@@ -81,6 +81,27 @@ static inline void eb_mve_start_finish(const eb_output *output, eb_mve_finish *f
     "vshl.s32 q1, q1, " c "\n"                                                                    \
     "vhadd.s32 q0, q0, " spare "\n"                                                               \
     "vhadd.s32 q1, q1, " spare "\n"
+
+/* Rule 4 of q0 and q1 with the bits of the factors in q2, where the vector unit has float32. */
+#if __ARM_FEATURE_MVE & 2
+#define EB_MVE_FLOAT(rule, finish, spare, done)                                                   \
+    "cmp " rule ", #4\n"                                                                          \
+    "bne 10f\n"                                                                                   \
+    "ldr " spare ", [" finish ", #4]\n"                                                           \
+    "asrs " spare ", " spare ", #1\n"                                                             \
+    "vcvt.f32.s32 q0, q0\n"                                                                       \
+    "vcvt.f32.s32 q1, q1\n"                                                                       \
+    "vmul.f32 q0, q0, q2\n"                                                                       \
+    "vmul.f32 q1, q1, q2\n"                                                                       \
+    "vcvtn.s32.f32 q0, q0\n"                                                                      \
+    "vcvtn.s32.f32 q1, q1\n"                                                                      \
+    "vqadd.s32 q0, q0, " spare "\n"                                                               \
+    "vqadd.s32 q1, q1, " spare "\n"                                                               \
+    "b " done "\n"                                                                                \
+    "10:\n"
+#else
+#define EB_MVE_FLOAT(rule, finish, spare, done)
+#endif
 
 /* The rules in C, for q0 and q1; r1 = lines. Loses what a call loses. */
 #define EB_MVE_CALL(finish)                                                                       \
