@@ -75,8 +75,14 @@ typedef struct {
     uint8_t whole;       /* every step gets the output's first row */
 } eb_stage;
 
+/* Wide enough for the number of a stage and of its steps; networks that need more say so. */
+#ifndef EB_NUMBER
+#define EB_NUMBER uint8_t
+#endif
+
 typedef struct {
-    uint16_t stage, first, count;
+    uint16_t first;
+    EB_NUMBER stage, count;
 } eb_run;
 
 #endif
