@@ -62,6 +62,9 @@ def meaning(case: Case) -> np.ndarray:
     total = accumulators(case) + bias
     if case.rule == 0:
         y = ((total * multiplier >> 32) + c) >> case.fraction
+    elif case.rule == 3:  # rounded twice
+        nearest = (total * multiplier + (1 << 30)) >> 31
+        y = (((nearest - (total < 0)) >> c) + 2 * case.output_zero + 1) >> 1
     else:  # 2: rounded once
         places = 31 - c
         y = ((total * multiplier + (1 << (places - 1))) >> places) + case.output_zero
@@ -69,14 +72,15 @@ def meaning(case: Case) -> np.ndarray:
 
 
 @st.composite
-def cases(draw, *, depthwise=False, wide=False, lines_only=False, largest=5, kind=""):
+def cases(draw, *, depthwise=False, wide=False, rules=(0, 0, 2, 3), largest=5, kind=""):
     """Draw a layer of a few output rows; kind: 1x1, 3x3, or dense on vectors."""
     number = st.integers
     rng = np.random.default_rng(draw(number(0, 2**32 - 1)))
     kernel = (draw(number(1, largest)), draw(number(1, largest)))
+    stride, dilation = draw(number(1, 3)), draw(number(1, 2))
     if kind in ("1x1", "3x3"):
         kernel = (int(kind[0]), int(kind[2]))
-    stride, dilation = draw(number(1, 3)), draw(number(1, 2))
+        stride, dilation = draw(st.sampled_from([(1, 1), (stride, dilation)]))
     pad_top, pad_left = draw(number(0, kernel[0] - 1)), draw(number(0, kernel[1] - 1))
     channels, width = draw(number(1, 40 if not depthwise else 21)), draw(number(1, 20))
     height = draw(number(1, 6))
@@ -102,13 +106,13 @@ def cases(draw, *, depthwise=False, wide=False, lines_only=False, largest=5, kin
     weights = rng.integers(-limit, limit + 1, size)
     if draw(st.booleans()):
         weights = np.where(rng.random(size) < 0.3, limit, weights)
-    return _filled(draw, rng, shape, depthwise, weights, lines_only)
+    return _filled(draw, rng, shape, depthwise, weights, rules)
 
 
-def _filled(draw, rng, shape, depthwise, weights, lines_only):
+def _filled(draw, rng, shape, depthwise, weights, rules):
     outputs = shape.out_channels
     depth = weights[0].size
-    rule = 0 if lines_only else draw(st.sampled_from([0, 0, 2]))
+    rule = draw(st.sampled_from(rules))
     scale = rng.uniform(0.2, 2, outputs) / (40 * np.abs(weights).max() * np.sqrt(depth)) * 64
     bias = rng.integers(-3000, 3000, outputs)
     fraction = 0
@@ -121,6 +125,8 @@ def _filled(draw, rng, shape, depthwise, weights, lines_only):
         exponent = np.ceil(np.log2(scale)).astype(np.int64)
         multiplier = np.minimum((scale / 2.0**exponent * 2**31).astype(np.int64), 2**31 - 1)
         c = exponent
+        if rule == 3:
+            c = np.maximum(-exponent - 1, 0)
     low = draw(st.sampled_from([-128, -128, -20]))
     high = draw(st.sampled_from([127, 127, 30]))
     image = rng.integers(-128, 128, (shape.in_height, shape.in_width, shape.in_channels))

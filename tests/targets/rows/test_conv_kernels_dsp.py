@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conv_layers import BareLayers, Case, cases, driver, meaning, undefined_symbols
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edgebed.targets._shared.rows.kernels import dsp
 from edgebed.targets._shared.rows.kernels.dsp import DSP
 from edgebed.targets._shared.rows.kernels.sets import Packed
 
 KERNELS = {
     "eb_conv_dsp": "conv_dsp.h",
     "eb_dense_dsp": "conv_dsp.h",
+    "eb_conv_rules_dsp": "conv_rules_dsp.h",
+    "eb_dense_rules_dsp": "conv_rules_dsp.h",
     "eb_depthwise_nine_dsp": "depthwise_dsp.h",
     "eb_depthwise_dsp": "depthwise_dsp.h",
     "eb_depthwise_couples_dsp": "depthwise_dsp.h",
@@ -33,30 +36,46 @@ def packed(case: Case) -> Packed:
     return pack(case.shape, case.weights, "balanced", linear=case.rule == 0)
 
 
-@given(case=cases(lines_only=True))
+@given(case=cases(rules=(0,)))
 def test_convolution(m4: BareLayers, case: Case) -> None:
     np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
 
 
-@given(case=cases(lines_only=True, kind="1x1"))
+@given(case=cases(rules=(0,), kind="1x1"))
 def test_pointwise_convolution_also_in_place(m4: BareLayers, case: Case) -> None:
     np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
 
 
-@settings(max_examples=40)
-@given(case=cases(lines_only=True, kind="dense"))
+@pytest.fixture
+def no_layer_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dsp, "_FEW_WEIGHTS", 0)
+
+
+@pytest.mark.usefixtures("no_layer_is_too_small")
+@pytest.mark.parametrize("kind", ["", "1x1"])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_rules_that_are_no_lines(m4: BareLayers, kind: str, data: st.DataObject) -> None:
+    case = data.draw(cases(kind=kind, rules=(2, 3)))
+    np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
+
+
+@pytest.mark.usefixtures("no_layer_is_too_small")
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=cases(kind="dense", rules=(0, 2, 3)))
 def test_dense_layer(m4: BareLayers, case: Case) -> None:
     shape, weights = case.shape, case.weights.reshape(len(case.weights), -1)
-    dense = DSP.dense(shape.in_channels, shape.out_width, weights, "balanced", linear=True)
+    linear = case.rule == 0
+    dense = DSP.dense(shape.in_channels, shape.out_width, weights, "balanced", linear=linear)
     np.testing.assert_array_equal(m4.run(case, dense), meaning(case))
 
 
-@given(case=cases(lines_only=True, depthwise=True))
+@given(case=cases(rules=(0,), depthwise=True))
 def test_depthwise_convolution(m4: BareLayers, case: Case) -> None:
     np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
 
 
-@given(case=cases(lines_only=True, depthwise=True, kind="3x3"))
+@given(case=cases(rules=(0,), depthwise=True, kind="3x3"))
 def test_depthwise_convolution_3x3(m4: BareLayers, case: Case) -> None:
     np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
 
@@ -72,7 +91,7 @@ def test_other_cores_and_the_other_compiler(core: str, compiler: str) -> None:
     layers = BareLayers(KERNELS, core, compiler)
 
     @settings(max_examples=8)
-    @given(some=st.tuples(cases(lines_only=True), cases(lines_only=True, depthwise=True)))
+    @given(some=st.tuples(cases(rules=(0,)), cases(rules=(0,), depthwise=True)))
     def check(some: tuple[Case, Case]) -> None:
         for case in some:
             np.testing.assert_array_equal(layers.run(case, packed(case)), meaning(case))

@@ -86,44 +86,71 @@ EB_NAKED int32_t *eb_dsp_widen(int32_t *to EB_UNUSED, const int8_t *first EB_UNU
     "strb " low1 ", [r2, r12]\n"                         \
     "strb " low0 ", [r2], #1\n"
 
+/* The sums of two outputs of both pixels, with their bias. */
+#define EB_TWO_SUMS(both0, both1, low0, low1, bias)      \
+    "ldr r3, [r0, #" bias "]\n"                          \
+    "sub " both0 ", " both0 ", " low0 "\n"               \
+    "sub " both1 ", " both1 ", " low1 "\n"               \
+    "add " both0 ", r3, " both0 ", asr #8\n"             \
+    "add " both1 ", r3, " both1 ", asr #8\n"
+
+/* r0: lines, r2: out, both to be moved on. sp: pixels, weights, lines, out, r4 to r11, lr; 52:
+   weights_end, pixels_end, skip, pitch, fraction */
+#define EB_TWO_CODE(finish)                                                                  \
+    ".syntax unified\n"                                                                      \
+    "push {r0-r11, lr}\n"                                                                    \
+    "1:\n"                                                                                   \
+    "ldr r0, [sp, #8]\n"                                                                     \
+    "ldr r4, [r0, #12]\n" /* the second's bias: the first's is added at the end */           \
+    "ldr r8, [r0, #36]\n"                                                                    \
+    "mov r5, r4\n"                                                                           \
+    "mov r6, r4\n"                                                                           \
+    "mov r7, r4\n"                                                                           \
+    "mov r9, r8\n"                                                                           \
+    "mov r10, r8\n"                                                                          \
+    "mov r11, r8\n"                                                                          \
+    "ldr r2, [sp, #60]\n"                                                                    \
+    "ldr r0, [sp]\n"                                                                         \
+    "add pc, r2\n" /* pc: the address after the nop */                                       \
+    "nop.n\n"                                                                                \
+    "2:\n" EB_TWO_WORDS EB_TWO_WORDS EB_TWO_WORDS EB_TWO_WORDS                               \
+    "ldr r2, [sp, #56]\n"                                                                    \
+    "cmp r0, r2\n"                                                                           \
+    "bne.w 2b\n"                                                                             \
+    "ldrd r0, r2, [sp, #8]\n"                                                                \
+    finish                                                                                   \
+    "strd r0, r2, [sp, #8]\n"                                                                \
+    "ldr r3, [sp, #52]\n"                                                                    \
+    "cmp r1, r3\n"                                                                           \
+    "bne.w 1b\n"                                                                             \
+    "add sp, sp, #16\n"                                                                      \
+    "pop {r4-r11, pc}\n"
+
 /* All outputs, four by four, of two widened pixels. skip: bytes of code of the words that the first
    round of the loop leaves out. pitch: from a byte of the first pixel's output to the second's. */
+typedef void eb_dsp_two_pixels(const int32_t *pixels, const int32_t *weights, const eb_line *lines,
+                               void *out, const int32_t *weights_end, const int32_t *pixels_end,
+                               uint32_t skip, int32_t pitch, uint32_t fraction);
+
 EB_NAKED void eb_dsp_two(const int32_t *pixels EB_UNUSED, const int32_t *weights EB_UNUSED,
-                         const eb_line *lines EB_UNUSED, int8_t *out EB_UNUSED,
+                         const eb_line *lines EB_UNUSED, void *out EB_UNUSED,
                          const int32_t *weights_end EB_UNUSED, const int32_t *pixels_end EB_UNUSED,
                          uint32_t skip EB_UNUSED, int32_t pitch EB_UNUSED,
                          uint32_t fraction EB_UNUSED) {
-    /* sp: pixels, weights, lines, out, r4 to r11, lr; 52: weights_end, pixels_end, skip, pitch,
-       fraction */
-    __asm__(".syntax unified\n"
-            "push {r0-r11, lr}\n"
-            "1:\n"
-            "ldr r0, [sp, #8]\n"
-            "ldr r4, [r0, #12]\n" /* the second's bias: the first's is added at the end */
-            "ldr r8, [r0, #36]\n"
-            "mov r5, r4\n"
-            "mov r6, r4\n"
-            "mov r7, r4\n"
-            "mov r9, r8\n"
-            "mov r10, r8\n"
-            "mov r11, r8\n"
-            "ldr r2, [sp, #60]\n"
-            "ldr r0, [sp]\n"
-            "add pc, r2\n" /* pc: the address after the nop */
-            "nop.n\n"
-            "2:\n" EB_TWO_WORDS EB_TWO_WORDS EB_TWO_WORDS EB_TWO_WORDS
-            "ldr r2, [sp, #56]\n"
-            "cmp r0, r2\n"
-            "bne.w 2b\n"
-            "ldrd r0, r2, [sp, #8]\n"
-            EB_TWO_FINISH("r4", "r5", "r6", "r7")
-            EB_TWO_FINISH("r8", "r9", "r10", "r11")
-            "strd r0, r2, [sp, #8]\n"
-            "ldr r3, [sp, #52]\n"
-            "cmp r1, r3\n"
-            "bne.w 1b\n"
-            "add sp, sp, #16\n"
-            "pop {r4-r11, pc}\n");
+    __asm__(EB_TWO_CODE(EB_TWO_FINISH("r4", "r5", "r6", "r7")
+                        EB_TWO_FINISH("r8", "r9", "r10", "r11")));
+}
+
+/* The same, but writes sums: of each output, one of the first pixel and one of the second. */
+EB_NAKED void eb_dsp_two_sums(const int32_t *pixels EB_UNUSED, const int32_t *weights EB_UNUSED,
+                              const eb_line *lines EB_UNUSED, void *out EB_UNUSED,
+                              const int32_t *weights_end EB_UNUSED,
+                              const int32_t *pixels_end EB_UNUSED, uint32_t skip EB_UNUSED,
+                              int32_t pitch EB_UNUSED, uint32_t fraction EB_UNUSED) {
+    __asm__(EB_TWO_CODE(EB_TWO_SUMS("r4", "r5", "r6", "r7", "0")
+                        EB_TWO_SUMS("r8", "r9", "r10", "r11", "24")
+                        "add r0, r0, #48\n"
+                        "stmia r2!, {r4-r11}\n"));
 }
 
 /* ---- one pixel ---- */
@@ -159,37 +186,60 @@ EB_NAKED void eb_dsp_two(const int32_t *pixels EB_UNUSED, const int32_t *weights
     "strb " both ", [r3], #1\n"              \
     "strb " low ", [r3], #1\n"
 
+#define EB_ONE_SUMS(both, low, bias)         \
+    "ldr r8, [lr, #" bias "]\n"              \
+    "sub " both ", " both ", " low "\n"      \
+    "add " both ", r8, " both ", asr #8\n"
+
+/* lr: lines, r3: out, both to be moved on; r2: fraction. sp: pixel, weights, lines, out, r4 to r11,
+   lr; 52: weights_end, pixel_end, skip, fraction */
+#define EB_ONE_CODE(finish)                                       \
+    ".syntax unified\n"                                           \
+    "push {r0-r11, lr}\n"                                         \
+    "mov lr, r2\n"                                                \
+    "1:\n"                                                        \
+    "ldr r4, [lr, #12]\n"                                         \
+    "ldr r6, [lr, #36]\n"                                         \
+    "mov r5, r4\n"                                                \
+    "mov r7, r6\n"                                                \
+    "ldrd r3, r2, [sp, #56]\n"                                    \
+    "ldr r0, [sp]\n"                                              \
+    "add pc, r2\n"                                                \
+    "nop.n\n"                                                     \
+    "2:\n" EB_ONE_WORD EB_ONE_WORD EB_ONE_WORD EB_ONE_WORD        \
+    "cmp r0, r3\n"                                                \
+    "bne.w 2b\n"                                                  \
+    "ldr r2, [sp, #64]\n"                                         \
+    "ldr r3, [sp, #12]\n"                                         \
+    finish                                                        \
+    "str r3, [sp, #12]\n"                                         \
+    "ldr r2, [sp, #52]\n"                                         \
+    "cmp r1, r2\n"                                                \
+    "bne.w 1b\n"                                                  \
+    "add sp, sp, #16\n"                                           \
+    "pop {r4-r11, pc}\n"
+
 /* All outputs, four by four, of one pixel, whose bytes lie at any address. */
+typedef void eb_dsp_one_pixel(const int8_t *pixel, const int32_t *weights, const eb_line *lines,
+                              void *out, const int32_t *weights_end, const int8_t *pixel_end,
+                              uint32_t skip, uint32_t fraction);
+
 EB_NAKED void eb_dsp_one(const int8_t *pixel EB_UNUSED, const int32_t *weights EB_UNUSED,
-                         const eb_line *lines EB_UNUSED, int8_t *out EB_UNUSED,
+                         const eb_line *lines EB_UNUSED, void *out EB_UNUSED,
                          const int32_t *weights_end EB_UNUSED, const int8_t *pixel_end EB_UNUSED,
                          uint32_t skip EB_UNUSED, uint32_t fraction EB_UNUSED) {
-    /* sp: pixel, weights, lines, out, r4 to r11, lr; 52: weights_end, pixel_end, skip, fraction */
-    __asm__(".syntax unified\n"
-            "push {r0-r11, lr}\n"
-            "mov lr, r2\n"
-            "1:\n"
-            "ldr r4, [lr, #12]\n"
-            "ldr r6, [lr, #36]\n"
-            "mov r5, r4\n"
-            "mov r7, r6\n"
-            "ldrd r3, r2, [sp, #56]\n"
-            "ldr r0, [sp]\n"
-            "add pc, r2\n"
-            "nop.n\n"
-            "2:\n" EB_ONE_WORD EB_ONE_WORD EB_ONE_WORD EB_ONE_WORD
-            "cmp r0, r3\n"
-            "bne.w 2b\n"
-            "ldr r2, [sp, #64]\n"
-            "ldr r3, [sp, #12]\n"
-            EB_ONE_FINISH("r4", "r5")
-            EB_ONE_FINISH("r6", "r7")
-            "str r3, [sp, #12]\n"
-            "ldr r2, [sp, #52]\n"
-            "cmp r1, r2\n"
-            "bne.w 1b\n"
-            "add sp, sp, #16\n"
-            "pop {r4-r11, pc}\n");
+    __asm__(EB_ONE_CODE(EB_ONE_FINISH("r4", "r5") EB_ONE_FINISH("r6", "r7")));
+}
+
+/* The same, but writes sums. */
+EB_NAKED void eb_dsp_one_sums(const int8_t *pixel EB_UNUSED, const int32_t *weights EB_UNUSED,
+                              const eb_line *lines EB_UNUSED, void *out EB_UNUSED,
+                              const int32_t *weights_end EB_UNUSED,
+                              const int8_t *pixel_end EB_UNUSED, uint32_t skip EB_UNUSED,
+                              uint32_t fraction EB_UNUSED) {
+    __asm__(EB_ONE_CODE(EB_ONE_SUMS("r4", "r5", "0") EB_ONE_SUMS("r6", "r7", "24")
+                        "add lr, lr, #48\n"
+                        "stmia r3!, {r4-r7}\n"));
 }
 
 /* ---- a row ---- */
@@ -219,43 +269,55 @@ EB_STATIC inline uint32_t eb_dsp_skip(int32_t words, uint32_t bytes) {
     return ((0u - (uint32_t)words) & 3) * bytes;
 }
 
+/* Which code computes outputs of one pixel, and of two. */
+typedef struct {
+    eb_dsp_one_pixel *one;
+    eb_dsp_two_pixels *two;
+} eb_dsp_code;
+
 /* Outputs of one pixel, or (NULL) of two that lie widened in the scratch memory: a multiple of
    four, for which the weights end at `end`. */
 EB_STATIC inline void eb_dsp_four(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
                                   const int32_t *weights, const int32_t *end,
-                                  const eb_line *lines, int8_t *out, int32_t pitch) {
+                                  const eb_line *lines, void *out, int32_t pitch,
+                                  const eb_dsp_code code) {
     const int32_t words = conv->depth;
     const uint32_t fraction = conv->output.fraction;
     if (pixel) {
-        eb_dsp_one(pixel, weights, lines, out, end, pixel + 4 * words,
-                   eb_dsp_skip(words, EB_ONE_WORD_BYTES), fraction);
+        code.one(pixel, weights, lines, out, end, pixel + 4 * words,
+                 eb_dsp_skip(words, EB_ONE_WORD_BYTES), fraction);
     } else {
         const int32_t *pixels = (const int32_t *)(const void *)scratch;
-        eb_dsp_two(pixels, weights, lines, out, end, pixels + 4 * words,
-                   eb_dsp_skip(words, EB_TWO_WORD_BYTES), pitch, fraction);
+        code.two(pixels, weights, lines, out, end, pixels + 4 * words,
+                 eb_dsp_skip(words, EB_TWO_WORD_BYTES), pitch, fraction);
     }
 }
+
+/* All outputs of one pixel, or (NULL) of two that lie widened in the scratch memory. */
+typedef void eb_dsp_pixels(const eb_conv *conv, const int8_t *pixel, int8_t *scratch, int8_t *out);
 
 /* The last outputs, less than four: filled up, and cut. */
 EB_SHARED void eb_dsp_rest(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
                            int8_t *out) {
     const int32_t outputs = conv->out_channels, rest = outputs & 3, whole = outputs - rest;
     const int32_t *weights = (const int32_t *)conv->weights + whole * conv->depth;
+    const eb_dsp_code code = {eb_dsp_one, eb_dsp_two};
     eb_line lines[4];
     int8_t bytes[8];
     eb_copy((int8_t *)lines, (const int8_t *)(conv->lines + whole), (uint32_t)rest * sizeof *lines);
-    eb_dsp_four(conv, pixel, scratch, weights, weights + 4 * conv->depth, lines, bytes, 4);
+    eb_dsp_four(conv, pixel, scratch, weights, weights + 4 * conv->depth, lines, bytes, 4, code);
     eb_copy(out + whole, bytes, (uint32_t)rest);
     if (!pixel) eb_copy(out + outputs + whole, bytes + 4, (uint32_t)rest);
 }
 
-/* All outputs of one pixel, or (NULL) of two that lie widened in the scratch memory. */
-EB_STATIC inline void eb_dsp_pixels(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
-                                    int8_t *out) {
+/* By lines. */
+EB_SHARED void eb_dsp_by_lines(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
+                               int8_t *out) {
     const int32_t outputs = conv->out_channels, whole = outputs & ~3;
     const int32_t *weights = (const int32_t *)conv->weights;
     const int32_t *end = weights + whole * conv->depth;
-    if (whole) eb_dsp_four(conv, pixel, scratch, weights, end, conv->lines, out, outputs);
+    const eb_dsp_code code = {eb_dsp_one, eb_dsp_two};
+    if (whole) eb_dsp_four(conv, pixel, scratch, weights, end, conv->lines, out, outputs, code);
     if (whole != outputs) eb_dsp_rest(conv, pixel, scratch, out);
 }
 
@@ -299,13 +361,26 @@ EB_SHARED void eb_dsp_widen_windows(const eb_conv *conv, const int8_t *const *ro
 
 /* The last pixel of an odd width. */
 EB_SHARED void eb_dsp_last(const eb_conv *conv, const int8_t *const *rows, int32_t x,
-                           int8_t *scratch, int8_t *out) {
+                           int8_t *scratch, int8_t *out, eb_dsp_pixels *pixels) {
     const int8_t *pixel = eb_pixel(conv, rows, x, out);
     if (!pixel || !eb_dsp_inside(conv, x * conv->stride)) {
         eb_gather_rows(conv, rows, x, scratch, eb_dsp_pitch(conv));
         pixel = scratch;
     }
-    eb_dsp_pixels(conv, pixel, scratch, out);
+    pixels(conv, pixel, scratch, out);
+}
+
+EB_SHARED void eb_dsp_row(const eb_conv *conv, const int8_t *const *rows, int8_t *out,
+                          int8_t *scratch, eb_dsp_pixels *pixels) {
+    const int32_t width = conv->out_width;
+    int8_t *at = out;
+    int32_t x = 0;
+    for (; x + 1 < width; x += 2, at += 2 * conv->out_channels) {
+        eb_dsp_widen_windows(conv, rows, x, scratch);
+        pixels(conv, 0, scratch, at);
+    }
+    if (x < width) eb_dsp_last(conv, rows, x, scratch, at, pixels);
+    eb_dsp_limit_row(conv, out);
 }
 
 /* Weights: for every four outputs, and four inputs of a kernel row (filled up with zeros): for
@@ -313,17 +388,8 @@ EB_SHARED void eb_dsp_last(const eb_conv *conv, const int8_t *const *rows, int32
    others. eb_conv.depth: words of input of a window. */
 EB_STATIC void eb_conv_dsp(const void *layer, const int8_t *const *rows, int8_t *out,
                            void *scratch, int32_t step) {
-    const eb_conv *conv = (const eb_conv *)layer;
-    const int32_t width = conv->out_width;
-    int8_t *at = out;
-    int32_t x = 0;
     (void)step;
-    for (; x + 1 < width; x += 2, at += 2 * conv->out_channels) {
-        eb_dsp_widen_windows(conv, rows, x, (int8_t *)scratch);
-        eb_dsp_pixels(conv, 0, (int8_t *)scratch, at);
-    }
-    if (x < width) eb_dsp_last(conv, rows, x, (int8_t *)scratch, at);
-    eb_dsp_limit_row(conv, out);
+    eb_dsp_row((const eb_conv *)layer, rows, out, (int8_t *)scratch, eb_dsp_by_lines);
 }
 
 /* Dense on one vector whose length is a multiple of four; weights as above. */
@@ -331,7 +397,7 @@ EB_STATIC void eb_dense_dsp(const void *layer, const int8_t *const *rows, int8_t
                             void *scratch, int32_t step) {
     const eb_conv *conv = (const eb_conv *)layer;
     (void)step;
-    eb_dsp_pixels(conv, rows[0], (int8_t *)scratch, out);
+    eb_dsp_by_lines(conv, rows[0], (int8_t *)scratch, out);
     eb_dsp_limit_row(conv, out);
 }
 

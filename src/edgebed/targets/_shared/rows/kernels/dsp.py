@@ -13,6 +13,9 @@ from edgebed.targets._shared.rows.kernels.sets import Goal, Packed, WindowShape
 
 # A sum of 8-bit inputs times weights, times 256, must be one of 32 bits.
 _MOST_WEIGHT: Final = 1 << 16
+# Without a line a layer with fewer weights is not worth the code of its own kernel.
+_FEW_WEIGHTS: Final = 2048
+_DENSE: Final = {"eb_conv_dsp": "eb_dense_dsp", "eb_conv_rules_dsp": "eb_dense_rules_dsp"}
 
 
 class Dsp:
@@ -25,12 +28,13 @@ class Dsp:
     ) -> Packed:
         """Return the kernel for a convolution; weights O x KH x KW x I."""
         packed = _pack_pairs(weights.reshape(len(weights), shape.kernel[0], -1))
-        if packed is None or not linear:
+        small = not linear and weights.size < _FEW_WEIGHTS
+        if packed is None or small:
             return PORTABLE.conv(shape, weights, goal, linear=linear)
         words = packed.shape[1]
         return Packed(
-            function="eb_conv_dsp",
-            header="conv_dsp.h",
+            function="eb_conv_dsp" if linear else "eb_conv_rules_dsp",
+            header="conv_dsp.h" if linear else "conv_rules_dsp.h",
             c_type="int32_t",
             weights=packed.tobytes(),
             depth=words,
@@ -69,9 +73,9 @@ class Dsp:
         shape = dense_shape(depth, rows, len(weights))
         full = weights.reshape(len(weights), 1, 1, depth)
         packed = self.conv(shape, full, goal, linear=linear)
-        if packed.function == "eb_conv_dsp" and rows == 1 and depth % 4 == 0:
-            return replace(packed, function="eb_dense_dsp")
-        return packed
+        if packed.function not in _DENSE or rows > 1 or depth % 4:
+            return packed
+        return replace(packed, function=_DENSE[packed.function])
 
 
 def _conv_scratch(shape: WindowShape, words: int) -> int:

@@ -1,0 +1,78 @@
+/* Convolution and dense layers for cores with the DSP extension, where a channel's requantisation has
+   no form of one multiplication: sums first, and then the rule. */
+#ifndef EB_CONV_RULES_DSP_H
+#define EB_CONV_RULES_DSP_H
+
+#include "conv_dsp.h"
+#include "rules.h"
+
+enum { EB_DSP_SUMS = 32 };
+
+/* Rule 3 of eb.h; twice_zero = 2 * zero_point + 1. */
+EB_STATIC inline int32_t eb_dsp_short(int32_t sum, int32_t multiplier, int32_t c,
+                                      int32_t twice_zero) {
+    int32_t y;
+    __asm__("smmulr %0, %1, %2" : "=r"(y) : "r"(sum * 2), "r"(multiplier));
+    y = ((y + (sum >> 31)) >> c) + twice_zero;
+    __asm__("ssat %0, #8, %1, asr #1" : "=r"(y) : "r"(y));
+    return y;
+}
+
+/* Bytes of sums: of each output, of as many pixels, whose outputs lie `pitch` bytes apart. */
+EB_SHARED void eb_dsp_by_rule(const int32_t *sums, const eb_line *line, const eb_output *output,
+                              int32_t count, int32_t pixels, int8_t *out, int32_t pitch) {
+    const int32_t twice_zero = 2 * output->zero_point + 1;
+    for (; count; count--, line++, out++) {
+        int8_t *at = out;
+        if (output->rule == 3) {
+            const int32_t multiplier = line->multiplier, c = line->c;
+            *at = (int8_t)eb_dsp_short(*sums++, multiplier, c, twice_zero);
+            if (pixels == 2) at[pitch] = (int8_t)eb_dsp_short(*sums++, multiplier, c, twice_zero);
+            continue;
+        }
+        for (int32_t i = 0; i < pixels; i++, at += pitch)
+            *at = (int8_t)eb_requantize(*sums++, line, output);
+    }
+}
+
+/* Some outputs at a time; the last are filled up to four. */
+EB_SHARED void eb_dsp_by_rules(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
+                               int8_t *out) {
+    const int32_t outputs = conv->out_channels, pixels = pixel ? 1 : 2;
+    const int32_t *weights = (const int32_t *)conv->weights;
+    const eb_line *lines = conv->lines;
+    const eb_dsp_code code = {eb_dsp_one_sums, eb_dsp_two_sums};
+    int32_t sums[EB_DSP_SUMS];
+    eb_line last[4];
+    for (int32_t left = outputs, count; left; left -= count, lines += count, out += count) {
+        const eb_line *some = lines;
+        count = eb_limit(left & ~3, 0, EB_DSP_SUMS / pixels);
+        if (!count) {
+            count = left;
+            eb_copy((int8_t *)last, (const int8_t *)lines, (uint32_t)count * sizeof *last);
+            some = last;
+        }
+        const int32_t *end = weights + ((count + 3) & ~3) * conv->depth;
+        eb_dsp_four(conv, pixel, scratch, weights, end, some, sums, 0, code);
+        weights = end;
+        eb_dsp_by_rule(sums, lines, &conv->output, count, pixels, out, outputs);
+    }
+}
+
+/* As eb_conv_dsp, with any rule. */
+EB_STATIC void eb_conv_rules_dsp(const void *layer, const int8_t *const *rows, int8_t *out,
+                                 void *scratch, int32_t step) {
+    (void)step;
+    eb_dsp_row((const eb_conv *)layer, rows, out, (int8_t *)scratch, eb_dsp_by_rules);
+}
+
+/* As eb_dense_dsp, with any rule. */
+EB_STATIC void eb_dense_rules_dsp(const void *layer, const int8_t *const *rows, int8_t *out,
+                                  void *scratch, int32_t step) {
+    const eb_conv *conv = (const eb_conv *)layer;
+    (void)step;
+    eb_dsp_by_rules(conv, rows[0], (int8_t *)scratch, out);
+    eb_dsp_limit_row(conv, out);
+}
+
+#endif
