@@ -46,6 +46,21 @@ EB_STATIC int32_t eb_pair_byte(const eb_pair_t *layer, int32_t a, int32_t b) {
                                     : t;
 }
 
+/* Products by a line, or by TensorFlow Lite's two roundings: see eb.h. */
+EB_STATIC void eb_pair_products(const eb_pair_t *layer, const int8_t *x, int32_t x_step,
+                                const int8_t *y, int32_t y_step, int8_t *out, int32_t count) {
+    const eb_line line = layer->line;
+    const eb_output output = layer->output;
+    uint32_t unused;
+    for (; count > 0; count--, x += x_step, y += y_step) {
+        const int32_t sum = (*x + layer->a_addend) * (*y + layer->b_addend) + line.bias;
+        const int32_t t =
+            output.rule ? eb_rules_short(sum, &line, output.zero_point)
+                        : (eb_rules_product(sum, line.multiplier, &unused) + line.c) >> output.fraction;
+        *out++ = (int8_t)eb_limit(t, output.low, output.high);
+    }
+}
+
 /* eb_kernel. A row r of what is read whole begins at r times its step. */
 EB_STATIC void eb_pair(const void *parameters, const int8_t *const *rows, int8_t *out, void *scratch,
                     int32_t step) {
@@ -53,12 +68,19 @@ EB_STATIC void eb_pair(const void *parameters, const int8_t *const *rows, int8_t
     const int8_t *a = (layer->a ? layer->a : rows[0]) + step * layer->a_row;
     const int8_t *b = (layer->b ? layer->b : rows[layer->a ? 0 : 1]) + step * layer->b_row;
     const int32_t *n = layer->shape, *sa = layer->a_steps, *sb = layer->b_steps;
+    const int32_t quick =
+        layer->form == EB_LINE && (layer->output.rule == 0 || layer->output.rule == 3);
     (void)scratch;
     for (int32_t i = 0; i < n[0]; i++)
         for (int32_t j = 0; j < n[1]; j++)
             for (int32_t k = 0; k < n[2]; k++) {
                 const int8_t *x = a + i * sa[0] + j * sa[1] + k * sa[2];
                 const int8_t *y = b + i * sb[0] + j * sb[1] + k * sb[2];
+                if (quick) {
+                    eb_pair_products(layer, x, sa[3], y, sb[3], out, n[3]);
+                    out += n[3];
+                    continue;
+                }
                 for (int32_t l = 0; l < n[3]; l++, x += sa[3], y += sb[3])
                     *out++ = (int8_t)eb_pair_byte(layer, *x, *y);
             }

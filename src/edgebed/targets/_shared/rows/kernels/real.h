@@ -60,7 +60,7 @@ typedef struct {
     eb_window_t window;
     float scale;
     int32_t zero;
-    float count;
+    int32_t count; /* values of a window; 0 where only those within the map count */
     eb_real_out_t to;
 } eb_real_mean_t;
 
@@ -78,16 +78,19 @@ EB_STATIC void eb_real_mean(const void *parameters, const int8_t *const *rows,
     const eb_real_mean_t *layer = parameters;
     const eb_window_t *w = &layer->window;
     float *sums = scratch;
+    int32_t height = 0;
     (void)step;
+    for (int32_t ky = 0; ky < w->kernel_height; ky++) height += rows[ky] != 0;
     for (int32_t x = 0; x < w->out_width; x++) {
         int32_t first;
         const int32_t columns = eb_pool_columns(w, x, &first);
+        const float count = (float)(layer->count ? layer->count : height * columns);
         eb_fill((int8_t *)sums, 0, 4 * (uint32_t)w->channels);
         for (int32_t ky = 0; ky < w->kernel_height; ky++)
             for (int32_t kx = 0; rows[ky] && kx < columns; kx++)
                 eb_real_add(layer, sums, rows[ky] + (first + kx) * w->channels);
         for (int32_t c = 0; c < w->channels; c++)
-            *out++ = (int8_t)eb_real_byte(&layer->to, sums[c] / layer->count);
+            *out++ = (int8_t)eb_real_byte(&layer->to, sums[c] / count);
     }
 }
 
@@ -110,7 +113,7 @@ EB_STATIC void eb_real_finish(const void *parameters,
     const float *sums = (const float *)(const void *)rows[0];
     (void)scratch, (void)step;
     for (int32_t c = 0; c < layer->window.channels; c++)
-        out[c] = (int8_t)eb_real_byte(&layer->to, sums[c] / layer->count);
+        out[c] = (int8_t)eb_real_byte(&layer->to, sums[c] / (float)layer->count);
 }
 
 #endif

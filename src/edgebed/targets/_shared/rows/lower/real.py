@@ -59,13 +59,9 @@ def mean(frame: Frame, layer: AvgPool, window: Window, geometry: str, *, whole: 
     height, width, channels = frame.pixels(layer.inputs[0])
     inside = height * width if whole else None
     count = _values(layer, inside)
-    if count is None:
-        raise frame.refuse(
-            layer, "windows of several sizes with zero_first", "padding that counts, or none"
-        )
     text = (
         f"{{{geometry}, {literal(kind.scale)}, {frame.zero(layer.inputs[0])}, "
-        f"{literal(count)}, {rule_text(rule)}}}"
+        f"{count}, {rule_text(rule)}}}"
     )
     if not whole:
         _windows(frame, layer, window, text, 4 * channels)
@@ -105,13 +101,13 @@ def rule_text(rule: Affine) -> str:
     return f"{{{literal(rule.scale)}, {literal(early)}, {numbers}}}"
 
 
-def _values(layer: AvgPool, whole: int | None) -> int | None:
-    """Return what sums are divided by, or None where that differs from window to window."""
+def _values(layer: AvgPool, whole: int | None) -> int:
+    """Return what sums are divided by, or 0 where that differs from window to window."""
     if whole is not None:
         return whole
     if layer.include_padding or not any(layer.padding):
         return math.prod(layer.kernel)
-    return None
+    return 0
 
 
 def _windows(frame: Frame, layer: AvgPool, window: Window, text: str, scratch: int) -> None:
