@@ -22,25 +22,44 @@ enum { EB_PIXELS = 4, EB_OUTPUTS = 4 };
 enum { EB_PIXELS = 2, EB_OUTPUTS = 4 };
 #endif
 
-/* eb_conv.depth: four times the steps, and */
+/* eb_conv.depth: eight times the steps, and */
 enum {
     EB_WINDOWS = 1, /* whole windows are collected, not planes */
-    EB_TWICE = 2    /* weights beyond a byte: the sum of two sets; half of the steps each */
+    EB_TWICE = 2,   /* weights beyond a byte: the sum of two sets; half of the steps each */
+    EB_GATHERED = 4 /* windows are collected with a table that lies behind the weights */
 };
 
-/* What a block of pixels and outputs is computed from, and where it goes. */
+/* What blocks of pixels and outputs are computed from, and where they go. */
 typedef struct {
     const int8_t *x;        /* inputs of the first pixel */
     const int32_t *offsets; /* of each step's inputs from there */
     int32_t steps;
     int32_t triples; /* steps are in threes, each sixteen bytes behind the one before */
     const int8_t *weights;
+    int32_t weight_step; /* from a block of outputs to the next one, in bytes */
+    const int8_t *sums_of_weights; /* 0, or of the kernel's rows above each, for rows outside */
+    int32_t above, below, row_step;
+    int32_t zero_point;
     const eb_line *lines;
     int8_t *out;
     int32_t out_step; /* from a pixel's outputs to the next one's */
+    int32_t groups;   /* of EB_PIXELS pixels, or as many as the function does at once */
     int32_t blocks;   /* of EB_OUTPUTS outputs */
+    int32_t *sums;    /* for what a rare rule makes of them; then there is one block */
     eb_output output;
 } eb_block;
+
+/* What four sums begin with: rows outside of the map hold zero points. */
+EB_INLINE int32x4_t eb_start_of(const eb_block *it, const eb_line *line, int32_t output) {
+    const int32x4_t bias = eb_lines_of(line).bias;
+    const int8_t *from = it->sums_of_weights;
+    if (__builtin_expect(!from, 1)) return bias;
+    from += 4 * output;
+    int32x4_t sum = vreinterpretq_s32_s8(vld1q_s8(from + it->above));
+    sum = vaddq_s32(sum, vreinterpretq_s32_s8(vld1q_s8(from + it->row_step)));
+    sum = vsubq_s32(sum, vreinterpretq_s32_s8(vld1q_s8(from + it->below)));
+    return vmlaq_s32(bias, sum, vdupq_n_s32(it->zero_point));
+}
 
 #if EB_NEON_DOT
 
@@ -68,72 +87,77 @@ EB_INLINE void eb_inputs_of(int8x16_t *v, const int8_t *x, const int32_t count) 
 }
 
 /* Adds all products of a block. Three neighbouring columns of the kernel share inputs. */
-EB_INLINE const int8_t *eb_dot_steps(const eb_block *it, int32x4_t *low, int32x4_t *high,
-                                     const int8_t *w, const int32_t pixels) {
+EB_INLINE void eb_dot_steps(const eb_block *it, const int8_t *x, int32x4_t *low,
+                            int32x4_t *high, const int8_t *w, const int32_t pixels) {
     const int32_t *offset = it->offsets;
     int8x16_t v[10];
     if (pixels == 8 && it->triples) {
 #pragma GCC unroll 1
         for (int32_t n = it->triples; n; n--, offset += 3, w += 384) {
-            eb_inputs_of(v, it->x + *offset, pixels + 2);
+            eb_inputs_of(v, x + *offset, pixels + 2);
             eb_dot_step(low, high, v, w, pixels);
             eb_dot_step(low, high, v + 1, w + 128, pixels);
             eb_dot_step(low, high, v + 2, w + 256, pixels);
         }
-        return w;
+        return;
     }
     if (it->steps & 1) {
-        eb_inputs_of(v, it->x + *offset++, pixels);
+        eb_inputs_of(v, x + *offset++, pixels);
         eb_dot_step(low, high, v, w, pixels);
         w += 128;
     }
 #pragma GCC unroll 1
     for (int32_t n = it->steps >> 1; n; n--, offset += 2, w += 256) {
-        eb_inputs_of(v, it->x + offset[0], pixels);
+        eb_inputs_of(v, x + offset[0], pixels);
         eb_dot_step(low, high, v, w, pixels);
-        eb_inputs_of(v, it->x + offset[1], pixels);
+        eb_inputs_of(v, x + offset[1], pixels);
         eb_dot_step(low, high, v, w + 128, pixels);
     }
-    return w;
 }
 
+/* Stores both halves; %1 moves on to the next pixel. */
+#define EB_STORE_TWO(to, y, step)                                                        \
+    __asm__ volatile("st1 {%1.d}[0], [%0], %2\n\tst1 {%1.d}[1], [%0], %2"                \
+                     : "+r"(to) : "w"(y), "r"(step) : "memory")
+
 /* Lanes are outputs. */
-EB_INLINE void eb_block_of(const eb_block *block, const int32_t pixels) {
-    const eb_block it = *block;
-    const int32_t narrow = it.output.low > -128 || it.output.high < 127;
-    const int8_t *w = it.weights;
-    const eb_line *line = it.lines;
-    int8_t *out = it.out;
-#pragma GCC unroll 1
-    for (int32_t o = 0; o < it.blocks; o++, line += 8, out += 8) {
+EB_INLINE void eb_outputs8(const eb_block *it, const int8_t *x, int32_t o, int8_t *to,
+                           const int32_t pixels) {
+        const int8_t *w = it->weights + o * (int64_t)it->weight_step;
+        const eb_line *line = it->lines + 8 * o;
         int32x4_t low[8], high[8];
-        const eb_line *again = line;
-        low[0] = eb_lines_of(line).bias;
-        high[0] = eb_lines_of(line + 4).bias;
+        low[0] = eb_start_of(it, line, 8 * o);
+        high[0] = eb_start_of(it, line + 4, 8 * o + 4);
 #pragma GCC unroll 8
         for (int32_t p = 1; p < pixels; p++) low[p] = low[0], high[p] = high[0];
-        w = eb_dot_steps(&it, low, high, w, pixels);
-        __asm__("" : "+r"(again)); /* rather read twice than kept in the stack */
+        eb_dot_steps(it, x, low, high, w, pixels);
+        __asm__("" : "+r"(line)); /* rather read twice than kept in the stack */
         int8x16_t y[4];
-        eb_requantize4(low, pixels, again, &it.output);
-        eb_requantize4(high, pixels, again + 4, &it.output);
+        if (it->sums) {
+#pragma GCC unroll 8
+            for (int32_t p = 0; p < pixels; p++) {
+                vst1q_s32(it->sums + 8 * p, low[p]);
+                vst1q_s32(it->sums + 8 * p + 4, high[p]);
+            }
+            return;
+        }
+        eb_requantize4(low, pixels, line, &it->output);
+        eb_requantize4(high, pixels, line + 4, &it->output);
 #pragma GCC unroll 4
         for (int32_t p = 0; p < pixels; p += 2) {
             const int32_t q = p + 1 < pixels ? p + 1 : p;
             y[p / 2] = eb_bytes16(low[p], high[p], low[q], high[q]);
         }
-        if (narrow)
+        if (it->output.low > -128 || it->output.high < 127)
 #pragma GCC unroll 4
-            for (int32_t p = 0; p < pixels; p += 2) y[p / 2] = eb_clamp16(y[p / 2], &it.output);
-        int8_t *to = out;
-#pragma GCC unroll 4
-        for (int32_t p = 0; p < pixels; p += 2, to += it.out_step) {
-            vst1_s8(to, vget_low_s8(y[p / 2]));
-            if (p + 1 == pixels) break;
-            to += it.out_step;
-            vst1_s8(to, vget_high_s8(y[p / 2]));
+            for (int32_t p = 0; p < pixels; p += 2) y[p / 2] = eb_clamp16(y[p / 2], &it->output);
+        if (pixels == 1) {
+            vst1_s8(to, vget_low_s8(y[0]));
+            return;
         }
-    }
+        const int64_t step = it->out_step;
+#pragma GCC unroll 4
+        for (int32_t p = 0; p < pixels; p += 2) EB_STORE_TWO(to, y[p / 2], step);
 }
 
 #else
@@ -166,59 +190,73 @@ EB_INLINE void eb_multiply(int32x4_t acc[4][4], const int8x16_t *v, const int8x1
 }
 
 /* Lanes run along the window. */
-EB_INLINE void eb_block_of(const eb_block *block, const int32_t pixels) {
-    const eb_block it = *block;
-    const int8_t *w = it.weights;
-    const eb_line *line = it.lines;
-    int8_t *out = it.out;
+EB_INLINE void eb_outputs4(const eb_block *it, const int8_t *x, int32_t o, int8_t *to,
+                           const int32_t pixels) {
+    const int8_t *w = it->weights + o * (intptr_t)it->weight_step;
+    const eb_line *line = it->lines + 4 * o;
+    const int32_t *offset = it->offsets;
+    int32x4_t acc[4][4], y[4];
+#pragma GCC unroll 4
+    for (int32_t p = 0; p < pixels; p++)
+#pragma GCC unroll 4
+        for (int32_t i = 0; i < 4; i++) acc[p][i] = vdupq_n_s32(0);
+    int32_t step = it->steps;
 #pragma GCC unroll 1
-    for (int32_t o = 0; o < it.blocks; o++, line += 4, out += 4) {
-        int32x4_t acc[4][4];
-        const int32_t *offset = it.offsets;
+    do {
+        const int8_t *inputs = x + *offset++;
+        int8x16_t v[4], u[4];
 #pragma GCC unroll 4
-        for (int32_t p = 0; p < pixels; p++)
+        for (int32_t p = 0; p < pixels; p++) v[p] = vld1q_s8(inputs + 16 * p);
 #pragma GCC unroll 4
-            for (int32_t i = 0; i < 4; i++) acc[p][i] = vdupq_n_s32(0);
-        int32_t step = it.steps;
-#pragma GCC unroll 1
-        do {
-            const int8_t *x = it.x + *offset++;
-            int8x16_t v[4], u[4];
+        for (int32_t i = 0; i < 4; i++, w += 16) {
+            u[i] = vld1q_s8(w);
+            /* Armv7's registers do not hold all weights of a step. */
+            if (EB_PIXELS == 2 && (i + 1) % (4 / pixels) == 0)
+                eb_multiply(acc, v, u, i + 1 - 4 / pixels, pixels);
+        }
 #pragma GCC unroll 4
-            for (int32_t p = 0; p < pixels; p++) v[p] = vld1q_s8(x + 16 * p);
+        for (int32_t i = 0; i < 4 && EB_PIXELS > 2; i += 4 / pixels)
+            eb_multiply(acc, v, u, i, pixels);
+    } while (--step);
+    const int32x4_t start = eb_start_of(it, line, 4 * o);
 #pragma GCC unroll 4
-            for (int32_t i = 0; i < 4; i++, w += 16) {
-                u[i] = vld1q_s8(w);
-                /* Armv7's registers do not hold all weights of a step. */
-                if (EB_PIXELS == 2 && (i + 1) % (4 / pixels) == 0)
-                    eb_multiply(acc, v, u, i + 1 - 4 / pixels, pixels);
-            }
+    for (int32_t p = 0; p < pixels; p++)
+        y[p] = vaddq_s32(eb_sums4(acc[p][0], acc[p][1], acc[p][2], acc[p][3]), start);
+    if (it->sums) {
 #pragma GCC unroll 4
-            for (int32_t i = 0; i < 4 && EB_PIXELS > 2; i += 4 / pixels)
-                eb_multiply(acc, v, u, i, pixels);
-        } while (--step);
-        const int32x4_t bias = eb_lines_of(line).bias;
-        int32x4_t y[4];
+        for (int32_t p = 0; p < pixels; p++) vst1q_s32(it->sums + 4 * p, y[p]);
+        return;
+    }
+    eb_requantize4(y, pixels, line, &it->output);
 #pragma GCC unroll 4
-        for (int32_t p = 0; p < pixels; p++)
-            y[p] = vaddq_s32(eb_sums4(acc[p][0], acc[p][1], acc[p][2], acc[p][3]), bias);
-        eb_requantize4(y, pixels, line, &it.output);
-        int8_t *to = out;
-#pragma GCC unroll 4
-        for (int32_t p = 0; p < pixels; p += 2, to += it.out_step) {
-            const int32_t q = p + 1 < pixels ? p + 1 : p;
-            const int32x2_t two = vreinterpret_s32_s8(eb_clamp8(eb_bytes8(y[p], y[q]), &it.output));
-            const int32_t first = vget_lane_s32(two, 0), second = vget_lane_s32(two, 1);
-            __builtin_memcpy(to, &first, 4);
-            if (q > p) {
-                to += it.out_step;
-                __builtin_memcpy(to, &second, 4);
-            }
+    for (int32_t p = 0; p < pixels; p += 2, to += it->out_step) {
+        const int32_t q = p + 1 < pixels ? p + 1 : p;
+        const int32x2_t two = vreinterpret_s32_s8(eb_clamp8(eb_bytes8(y[p], y[q]), &it->output));
+        const int32_t first = vget_lane_s32(two, 0), second = vget_lane_s32(two, 1);
+        __builtin_memcpy(to, &first, 4);
+        if (q > p) {
+            to += it->out_step;
+            __builtin_memcpy(to, &second, 4);
         }
     }
 }
 
 #endif
+
+EB_INLINE void eb_block_of(const eb_block *block, const int32_t pixels) {
+    const eb_block it = *block;
+    const int8_t *x = it.x;
+    int8_t *out = it.out;
+#pragma GCC unroll 1
+    for (int32_t n = it.groups; n > 0; n--, x += 16 * pixels, out += pixels * it.out_step)
+#pragma GCC unroll 1
+        for (int32_t o = 0; o < it.blocks; o++)
+#if EB_NEON_DOT
+            eb_outputs8(&it, x, o, out + 8 * o, pixels);
+#else
+            eb_outputs4(&it, x, o, out + 4 * o, pixels);
+#endif
+}
 
 static __attribute__((noinline, unused)) void eb_block_8(const eb_block *block) {
     eb_block_of(block, EB_PIXELS < 8 ? EB_PIXELS : 8);
@@ -230,49 +268,65 @@ static __attribute__((noinline)) void eb_block_2(const eb_block *block) { eb_blo
 static __attribute__((noinline)) void eb_block_1(const eb_block *block) { eb_block_of(block, 1); }
 
 /* Computes some of `count` pixels; returns how many. */
-static int32_t eb_pixels_of(const eb_block *block, int32_t count) {
-    if (EB_PIXELS >= 8 && count >= 8) {
+static int32_t eb_pixels_of(eb_block *block, int32_t count) {
+    const int32_t many = block->groups; /* at most so many groups */
+    int32_t pixels = count > 1 ? 2 : 1;
+    if (EB_PIXELS >= 4 && count >= 4) pixels = 4;
+    if (EB_PIXELS >= 8 && count >= 8) pixels = 8;
+    if (block->groups > count / pixels) block->groups = count / pixels;
+    const int32_t done = block->groups * pixels;
+    if (EB_PIXELS >= 8 && pixels == 8)
         eb_block_8(block);
-        return 8;
-    }
-    if (EB_PIXELS >= 4 && count >= 4) {
+    else if (EB_PIXELS >= 4 && pixels == 4)
         eb_block_4(block);
-        return 4;
-    }
-    if (count >= 2) {
+    else if (pixels == 2)
         eb_block_2(block);
-        return 2;
-    }
-    eb_block_1(block);
-    return 1;
+    else
+        eb_block_1(block);
+    block->groups = many;
+    return done;
 }
 
-/* Computes all outputs of `count` pixels; the last, incomplete block of outputs in a place apart. */
-static __attribute__((noinline)) void eb_outputs_of(const eb_conv *layer, eb_block *block, int8_t *out, int32_t count) {
-    const int32_t outputs = layer->out_channels;
-    const int32_t rest = outputs % EB_OUTPUTS, full = outputs - rest;
+/* Computes one block of outputs of some of `count` pixels in a place apart: an incomplete one, or
+   by a rare rule. Returns how many. */
+static __attribute__((noinline)) int32_t eb_outputs_apart(const eb_conv *layer, eb_block block,
+                                                          int8_t *out, int32_t o, int32_t count) {
+    const int32_t left = layer->out_channels - o, outputs = left < EB_OUTPUTS ? left : EB_OUTPUTS;
     int8_t few[EB_PIXELS * EB_OUTPUTS];
+    int32_t sums[EB_PIXELS * EB_OUTPUTS];
     eb_line lines[EB_OUTPUTS];
-    for (int32_t i = 0; i < EB_OUTPUTS && rest; i++)
-        lines[i] = layer->lines[full + (i < rest ? i : 0)];
+    for (int32_t i = 0; i < EB_OUTPUTS; i++) lines[i] = layer->lines[o + (i < outputs ? i : 0)];
+    block.weights += o / EB_OUTPUTS * (intptr_t)block.weight_step;
+    if (block.sums_of_weights) block.sums_of_weights += 4 * o;
+    block.lines = lines;
+    block.groups = block.blocks = 1;
+    block.out = few;
+    block.out_step = EB_OUTPUTS;
+    block.sums = eb_is_rare(&layer->output) ? sums : 0;
+    const int32_t done = eb_pixels_of(&block, count);
+    if (block.sums)
+        eb_requantize_rarely(sums, few, done, EB_OUTPUTS, lines, &layer->output);
+    for (int32_t p = 0; p < done; p++)
+        eb_copy_neon(out + p * layer->out_channels + o, few + p * EB_OUTPUTS, outputs);
+    return done;
+}
+
+/* Computes all outputs of `count` pixels. */
+static __attribute__((noinline)) void eb_outputs_of(const eb_conv *layer, eb_block *block,
+                                                    int8_t *out, int32_t count) {
+    const int32_t outputs = layer->out_channels;
+    block->lines = layer->lines;
+    block->blocks = eb_is_rare(&layer->output) ? 0 : outputs / EB_OUTPUTS;
+    block->out_step = outputs;
+    block->sums = 0;
+    const int32_t whole = block->blocks * EB_OUTPUTS == outputs;
     while (count > 0) {
         int32_t done = 0;
-        block->weights = (const int8_t *)layer->weights;
-        block->lines = layer->lines;
-        block->blocks = full / EB_OUTPUTS;
         block->out = out;
-        block->out_step = outputs;
-        if (full) done = eb_pixels_of(block, count);
-        if (rest) {
-            block->weights += full * block->steps * 16;
-            block->lines = lines;
-            block->blocks = 1;
-            block->out = few;
-            block->out_step = EB_OUTPUTS;
-            done = eb_pixels_of(block, count);
-            for (int32_t p = 0; p < done; p++)
-                eb_copy_neon(out + p * outputs + full, few + p * EB_OUTPUTS, rest);
-        }
+        block->groups = whole ? count : 1;
+        if (block->blocks) done = eb_pixels_of(block, count);
+        for (int32_t o = block->blocks * EB_OUTPUTS; o < outputs; o += EB_OUTPUTS)
+            done = eb_outputs_apart(layer, *block, out, o, count);
         block->x += 16 * done;
         out += done * outputs;
         count -= done;
@@ -281,6 +335,15 @@ static __attribute__((noinline)) void eb_outputs_of(const eb_conv *layer, eb_blo
 
 /* Sixteen bytes each from `count` places. */
 EB_INLINE int8_t *eb_gather_neon(int8_t *to, const int8_t *from, int32_t step, int32_t count) {
+    if (step == 16)
+#pragma GCC unroll 1
+        for (; count >= 8; count -= 8, from += 128, to += 128) {
+            int8x16_t v[8];
+#pragma GCC unroll 8
+            for (int32_t i = 0; i < 8; i++) v[i] = vld1q_s8(from + 16 * i);
+#pragma GCC unroll 8
+            for (int32_t i = 0; i < 8; i++) vst1q_s8(to + 16 * i, v[i]);
+        }
 #pragma GCC unroll 1
     for (; count >= 4; count -= 4, from += 4 * step, to += 64) {
         const int8x16_t a = vld1q_s8(from), b = vld1q_s8(from + step);
@@ -311,46 +374,82 @@ EB_INLINE eb_phase eb_phase_of(const eb_conv *layer, int32_t at, int32_t count) 
     return phase;
 }
 
-/* A plane: sixteen channels of every stride-th pixel. Where there are fewer, sixteen bytes are read
-   all the same, unless the row ends before. */
-EB_INLINE void eb_plane_neon(const eb_conv *layer, const int8_t *row, int32_t channel,
-                             const eb_phase *phase, int8_t *to) {
+/* How many of the inside pixels have sixteen bytes from a channel on before the row ends. */
+EB_INLINE int32_t eb_whole_pixels(const eb_conv *layer, const eb_phase *phase, int32_t channel) {
     const int32_t channels = layer->in_channels, step = layer->stride * channels;
-    const int32_t bytes = layer->in_width * channels;
-    const int32_t from = phase->first * channels + channel;
     int32_t whole = phase->inside;
-    to = eb_fill_neon(to, layer->zero_point, 16 * phase->before);
-    if (channels - channel < 16)
-        while (whole > 0 && from + (whole - 1) * step + 16 > bytes) whole--;
-    to = eb_gather_neon(to, row + from, step, whole);
-    for (; whole < phase->inside; whole++, to += 16)
-        eb_copy_neon(to, row + from + whole * step, channels - channel);
-    eb_fill_neon(to, layer->zero_point, 16 * phase->after);
+    while (whole > 0 && (phase->first * channels + channel + (whole - 1) * step + 16 >
+                         layer->in_width * channels))
+        whole--;
+    return whole;
+}
+
+/* Planes of one row, `apart` bytes from one to the next: sixteen channels each of every stride-th
+   pixel. Where there are fewer, sixteen bytes are read all the same, unless the row ends. */
+static __attribute__((noinline)) int8_t *eb_row_planes(const eb_conv *layer, const int8_t *row,
+                                                       const eb_phase *phase, int8_t *to,
+                                                       int32_t apart) {
+    const int32_t channels = layer->in_channels, step = layer->stride * channels;
+    const int8x16_t zero = vdupq_n_s8(layer->zero_point);
+    const int8_t *from = row + phase->first * channels;
+    for (int32_t c = 0; c < channels; c += 16, from += 16, to += apart) {
+        int32_t whole = phase->inside;
+        int8_t *put = to;
+        if (channels - c < 16) whole = eb_whole_pixels(layer, phase, c);
+#pragma GCC unroll 1
+        for (int32_t n = phase->before; n > 0; n--, put += 16) vst1q_s8(put, zero);
+        put = eb_gather_neon(put, from, step, whole);
+#pragma GCC unroll 1
+        for (; whole < phase->inside; whole++, put += 16)
+            eb_copy_neon(put, from + whole * step, channels - c);
+#pragma GCC unroll 1
+        for (int32_t n = phase->after; n > 0; n--, put += 16) vst1q_s8(put, zero);
+    }
+    return to;
 }
 
 /* Copies all planes and notes where each step's inputs lie. */
-static void eb_planes_neon(const eb_conv *layer, const int8_t *const *rows, int32_t *offset,
-                           int8_t *to) {
-    const int32_t stride = layer->stride;
-    const int32_t reach = (layer->kernel_width - 1) * layer->dilation;
+static void eb_planes_neon(const eb_conv *layer, const int8_t *const *rows, int32_t count,
+                           int32_t *offset, int8_t *to) {
+    const int32_t stride = layer->stride, width = layer->kernel_width;
+    const int32_t reach = (width - 1) * layer->dilation;
     const int32_t phases = reach + 1 < stride ? reach + 1 : stride;
     const int32_t columns = layer->out_width + reach / stride;
     const int32_t plane = 16 * columns, groups = (layer->in_channels + 15) >> 4;
-    const int32_t width = layer->kernel_width, all = layer->kernel_height * groups * width;
-    for (int32_t kx = 0, x = 0; kx < width; kx++, x += layer->dilation)
-        offset[kx] = x % stride * plane + x / stride * 16;
+    const int32_t all = count * groups * width;
+    for (int32_t kx = 0, at = 0, phase = 0; kx < width; kx++) {
+        offset[kx] = phase * plane + at;
+        for (phase += layer->dilation; phase >= stride; phase -= stride) at += 16;
+    }
+#pragma GCC unroll 1
     for (int32_t n = width; n < all; n++) offset[n] = offset[n - width] + phases * plane;
     for (int32_t n = 0; n < phases; n++) {
         const eb_phase phase = eb_phase_of(layer, n - layer->pad, columns);
+        const eb_phase none = {columns, 0, 0, 0};
         int8_t *put = to + n * plane;
-        for (int32_t ky = 0; ky < layer->kernel_height; ky++)
-            for (int32_t c = 0; c < layer->in_channels; c += 16, put += phases * plane)
-                if (rows[ky])
-                    eb_plane_neon(layer, rows[ky], c, &phase, put);
-                else
-                    eb_fill_neon(put, layer->zero_point, plane);
+        for (int32_t ky = 0; ky < count; ky++)
+            put = eb_row_planes(layer, rows[ky], rows[ky] ? &phase : &none, put, phases * plane);
     }
 }
+
+#if defined(__aarch64__)
+/* Windows of three rows, at most sixteen bytes each, that make two steps: which byte comes from
+   where is said behind the weights. */
+static void eb_windows3_neon(const eb_conv *layer, const int8_t *row, int32_t size, int8_t *to) {
+    const int32_t blocks = (layer->out_channels + EB_OUTPUTS - 1) / EB_OUTPUTS;
+    const int8_t *table = (const int8_t *)layer->weights + blocks * 2 * 16 * EB_OUTPUTS;
+    const uint8x16_t first = vreinterpretq_u8_s8(vld1q_s8(table));
+    const uint8x16_t second = vreinterpretq_u8_s8(vld1q_s8(table + 16));
+    const int32_t step = layer->stride * layer->in_channels, count = layer->out_width;
+    int8_t *other = to + 16 * count;
+#pragma GCC unroll 1
+    for (int32_t p = 0; p < count; p++, row += step, to += 16, other += 16) {
+        const int8x16x3_t v = {{vld1q_s8(row), vld1q_s8(row + size), vld1q_s8(row + 2 * size)}};
+        vst1q_s8(to, vqtbl3q_s8(v, first));
+        vst1q_s8(other, vqtbl3q_s8(v, second));
+    }
+}
+#endif
 
 /* Copies the windows of all pixels, each behind the other, and from there to steps. */
 static void eb_windows_neon(const eb_conv *layer, const int8_t *const *rows, int32_t steps,
@@ -365,6 +464,12 @@ static void eb_windows_neon(const eb_conv *layer, const int8_t *const *rows, int
     const int8_t *from = bordered;
     int8_t *put = windows;
     eb_bordered_rows(layer, rows, bordered);
+#if defined(__aarch64__)
+    if (layer->depth & EB_GATHERED) {
+        eb_windows3_neon(layer, bordered, size, to);
+        return;
+    }
+#endif
     for (int32_t ky = 0; ky < layer->kernel_height; ky++, from += size)
 #pragma GCC unroll 1
         for (int32_t n = 0; n < runs; n++, put += run) {
@@ -379,31 +484,59 @@ static void eb_windows_neon(const eb_conv *layer, const int8_t *const *rows, int
     for (int32_t k = 0; k < steps; k++) to = eb_gather_neon(to, windows + 16 * k, each, count);
 }
 
+/* Leaves rows of the kernel out that lie above or below the map. Returns the first one inside. */
+static int32_t eb_rows_inside(const eb_conv *layer, const int8_t *const *rows, eb_block *block,
+                              int32_t *count) {
+    const int32_t height = layer->kernel_height, outputs = layer->out_channels;
+    const int32_t blocks = (outputs + EB_OUTPUTS - 1) / EB_OUTPUTS;
+    const int32_t each = block->steps / height; /* steps of a row */
+    int32_t first = 0, last = height;
+    while (first < height && !rows[first]) first++;
+    while (last > first && !rows[last - 1]) last--;
+    *count = height;
+    if (first == last || last - first == height) return 0;
+    block->row_step = 4 * EB_OUTPUTS * blocks;
+    block->above = first * block->row_step;
+    block->below = last * block->row_step;
+    block->row_step *= height; /* the sums of all rows */
+    block->zero_point = layer->zero_point;
+    block->sums_of_weights = block->weights + blocks * (intptr_t)block->weight_step;
+    block->weights += first * each * 16 * EB_OUTPUTS;
+    block->steps = (last - first) * each;
+    *count = last - first;
+    return first;
+}
+
 /* eb_kernel for convolutions; the output may lie on the input of a 1x1 kernel. */
 static void eb_conv_neon(const void *parameters, const int8_t *const *rows, int8_t *out,
                          void *scratch, int32_t number) {
     const eb_conv *layer = (const eb_conv *)parameters;
-    const int32_t all = layer->depth >> 2;
-    const int32_t steps = layer->depth & EB_TWICE ? all / 2 : all;
+    const int32_t all = layer->depth >> 3, twice = layer->depth & EB_TWICE;
+    const int32_t steps = twice ? all / 2 : all;
     int32_t *const offsets = (int32_t *)scratch;
     int8_t *const inputs = (int8_t *)scratch + ((4 * all + 15) & ~15);
+    int32_t first = 0, height = layer->kernel_height;
     eb_block block;
     (void)number;
+    block.x = inputs;
     block.offsets = offsets;
     block.steps = all;
     block.triples = 0;
+    block.weights = (const int8_t *)layer->weights;
+    block.weight_step = 16 * EB_OUTPUTS * all;
+    block.sums_of_weights = 0;
     block.output = layer->output;
-    if (layer->kernel_width == 3 && layer->stride == 1 && layer->dilation == 1 &&
-        !(layer->depth & EB_WINDOWS))
-        block.triples = all / 3;
-    block.x = inputs;
     if (layer->depth & EB_WINDOWS) {
 #pragma GCC unroll 1
         for (int32_t k = 0; k < steps; k++) offsets[k] = k * 16 * layer->out_width;
         eb_windows_neon(layer, rows, steps, inputs);
     } else {
-        eb_planes_neon(layer, rows, offsets, inputs);
+        if (!twice) first = eb_rows_inside(layer, rows, &block, &height);
+        if (layer->kernel_width == 3 && layer->stride == 1 && layer->dilation == 1)
+            block.triples = block.steps / 3;
+        eb_planes_neon(layer, rows + first, height, offsets, inputs);
     }
+#pragma GCC unroll 1
     for (int32_t k = steps; k < all; k++) offsets[k] = offsets[k - steps];
     eb_outputs_of(layer, &block, out, layer->out_width);
 }

@@ -19,6 +19,7 @@ typedef struct {
     int8_t *out;
     int32_t pairs, step, out_step; /* of taps; from a pixel to the next one in bytes */
     int32_t channels;              /* to store, at most sixteen */
+    int32_t *sums;                 /* for what a rare rule makes of them */
     eb_output output;
 } eb_channels;
 
@@ -57,6 +58,13 @@ EB_INLINE void eb_pixels_abreast(const eb_channels *group, const int32_t pixels)
             eb_add_taps(acc, p, vld1q_s8(a), u, vld1q_s8(b), v);
     }
     __asm__("" : "+r"(line)); /* rather read twice than kept in the stack */
+    if (it.sums) {
+#pragma GCC unroll 4
+        for (int32_t p = 0; p < pixels; p++)
+#pragma GCC unroll 4
+            for (int32_t i = 0; i < 4; i++) vst1q_s32(it.sums + 16 * p + 4 * i, acc[i][p]);
+        return;
+    }
 #pragma GCC unroll 4
     for (int32_t i = 0; i < 4; i++) eb_requantize4(acc[i], pixels, line + 4 * i, &it.output);
 #pragma GCC unroll 4
@@ -83,6 +91,22 @@ static __attribute__((noinline)) void eb_pixels_one(const eb_channels *group) {
     eb_pixels_abreast(group, 1);
 }
 
+/* Computes some of `count` pixels; returns how many. */
+static int32_t eb_pixels_some(const eb_channels *group, int32_t count) {
+    const int32_t done = count >= EB_ABREAST ? EB_ABREAST : 1;
+    int8_t few[16 * EB_ABREAST];
+    if (done > 1)
+        eb_pixels_many(group);
+    else
+        eb_pixels_one(group);
+    if (group->sums) {
+        eb_requantize_rarely(group->sums, few, done, 16, group->lines, &group->output);
+        for (int32_t p = 0; p < done; p++)
+            eb_copy_neon(group->out + p * group->out_step, few + 16 * p, group->channels);
+    }
+    return done;
+}
+
 static void eb_tap_offsets(const eb_conv *layer, int32_t taps, int32_t *offset) {
     const int32_t size = eb_bordered_bytes(layer), apart = layer->dilation * layer->in_channels;
     for (int32_t n = 0, x = 0, y = 0; n < taps; n++) {
@@ -101,6 +125,7 @@ static void eb_depthwise_neon(const void *parameters, const int8_t *const *rows,
     const int32_t channels = layer->in_channels, taps = 2 * layer->depth;
     int8_t *const inputs = (int8_t *)scratch + ((4 * taps + 15) & ~15);
     eb_line lines[16];
+    int32_t sums[16 * EB_ABREAST];
     eb_channels group;
     (void)number;
     eb_tap_offsets(layer, taps, (int32_t *)scratch);
@@ -111,6 +136,7 @@ static void eb_depthwise_neon(const void *parameters, const int8_t *const *rows,
     group.step = layer->stride * channels;
     group.out_step = channels;
     group.channels = channels < 16 ? channels : 16;
+    group.sums = eb_is_rare(&layer->output) ? sums : 0;
     group.output = layer->output;
     for (int32_t n = 0; n < 16 && channels < 16; n++)
         lines[n] = layer->lines[n < channels ? n : 0];
@@ -121,11 +147,7 @@ static void eb_depthwise_neon(const void *parameters, const int8_t *const *rows,
         group.x = inputs + c;
         group.out = out + c;
         for (int32_t left = layer->out_width; left > 0;) {
-            const int32_t count = left >= EB_ABREAST ? EB_ABREAST : 1;
-            if (count > 1)
-                eb_pixels_many(&group);
-            else
-                eb_pixels_one(&group);
+            const int32_t count = eb_pixels_some(&group, left);
             left -= count;
             group.x += count * group.step;
             group.out += count * channels;

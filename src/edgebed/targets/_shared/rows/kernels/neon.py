@@ -20,7 +20,8 @@ Array = npt.NDArray[Any]
 
 _WINDOWS: Final = 1
 _TWICE: Final = 2
-_STEPS_LIMIT: Final = 1 << 14
+_GATHERED: Final = 4
+_STEPS_LIMIT: Final = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,23 @@ class Neon:
         steps = sum(part.shape[1] for part in arranged)
         if not 0 < steps < _STEPS_LIMIT:
             return self.fallback.conv(shape, weights, goal, linear=linear)
-        packed = self._blocks(np.concatenate(arranged, axis=1))
+        packed = self._blocks(np.concatenate(arranged, axis=1)).astype(np.int8).tobytes()
+        if not windows and len(arranged) == 1 and shape.kernel[0] > 1:
+            packed += self._sums(weights)
+        gathered = windows and steps == 2 and len(arranged) == 1 and _is_gathered(shape)
+        if gathered:
+            packed += _window_table(shape)
         each = arranged[0].shape[1]
         inputs = _window_bytes(shape, each) if windows else _plane_bytes(shape)
         return Packed(
             function="eb_conv_neon",
             header="conv_neon_dot.h" if self.dot else "conv_neon.h",
             c_type="int8_t",
-            weights=packed.astype(np.int8).tobytes(),
-            depth=4 * steps + _WINDOWS * windows + _TWICE * (len(arranged) == 2),
+            weights=packed,
+            depth=8 * steps
+            + _WINDOWS * windows
+            + _TWICE * (len(arranged) == 2)
+            + _GATHERED * gathered,
             scratch_bytes=_padded(4 * steps) + inputs,
         )
 
@@ -99,6 +108,17 @@ class Neon:
         lanes = padded.reshape(blocks, self.outputs, steps, 16 // group, group)
         return lanes.transpose(0, 2, 3, 1, 4)
 
+    def _sums(self, weights: Array) -> bytes:
+        """Return the sums of each output's weights above each row of the kernel, and of all.
+
+        What lies outside of the map holds the zero point: rows there need no products.
+        """
+        outputs, rows = weights.shape[:2]
+        padded = -(-outputs // self.outputs) * self.outputs
+        sums = np.zeros((rows + 1, padded), np.int64)
+        sums[1:, :outputs] = weights.sum(axis=(2, 3)).cumsum(axis=1).T
+        return sums.astype("<i4").tobytes()
+
 
 def _parts(weights: Array, low: int) -> tuple[Array, ...] | None:
     """Return one or two sets of bytes from `low` on whose sum is `weights`, or None."""
@@ -138,6 +158,18 @@ def _plane_bytes(shape: WindowShape) -> int:
 def _window_bytes(shape: WindowShape, steps: int) -> int:
     """Return the bytes of all pixels' windows, twice, and of the rows with borders."""
     return (32 * steps + 16) * shape.out_width + _bordered_bytes(shape) + 16
+
+
+def _is_gathered(shape: WindowShape) -> bool:
+    """Return whether a window is three runs of at most sixteen bytes."""
+    run = shape.kernel[1] * shape.in_channels
+    return shape.kernel[0] == 3 and run <= 16 and shape.dilation[1] == 1
+
+
+def _window_table(shape: WindowShape) -> bytes:
+    """Return for each of 32 bytes of a window where it lies in three runs, sixteen bytes apart."""
+    row, byte = np.divmod(np.arange(32), shape.kernel[1] * shape.in_channels)
+    return np.where(row < 3, 16 * row + byte, 255).astype(np.uint8).tobytes()
 
 
 def _bordered_bytes(shape: WindowShape) -> int:

@@ -44,45 +44,47 @@ EB_INLINE int32x4_t eb_rounded_real(int32x4_t acc, const eb_lines4 *lines) {
     return vsubq_s32(vreinterpretq_s32_f32(y), vdupq_n_s32(0x4b400000));
 }
 
-/* Rules that few layers have. */
+/* Rules that few layers have: kernels store sums for them instead of outputs. */
+EB_INLINE int32_t eb_is_rare(const eb_output *output) { return output->rule && output->rule != 3; }
+
+/* Turns the sums of `count` pixels, as many as their outputs, into bytes where they are. `lines`
+   and `outputs` are multiples of four. */
 static __attribute__((noinline, unused)) void eb_requantize_rarely(
-    int32_t *sums, int32_t count, const eb_line *line, const eb_output *output) {
-    const eb_lines4 lines = eb_lines_of(line);
-    for (; count > 0; count--, sums += 4) {
-        const int32x4_t acc = vld1q_s32(sums);
-        const int32x4_t y = output->rule == 1   ? eb_rounded_twice(acc, &lines)
-                            : output->rule == 2 ? eb_rounded_once(acc, &lines)
-                                                : eb_rounded_real(acc, &lines);
-        vst1q_s32(sums, vqaddq_s32(y, vdupq_n_s32(output->zero_point)));
-    }
+    const int32_t *sums, int8_t *out, int32_t count, int32_t outputs, const eb_line *lines,
+    const eb_output *output) {
+    for (int32_t p = 0; p < count; p++)
+        for (int32_t o = 0; o < outputs; o += 4, sums += 4) {
+            const eb_lines4 four = eb_lines_of(lines + o);
+            const int32x4_t acc = vld1q_s32(sums);
+            int32x4_t y = output->rule == 1   ? eb_rounded_twice(acc, &four)
+                          : output->rule == 2 ? eb_rounded_once(acc, &four)
+                                              : eb_rounded_real(acc, &four);
+            y = vqaddq_s32(y, vdupq_n_s32(output->zero_point));
+            y = vmaxq_s32(y, vdupq_n_s32(output->low));
+            y = vminq_s32(y, vdupq_n_s32(output->high));
+            for (int32_t i = 0; i < 4; i++, y = vextq_s32(y, y, 1))
+                *out++ = (int8_t)vgetq_lane_s32(y, 0);
+        }
 }
 
 /* Turns `count` vectors of four channels' sums, which include the bias, into outputs. Rule 0: the
    multiplier is even, so that sqdmulh by its half gives the exact floor of the product / 2^32. */
 EB_INLINE void eb_requantize4(int32x4_t *acc, const int32_t count, const eb_line *line,
                               const eb_output *output) {
-    if (__builtin_expect(output->rule == 0, 1)) {
-        const eb_lines4 lines = eb_lines_of(line);
+    const eb_lines4 lines = eb_lines_of(line);
+    if (!output->rule) {
         const int32x4_t half = vshrq_n_s32(lines.multiplier, 1);
         const int32x4_t down = vdupq_n_s32(-(int32_t)output->fraction);
 #pragma GCC unroll 8
         for (int32_t p = 0; p < count; p++)
             acc[p] = vshlq_s32(vaddq_s32(vqdmulhq_s32(acc[p], half), lines.c), down);
-    } else if (output->rule == 3) {
-        const eb_lines4 lines = eb_lines_of(line);
-        const int32x4_t down = vnegq_s32(lines.c), twice = vdupq_n_s32(2 * output->zero_point);
+        return;
+    }
+    const int32x4_t down = vnegq_s32(lines.c), twice = vdupq_n_s32(2 * output->zero_point);
 #pragma GCC unroll 8
-        for (int32_t p = 0; p < count; p++) {
-            const int32x4_t product = vqrdmulhq_s32(acc[p], lines.multiplier);
-            acc[p] = vrhaddq_s32(vshlq_s32(vsraq_n_s32(product, acc[p], 31), down), twice);
-        }
-    } else {
-        int32_t sums[32];
-#pragma GCC unroll 8
-        for (int32_t p = 0; p < count; p++) vst1q_s32(sums + 4 * p, acc[p]);
-        eb_requantize_rarely(sums, count, line, output);
-#pragma GCC unroll 8
-        for (int32_t p = 0; p < count; p++) acc[p] = vld1q_s32(sums + 4 * p);
+    for (int32_t p = 0; p < count; p++) {
+        const int32x4_t product = vqrdmulhq_s32(acc[p], lines.multiplier);
+        acc[p] = vrhaddq_s32(vshlq_s32(vsraq_n_s32(product, acc[p], 31), down), twice);
     }
 }
 
