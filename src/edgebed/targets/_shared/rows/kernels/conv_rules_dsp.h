@@ -6,7 +6,7 @@
 #include "conv_dsp.h"
 #include "rules.h"
 
-enum { EB_DSP_SUMS = 32 };
+enum { EB_DSP_SUMS = 64 };
 
 /* Rule 3 of eb.h; twice_zero = 2 * zero_point + 1. */
 EB_STATIC inline int32_t eb_dsp_short(int32_t sum, int32_t multiplier, int32_t c,
@@ -35,43 +35,58 @@ EB_SHARED void eb_dsp_by_rule(const int32_t *sums, const eb_line *line, const eb
     }
 }
 
-/* Some outputs at a time; the last are filled up to four. */
-EB_SHARED void eb_dsp_by_rules(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
-                               int8_t *out) {
+/* Sums of up to four outputs, filled up to four. */
+EB_SHARED void eb_dsp_rest_sums(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
+                                const int32_t *weights, const eb_line *lines, int32_t rest,
+                                int32_t *sums) {
+    const eb_dsp_code code = {eb_dsp_one_sums, eb_dsp_two_sums};
+    eb_line last[4];
+    eb_copy((int8_t *)last, (const int8_t *)lines, (uint32_t)rest * sizeof *last);
+    eb_dsp_four(conv, pixel, scratch, weights, weights + 4 * conv->depth, last, sums, 0, code);
+}
+
+/* At most so many sums at a time, a multiple of eight. */
+EB_STATIC inline void eb_dsp_by_rules(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
+                                      int8_t *out, int32_t *sums, int32_t most) {
     const int32_t outputs = conv->out_channels, pixels = pixel ? 1 : 2;
     const int32_t *weights = (const int32_t *)conv->weights;
     const eb_line *lines = conv->lines;
     const eb_dsp_code code = {eb_dsp_one_sums, eb_dsp_two_sums};
-    int32_t sums[EB_DSP_SUMS];
-    eb_line last[4];
     for (int32_t left = outputs, count; left; left -= count, lines += count, out += count) {
-        const eb_line *some = lines;
-        count = eb_limit(left & ~3, 0, EB_DSP_SUMS / pixels);
-        if (!count) {
+        const int32_t fours = left < 4 ? 1 : eb_limit(left / 4, 1, most / 4 / pixels);
+        const int32_t *end = weights + 4 * fours * conv->depth;
+        if (left < 4) {
             count = left;
-            eb_copy((int8_t *)last, (const int8_t *)lines, (uint32_t)count * sizeof *last);
-            some = last;
+            eb_dsp_rest_sums(conv, pixel, scratch, weights, lines, count, sums);
+        } else {
+            count = 4 * fours;
+            eb_dsp_four(conv, pixel, scratch, weights, end, lines, sums, 0, code);
         }
-        const int32_t *end = weights + ((count + 3) & ~3) * conv->depth;
-        eb_dsp_four(conv, pixel, scratch, weights, end, some, sums, 0, code);
         weights = end;
         eb_dsp_by_rule(sums, lines, &conv->output, count, pixels, out, outputs);
     }
 }
 
-/* As eb_conv_dsp, with any rule. */
+EB_SHARED void eb_dsp_pixels_by_rules(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
+                                      int8_t *out) {
+    int32_t *sums = (int32_t *)(void *)(scratch + 20 * (int32_t)conv->depth);
+    eb_dsp_by_rules(conv, pixel, scratch, out, sums, EB_DSP_SUMS);
+}
+
+/* As eb_conv_dsp, with any rule. Sums lie behind the scratch memory of that. */
 EB_STATIC void eb_conv_rules_dsp(const void *layer, const int8_t *const *rows, int8_t *out,
                                  void *scratch, int32_t step) {
     (void)step;
-    eb_dsp_row((const eb_conv *)layer, rows, out, (int8_t *)scratch, eb_dsp_by_rules);
+    eb_dsp_row((const eb_conv *)layer, rows, out, (int8_t *)scratch, eb_dsp_pixels_by_rules);
 }
 
-/* As eb_dense_dsp, with any rule. */
+/* As eb_dense_dsp, with any rule, and without scratch memory. */
 EB_STATIC void eb_dense_rules_dsp(const void *layer, const int8_t *const *rows, int8_t *out,
                                   void *scratch, int32_t step) {
     const eb_conv *conv = (const eb_conv *)layer;
+    int32_t sums[8];
     (void)step;
-    eb_dsp_by_rules(conv, rows[0], (int8_t *)scratch, out);
+    eb_dsp_by_rules(conv, rows[0], (int8_t *)scratch, out, sums, 8);
     eb_dsp_limit_row(conv, out);
 }
 

@@ -15,6 +15,7 @@ from edgebed.targets._shared.rows.kernels.sets import Goal, Packed, WindowShape
 _MOST_WEIGHT: Final = 1 << 16
 # Without a line a layer with fewer weights is not worth the code of its own kernel.
 _FEW_WEIGHTS: Final = 2048
+_SUMS_BYTES: Final = 256  # EB_DSP_SUMS of conv_rules_dsp.h
 _DENSE: Final = {"eb_conv_dsp": "eb_dense_dsp", "eb_conv_rules_dsp": "eb_dense_rules_dsp"}
 
 
@@ -38,7 +39,7 @@ class Dsp:
             c_type="int32_t",
             weights=packed.tobytes(),
             depth=words,
-            scratch_bytes=_conv_scratch(shape, words),
+            scratch_bytes=_conv_scratch(shape, words) if linear else 20 * words + _SUMS_BYTES,
         )
 
     def depthwise(
@@ -75,7 +76,7 @@ class Dsp:
         packed = self.conv(shape, full, goal, linear=linear)
         if packed.function not in _DENSE or rows > 1 or depth % 4:
             return packed
-        return replace(packed, function=_DENSE[packed.function])
+        return replace(packed, function=_DENSE[packed.function], scratch_bytes=0)
 
 
 def _conv_scratch(shape: WindowShape, words: int) -> int:
