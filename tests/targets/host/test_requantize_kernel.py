@@ -20,6 +20,7 @@ from edgebed.targets.host.kernels.requantize import (
     by_float,
     by_shift,
     fixed,
+    narrowed,
 )
 from edgebed.targets.host.kernels.rules import Rescale, RuleName
 from edgebed.targets.host.kernels.snapped import snapped
@@ -34,6 +35,7 @@ RULES = {
     "EB_FUSED": 6,
     "EB_SNAPPED": 7,
     "EB_SNAPPED_KINK": 8,
+    "EB_FLOAT_NARROW": 9,
 }
 FRACTIONS = range(20)
 
@@ -184,6 +186,22 @@ def test_float_scales_round_half_to_even(libraries: Libraries, scale: float, cla
         product = acc.astype(np.float32) * np.float32(scale)
     expected = clamped(np.rint(np.clip(product, -1e6, 1e6)), clamp)
     check(libraries, by_float(np.full(16, scale), clamp), acc, expected)
+
+
+@settings(max_examples=30)
+@given(st.floats(2.0**-20, 0.875, width=32), clamps, st.integers(2, 20))
+def test_narrow_float_accumulators_need_no_limits(
+    libraries: Libraries, scale: float, clamp: Clamp, bits: int
+) -> None:
+    limit = (1 << bits) - 1
+    acc = interesting(scale, limit, bits)
+    expected = clamped(np.rint(acc.astype(np.float32) * np.float32(scale)), clamp)
+    bounds = Bounds(np.full(16, -limit), np.full(16, limit))
+    rule = narrowed(by_float(np.full(16, scale), clamp), bounds)
+    assert rule.rule == "EB_FLOAT_NARROW"
+    check(libraries, rule, acc, expected)
+    wide = Bounds(16 * bounds.low - (1 << 26), bounds.high)
+    assert narrowed(by_float(np.full(16, 1.0), clamp), wide).rule == "EB_FLOAT"
 
 
 @settings(max_examples=25)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgebed.targets.host.kernels.affine import NOWHERE, Affine, find_affine
-from edgebed.targets.host.kernels.requantize import Bounds, Requantization
+from edgebed.targets.host.kernels.requantize import Bounds, Requantization, narrowed
 from edgebed.targets.host.kernels.rules import Rescale
 
 HEADER = "depthwise.h"
@@ -163,7 +163,7 @@ def pack(
     bounds = Bounds(
         folded + 255 * np.minimum(w, 0).sum(axis=0), folded + 255 * np.maximum(w, 0).sum(axis=0)
     )
-    exact = rescale.requantization(bounds)
+    exact = narrowed(rescale.requantization(bounds), bounds)
     plain = [_plain_weights(w), _padded(folded), exact.table.tobytes()]
     parts, starts = _aligned(plain)
     blocks, line, planes = b"", 0, _planes(w)
@@ -266,7 +266,8 @@ def _table_of(
 ) -> npt.NDArray[np.int32]:
     """Return the exact table with its lanes in the order of `channels`."""
     there = rescale.at(channels)
-    table = there.requantization(Bounds(bounds.low[channels], bounds.high[channels]))
+    within = Bounds(bounds.low[channels], bounds.high[channels])
+    table = narrowed(there.requantization(within), within)
     assert replace(table, table=exact.table) == exact or table.literal() == exact.literal()
     return table.table
 

@@ -6,6 +6,7 @@
  * EB_FIXED         TensorFlow Lite: doubling high multiply, then a rounding shift, ties away.
  * EB_FIXED_SINGLE  the same product rounded once, half up.
  * EB_FLOAT         ONNX Runtime: float32 product, half to even.
+ * EB_FLOAT_NARROW  the same where no product leaves +-2^20, so that nothing has to be held back.
  * EB_SHIFT         floor(accumulator / 2^n + 1/2).
  * EB_LINE          what requantize.py makes of EB_FIXED, EB_FIXED_SINGLE and EB_SHIFT where it
  *                  can prove that no lane overflows: one multiply-add, see eb_scale_line.
@@ -27,7 +28,7 @@
 #include "isa.h"
 
 enum { EB_NONE, EB_FIXED, EB_FIXED_SINGLE, EB_FLOAT, EB_SHIFT, EB_LINE, EB_FUSED,
-       EB_SNAPPED, EB_SNAPPED_KINK };
+       EB_SNAPPED, EB_SNAPPED_KINK, EB_FLOAT_NARROW };
 
 /* All fields are literals where a layer is called. */
 typedef struct {
@@ -41,7 +42,7 @@ typedef struct {
   ((rule) == EB_LINE ? 96                                                                    \
    : (rule) == EB_SNAPPED_KINK ? 80                                                          \
    : (rule) == EB_NONE ? 0                                                                   \
-   : (rule) == EB_FLOAT || (rule) == EB_SHIFT ? 16                                           \
+   : (rule) == EB_FLOAT || (rule) == EB_FLOAT_NARROW || (rule) == EB_SHIFT ? 16              \
                                               : 32)
 
 /* ---- One number at a time: the definitions ------------------------------------------------- */
@@ -166,19 +167,21 @@ EB_INLINE eb_i32x16 eb_scale_fused(eb_i32x16 acc, const int32_t *table) {
 #endif
 }
 
-EB_INLINE eb_i32x16 eb_scale_float(eb_i32x16 acc, const int32_t *table) {
+EB_INLINE eb_i32x16 eb_scale_float(eb_i32x16 acc, const int32_t *table, int narrow) {
 #if EB_ISA >= 5
   /* Beyond int32 the conversion answers INT32_MIN: right below, wrong above, hence the minimum. */
-  const __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps((const float *)table));
-  return _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(1 << 20)));
+  __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps((const float *)table));
+  if (!narrow) value = _mm512_min_ps(value, _mm512_set1_ps(1 << 20));
+  return _mm512_cvtps_epi32(value);
 #elif EB_ISA >= 2
   const __m256 limit = _mm256_set1_ps(1 << 20);
-  const __m256 low = _mm256_mul_ps(_mm256_cvtepi32_ps(acc.low), _mm256_loadu_ps((const float *)table));
-  const __m256 high =
+  __m256 low = _mm256_mul_ps(_mm256_cvtepi32_ps(acc.low), _mm256_loadu_ps((const float *)table));
+  __m256 high =
       _mm256_mul_ps(_mm256_cvtepi32_ps(acc.high), _mm256_loadu_ps((const float *)(table + 8)));
-  return (eb_i32x16){_mm256_cvtps_epi32(_mm256_min_ps(low, limit)),
-                     _mm256_cvtps_epi32(_mm256_min_ps(high, limit))};
+  if (!narrow) low = _mm256_min_ps(low, limit), high = _mm256_min_ps(high, limit);
+  return (eb_i32x16){_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high)};
 #else
+  (void)narrow;
   for (int i = 0; i < 16; i++) {
     float scale;
     memcpy(&scale, table + i, sizeof scale);
@@ -259,7 +262,9 @@ EB_INLINE eb_i32x16 eb_scale16(eb_i32x16 acc, const int32_t *table, eb_requantiz
   if (r.rule == EB_FUSED) return eb_scale_fused(acc, table);
   if (r.rule == EB_SNAPPED || r.rule == EB_SNAPPED_KINK)
     return eb_scale_snapped(acc, table, r.rule == EB_SNAPPED_KINK);
-  acc = r.rule == EB_FLOAT ? eb_scale_float(acc, table) : eb_scale_lanes(acc, table, r.rule);
+  if (r.rule == EB_FLOAT_NARROW)
+    return eb_add_i32x16(eb_scale_float(acc, table, 1), eb_set1_i32x16(r.zero_point));
+  acc = r.rule == EB_FLOAT ? eb_scale_float(acc, table, 0) : eb_scale_lanes(acc, table, r.rule);
   /* 2^20 is far outside a byte and keeps the addition from wrapping. */
   acc = eb_min_i32x16(acc, eb_set1_i32x16(1 << 20));
   return eb_add_i32x16(eb_max_i32x16(acc, eb_set1_i32x16(-(1 << 20))),

@@ -6,7 +6,7 @@ which are int8 + 128.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +24,7 @@ from edgebed.targets.host.kernels.requantize_lines import (
 
 Rule = Literal[
     "EB_NONE", "EB_FIXED", "EB_FIXED_SINGLE", "EB_FLOAT", "EB_SHIFT", "EB_LINE", "EB_FUSED",
-    "EB_SNAPPED", "EB_SNAPPED_KINK",
+    "EB_SNAPPED", "EB_SNAPPED_KINK", "EB_FLOAT_NARROW",
 ]  # fmt: skip
 
 __all__ = [
@@ -37,11 +37,13 @@ __all__ = [
     "by_float",
     "by_shift",
     "fixed",
+    "narrowed",
     "raw",
 ]
 
 BLOCK = 16
 """Channels of one vector; every table is padded to a multiple."""
+_LIMIT = 1 << 20  # the float rule holds back what is beyond, far outside a byte
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +127,20 @@ def by_float(scales: npt.NDArray[Any], clamp: Clamp) -> Requantization:
     """Return ONNX Runtime's rule: float32 accumulator x float32 scale, half to even."""
     bits = np.asarray(scales, dtype=np.float32).view(np.int32)
     return Requantization("EB_FLOAT", blocks(bits), clamp)
+
+
+def narrowed(rule: Requantization, bounds: Bounds) -> Requantization:
+    """Return the float rule without its limits, where no accumulator in the bounds reaches them.
+
+    Args:
+        rule: any; others than `by_float` stay as they are.
+        bounds: of the accumulators, one for each channel of the rule.
+    """
+    if rule.rule != "EB_FLOAT":
+        return rule
+    scales = rule.table.view(np.float32).ravel()[: len(bounds.low)].astype(np.float64)
+    widest = np.maximum(-bounds.low, bounds.high) * np.abs(scales)
+    return replace(rule, rule="EB_FLOAT_NARROW") if widest.max() < _LIMIT else rule
 
 
 def raw(channels: int) -> Requantization:

@@ -18,7 +18,7 @@ from edgebed.targets.host.kernels.conv import ConvShape, IntArray, Names, Part, 
 from edgebed.targets.host.kernels.conv_fold import fold, fold_weights, pixels
 from edgebed.targets.host.kernels.conv_tiles import tiles
 from edgebed.targets.host.kernels.isa import AVX2, AVX512, AVXVNNI, PORTABLE, Isa
-from edgebed.targets.host.kernels.requantize import Bounds, Requantization
+from edgebed.targets.host.kernels.requantize import Bounds, Requantization, narrowed
 from edgebed.targets.host.kernels.rules import Rescale
 from edgebed.targets.host.kernels.snapped import snapped
 from edgebed.targets.host.kernels.winograd import Winograd
@@ -130,6 +130,7 @@ def _ways(frame: Frame, layer: _Layer) -> list[_Way]:
     weights = frame.pack("weights", values, "int8_t", streamed=True)
     quick = snapped(layer.rescale, layer.bounds)
     exact = layer.rescale.requantization(layer.bounds, movable_bias=quick is None)
+    exact = narrowed(exact, layer.bounds)
     if quick is None:
         ways = [_way(frame, layer, weights, exact, "", (*_FUSED, PORTABLE))]
     else:
