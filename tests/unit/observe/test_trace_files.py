@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
-from edgebed.observe.trace import Frame, Level, Manifest, Tensor, TraceReader, TraceWriter
+from edgebed.observe.trace import Frame, Level, Manifest, Tensor
+from edgebed.observe.trace_reader import TraceReader
+from edgebed.observe.trace_writer import TraceWriter
 
 
 def tensors(seed: int) -> tuple[Tensor, ...]:
