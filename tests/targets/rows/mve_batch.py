@@ -17,6 +17,7 @@ GUARD = 32
 _START = """
 #include "conv_mve.h"
 #include "depthwise_mve.h"
+#include "depthwise_any_mve.h"
 #include "conv_portable.h"
 #include "depthwise_portable.h"
 typedef struct { eb_kernel *run; const eb_conv *layer; const int8_t *image; const int16_t *rows;

@@ -100,7 +100,7 @@ def test_pointwise_convolutions_also_in_place(layers: list[Case]) -> None:
 
 
 @settings(FEW, max_examples=4)
-@given(layers=many(depthwise=True, largest=4), goal=st.sampled_from(GOALS))
+@given(layers=many(depthwise=True, largest=5), goal=st.sampled_from(GOALS))
 def test_depthwise_convolutions(layers: list[Case], goal: Goal) -> None:
     assert_exact(layers, goal)
 
@@ -144,6 +144,7 @@ def test_rules_that_are_no_line(rule: int) -> None:
         WindowShape(3, 5, channels, 3, 5, channels, (3, 3), (1, 1), (1, 1)) for channels in (4, 21)
     ]
     layers = [drawn(shape, seed=n, rule=rule) for n, shape in enumerate(flat)]
+    deep += [WindowShape(3, 5, 2, 3, 5, outputs, (2, 5), (1, 1), (1, 2)) for outputs in (2, 6)]
     layers += [drawn(shape, depthwise=True, seed=n, rule=rule) for n, shape in enumerate(deep)]
     assert all("mve" in pack(case).function for case in layers)
     assert_exact(layers)
@@ -188,6 +189,6 @@ def test_what_helium_cannot_do_goes_to_portable_code() -> None:
     shape = WindowShape(4, 4, 8, 4, 4, 8)
     weights = np.full((8, 1, 1, 8), 200)
     assert MVE.conv(shape, weights, "time", linear=True).function == "eb_conv_portable_wide"
-    few = np.ones((2, 3, 3))
-    small = WindowShape(4, 4, 2, 2, 2, 2, (3, 3))
-    assert MVE.depthwise(small, few, "time", linear=True).function == "eb_depthwise_portable"
+    deep = WindowShape(4, 4, 8, 2, 2, 8, (3, 3))
+    wide = np.full((8, 3, 3), -129)
+    assert MVE.depthwise(deep, wide, "time", linear=True).function == "eb_depthwise_portable_wide"

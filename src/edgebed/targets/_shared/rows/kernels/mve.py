@@ -58,12 +58,15 @@ class Mve:
     def depthwise(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
         """Return the kernel for a depthwise convolution; weights C x KH x KW.
 
-        Scratch: the columns of a span of pixels for 16 channels, 4 bytes a column and channel.
+        Scratch: the columns of a span of pixels for 16 channels, 4 bytes a column and channel; or
+        one window.
         """
         channels = len(weights)
-        usable = fits_bytes(weights) and channels >= _GROUP
-        if not usable or max(shape.kernel) > 4 or shape.in_channels != channels:
+        if not fits_bytes(weights) or not weights.size:
             return PORTABLE.depthwise(shape, weights, goal, linear=linear)
+        small = max(shape.kernel) <= 4 and channels >= _GROUP
+        if not small or shape.in_channels != channels:
+            return _any_depthwise(shape, weights)
         span = min(shape.out_width, _SPAN[goal])
         columns = (span - 1) * shape.stride[1] + 3 * shape.dilation[1] + 1
         return Packed(
@@ -81,6 +84,21 @@ class Mve:
         shape = dense_shape(depth, rows, outputs)
         kernel = weights.reshape(outputs, 1, 1, depth)
         return self.conv(shape, kernel, goal, linear=linear)
+
+
+def _any_depthwise(shape: WindowShape, weights: Array) -> Packed:
+    """Return the kernel for any window and any number of outputs a channel."""
+    outputs, taps = len(weights), int(np.prod(shape.kernel))
+    padded = np.zeros((max(outputs, _GROUP), taps), np.int8)
+    padded[:outputs] = weights.reshape(outputs, taps)
+    return Packed(
+        function="eb_depthwise_any_mve",
+        header="depthwise_any_mve.h",
+        c_type="int8_t",
+        weights=padded[_groups(outputs)].transpose(0, 2, 1).tobytes(),
+        depth=outputs // shape.in_channels,
+        scratch_bytes=taps * shape.in_channels,
+    )
 
 
 def _reads_pixels(shape: WindowShape) -> bool:
