@@ -9,12 +9,13 @@ import pytest
 from row_programs import ONE, TWO, byte, check, check_on, one_op, real, several
 
 from edgebed.errors import EdgebedError
-from edgebed.program.arithmetic import Affine
+from edgebed.program.arithmetic import Affine, multiplier_table
 from edgebed.program.ops.argmax import Argmax
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.batch_matmul import BatchMatmul
 from edgebed.program.ops.cast import Cast
 from edgebed.program.ops.concat import Concat
+from edgebed.program.ops.conv_transpose2d import ConvTranspose2d
 from edgebed.program.ops.crop import Crop
 from edgebed.program.ops.depth_to_space import DepthToSpace
 from edgebed.program.ops.dequantize import Dequantize
@@ -249,3 +250,25 @@ def test_integer_ops_on_a_core(core):
 def test_what_has_no_kernel_is_named(op, kinds):
     with pytest.raises(EdgebedError, match="layer l"):
         check(one_op(op, kinds))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "extra"),
+    [
+        ((3, 3), (2, 2), (1, 1), (1, 1)), ((2, 4), (2, 1), (0, 2), (0, 0)),
+        ((2, 2), (3, 3), (0, 0), (0, 1)),
+    ],
+)  # fmt: skip
+def test_transposed_convolutions(kernel, stride, padding, extra):
+    rng = np.random.default_rng(3)
+    weight = rng.integers(-127, 128, (5, 4, *kernel)).astype(np.int8)
+    held = {
+        "w": Constant(weight, 8, 0.01, 6 if kernel == (2, 4) else 0),
+        "b": Constant(rng.integers(-900, 900, 4).astype(np.int32), 32),
+        "m": Constant(multiplier_table([0.004, 0.003, 0.005, 0.0007]), 32),
+    }
+    op = ConvTranspose2d(
+        **ONE, weight="w", bias="b", multiplier="m", stride=stride, padding=padding,
+        output_padding=extra, requantize=Affine(0.1, -7),
+    )  # fmt: skip
+    check(one_op(op, [byte((5, 4, 3))], held))

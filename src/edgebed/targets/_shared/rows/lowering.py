@@ -18,6 +18,7 @@ from edgebed.targets._shared.rows.lower import (
     real,
     resize,
     softmax,
+    transposed,
     views,
     weighted,
 )
@@ -34,6 +35,7 @@ LOWERINGS: Final[Mapping[str, Lowering]] = {
     "concat": parts.concat,
     "constant": parts.constant,
     "conv2d": weighted.conv2d,
+    "conv_transpose2d": transposed.conv_transpose2d,
     "crop": parts.crop,
     "dense": weighted.dense,
     "depth_to_space": parts.depth_to_space,
