@@ -15,7 +15,7 @@ from edgebed.program.types import Op
 from edgebed.targets._shared.rows import requantize
 from edgebed.targets._shared.rows.frame import Frame
 from edgebed.targets._shared.rows.kernels.sets import Packed, WindowShape
-from edgebed.targets._shared.rows.lower import weighted_float
+from edgebed.targets._shared.rows.lower import weighted_float, weighted_sums
 from edgebed.targets._shared.rows.requantize import Lines
 from edgebed.targets._shared.rows.stage import Stage, Window
 
@@ -41,6 +41,11 @@ def conv2d(frame: Frame, op: Op) -> None:
         return
     _check(frame, layer)
     weights = _centred(frame, layer)
+    if layer.requantize is None:
+        depthwise = layer.groups == frame.pixels(layer.inputs[0])[2] > 1
+        full = weights if depthwise else _ungrouped(weights, layer.groups)
+        weighted_sums.conv2d(frame, layer, full)
+        return
     source, target = frame.pixels(layer.inputs[0]), frame.pixels(layer.output)
     top, left, _, _ = layer.padding
     kernel = cast(tuple[int, int], weights.shape[2:])
@@ -80,6 +85,9 @@ def dense(frame: Frame, op: Op) -> None:
     else:
         window, indices = frame.flattened(layer.inputs[0])
         weights = np.ascontiguousarray(weights[:, indices])
+    if layer.requantize is None:
+        weighted_sums.dense(frame, layer, weights, window, count)
+        return
     lines = _lines(frame, layer, weights)
     shape = WindowShape(1, count, depth, 1, count, outputs)
     packed = frame.kernels.dense(depth, count, weights, frame.goal, linear=lines.linear)
@@ -89,7 +97,8 @@ def dense(frame: Frame, op: Op) -> None:
 
 def _check(frame: Frame, op: Weighted) -> None:
     x, out = frame.kind(op.inputs[0]), frame.kind(op.output)
-    if x.dtype not in ("int8", "uint8") or out.dtype not in ("int8", "uint8"):
+    made = ("int8", "uint8") if cast(Any, op).requantize is not None else ("int32",)
+    if x.dtype not in ("int8", "uint8") or out.dtype not in made:
         raise frame.refuse(
             op, f"has no kernel from {x.dtype} to {out.dtype}", "quantise it to int8"
         )
