@@ -17,6 +17,10 @@ KERNELS = {
     "eb_dense_dsp": "conv_dsp.h",
     "eb_conv_rules_dsp": "conv_rules_dsp.h",
     "eb_dense_rules_dsp": "conv_rules_dsp.h",
+    "eb_conv_twice_dsp": "conv_twice_dsp.h",
+    "eb_conv_rules_twice_dsp": "conv_twice_dsp.h",
+    "eb_conv_portable_wide": "conv_portable.h",
+    "eb_depthwise_portable_wide": "depthwise_portable.h",
     "eb_depthwise_nine_dsp": "depthwise_dsp.h",
     "eb_depthwise_dsp": "depthwise_dsp.h",
     "eb_depthwise_couples_dsp": "depthwise_dsp.h",
@@ -61,6 +65,15 @@ def test_rules_that_are_no_lines(m4: BareLayers, kind: str, data: st.DataObject)
 
 
 @pytest.mark.usefixtures("no_layer_is_too_small")
+@pytest.mark.parametrize("kind", ["", "1x1"])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_weights_beyond_a_byte(m4: BareLayers, kind: str, data: st.DataObject) -> None:
+    case = data.draw(cases(kind=kind, wide=True, rules=(0, 3)))
+    np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
+
+
+@pytest.mark.usefixtures("no_layer_is_too_small")
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=cases(kind="dense", rules=(0, 2, 3)))
 def test_dense_layer(m4: BareLayers, case: Case) -> None:
@@ -68,6 +81,12 @@ def test_dense_layer(m4: BareLayers, case: Case) -> None:
     linear = case.rule == 0
     dense = DSP.dense(shape.in_channels, shape.out_width, weights, "balanced", linear=linear)
     np.testing.assert_array_equal(m4.run(case, dense), meaning(case))
+
+
+@settings(max_examples=30)
+@given(case=cases(rules=(0,), depthwise=True, wide=True))
+def test_depthwise_weights_beyond_a_byte(m4: BareLayers, case: Case) -> None:
+    np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
 
 
 @given(case=cases(rules=(0,), depthwise=True))

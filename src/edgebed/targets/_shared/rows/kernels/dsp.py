@@ -15,6 +15,7 @@ from edgebed.targets._shared.rows.kernels.sets import Goal, Packed, WindowShape
 _MOST_WEIGHT: Final = 1 << 16
 # Without a line a layer with fewer weights is not worth the code of its own kernel.
 _FEW_WEIGHTS: Final = 2048
+_MOST_ROWS: Final = 8  # EB_DSP_TWICE_ROWS of conv_twice_dsp.h
 _SUMS_BYTES: Final = 256  # EB_DSP_SUMS of conv_rules_dsp.h
 _DENSE: Final = {"eb_conv_dsp": "eb_dense_dsp", "eb_conv_rules_dsp": "eb_dense_rules_dsp"}
 
@@ -28,18 +29,23 @@ class Dsp:
         self, shape: WindowShape, weights: npt.NDArray[Any], goal: Goal, *, linear: bool
     ) -> Packed:
         """Return the kernel for a convolution; weights O x KH x KW x I."""
-        packed = _pack_pairs(weights.reshape(len(weights), shape.kernel[0], -1))
+        rows = weights.reshape(len(weights), shape.kernel[0], -1)
+        packed, sets = _pack_pairs(rows), 1
+        if packed is None and shape.kernel[0] <= _MOST_ROWS:
+            packed, sets = _pack_pairs(_two_sets(rows)), 2
         small = not linear and weights.size < _FEW_WEIGHTS
         if packed is None or small:
             return PORTABLE.conv(shape, weights, goal, linear=linear)
         words = packed.shape[1]
+        plain = linear and sets == 1
+        rules, twice = "" if linear else "_rules", "" if sets == 1 else "_twice"
         return Packed(
-            function="eb_conv_dsp" if linear else "eb_conv_rules_dsp",
-            header="conv_dsp.h" if linear else "conv_rules_dsp.h",
+            function=f"eb_conv{rules}{twice}_dsp",
+            header=f"conv{twice or rules}_dsp.h",
             c_type="int32_t",
             weights=packed.tobytes(),
             depth=words,
-            scratch_bytes=_conv_scratch(shape, words) if linear else 20 * words + _SUMS_BYTES,
+            scratch_bytes=_conv_scratch(shape, words) if plain else 20 * words + _SUMS_BYTES,
         )
 
     def depthwise(
@@ -86,6 +92,12 @@ def _conv_scratch(shape: WindowShape, words: int) -> int:
     if shape.out_width > 1:
         return (16 if exact else 20) * words
     return 0 if exact and not shape.in_place else 4 * words
+
+
+def _two_sets(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return two sets of weights, one behind the other's rows, whose sum is O x rows x run."""
+    first = np.clip(weights, -127, 127)
+    return np.concatenate([first, weights - first], axis=1)
 
 
 def _pack_pairs(weights: npt.NDArray[Any]) -> npt.NDArray[np.int16] | None:
