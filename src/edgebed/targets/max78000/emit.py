@@ -12,8 +12,9 @@ from edgebed.compile.plan import BuildPlan
 from edgebed.data.fixed_decode import decode_fixed
 from edgebed.program.run import run
 from edgebed.program.types import Program
+from edgebed.targets._shared.c_text import ascii_text
+from edgebed.targets._shared.contract import decoding
 from edgebed.targets.max78000 import tables
-from edgebed.targets.max78000.c_text import ascii_text
 from edgebed.targets.max78000.image import DeviceImage
 from edgebed.targets.max78000.tables import Network, TestVector
 from edgebed.targets.max78000.wire import Wire, detections_bytes, wire
@@ -25,7 +26,7 @@ _SEED = 0x2545F491
 _DIGEST = b"@DIGEST@"
 _DETECTOR_FILES = {
     f"{name}.{kind}"
-    for name in ("camera", "detect", "detector", "font", "lcd", "prepare", "screen")
+    for name in ("camera", "detector", "font", "lcd", "prepare", "screen")
     for kind in "ch"
 }
 
@@ -102,7 +103,8 @@ def _sources(*, detector: bool) -> dict[str, str]:
     folder = resources.files(__package__) / "firmware"
     files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     chosen = [name for name in files if detector or name not in _DETECTOR_FILES]
-    return {name: (folder / name).read_text(encoding="utf-8") for name in chosen}
+    found = {name: (folder / name).read_text(encoding="utf-8") for name in chosen}
+    return {**found, **decoding.sources()} if detector else found
 
 
 def _with_head(path: str, text: str, name: str, command: str) -> bytes:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgebed.data.fixed_decode import parameters, tables
 from edgebed.errors import EdgebedError
 from edgebed.program.contract import Contract, ImageInput
 from edgebed.program.types import Program
-from edgebed.targets.max78000.c_text import array, ascii_text, numbers, quoted, text_constant
+from edgebed.targets._shared.c_text import ascii_text, numbers, quoted, text_constant
+from edgebed.targets._shared.contract import decoding
 from edgebed.targets.max78000.image import DeviceImage, Words
 from edgebed.targets.max78000.ports import Port
 from edgebed.targets.max78000.registers_text import describe
@@ -22,7 +22,6 @@ CNN_HZ = 50_000_000
 _SENSOR = (640, 480)
 _LCD = (224, 240)  # the part of the display that the picture may take
 _CTL_STREAM = 1 << 14
-_MOST_PAIRS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -173,9 +172,8 @@ def _is_ctl(address: int) -> bool:
 
 
 def _detector_defines(network: Network, contract: Contract) -> dict[str, object]:
-    grid, nms, picture = contract.decode, contract.nms, contract.input
+    picture = contract.input
     output, scale = detector_output(network, contract)
-    integers = parameters(scale, contract)
     seen = _seen(picture)
     return {
         "CAMERA_WIDTH": picture.width,
@@ -188,20 +186,7 @@ def _detector_defines(network: Network, contract: Contract) -> dict[str, object]
         "PREPARE_RED": f"{0 if picture.channels == 'rgb' else 2} /* channel of red */",
         "PREPARE_PATH": _prepare_path(network.wire),
         "DETECT_OUTPUT": output,
-        "DETECT_COLUMNS": grid.grid_width,
-        "DETECT_ROWS": grid.grid_height,
-        "DETECT_BOXES": grid.boxes,
-        "DETECT_CLASSES": len(contract.classes),
-        "DETECT_CHANNELS": contract.output_channels,
-        "DETECT_SOFTMAX": int(grid.class_score == "softmax"),
-        "DETECT_SQUARED": int(grid.size == "squared"),
-        "DETECT_MULTIPLIER": integers.multiplier,
-        "DETECT_SHIFT": integers.shift,
-        "DETECT_STRETCH": f"{integers.stretch} /* Q16 */",
-        "DETECT_LEAST_SCORE": f"{integers.least_score} /* Q15 */",
-        "DETECT_IOU": f"{integers.iou} /* Q16 */",
-        "DETECT_MAXIMUM": min(nms.maximum, nms.candidates, _pairs(contract)),
-        "DETECT_CANDIDATES": min(nms.candidates, _pairs(contract)),
+        **decoding.numbers(contract, scale),
     }
 
 
@@ -219,11 +204,6 @@ def _prepare_path(wire: Wire) -> str:
     return "PREPARE_BYTES"
 
 
-def _pairs(contract: Contract) -> int:
-    grid = contract.decode
-    return grid.grid_width * grid.grid_height * grid.boxes * len(contract.classes)
-
-
 def detector_output(network: Network, contract: Contract) -> tuple[int, float]:
     """Return the number of the output that the contract decodes, and its scale.
 
@@ -238,12 +218,7 @@ def detector_output(network: Network, contract: Contract) -> tuple[int, float]:
             why="224 x 224 pixels of 3 bytes exceed the 128 KB of SRAM",
             try_="camera_bits rgb565",
         )
-    if _pairs(contract) > _MOST_PAIRS:
-        raise EdgebedError(
-            f"{_pairs(contract)} pairs of box and class",
-            where="contract.decode",
-            why=f"the firmware ranks at most {_MOST_PAIRS}",
-        )
+    decoding.check(contract)
     _check_picture(network.wire, picture)
     wanted = (contract.output_channels, grid.grid_height, grid.grid_width)
     for number, part in enumerate(network.wire.outputs):
@@ -347,19 +322,12 @@ def _tests(tests: Sequence[TestVector]) -> str:
 
 def _detector(network: Network, contract: Contract) -> list[str]:
     _, scale = detector_output(network, contract)
-    integers, table = parameters(scale, contract), tables()
     names = ", ".join(quoted(name) for name in contract.classes)
     colours = ", ".join(f"0x{value:04X}" for value in palette(len(contract.classes)))
-    priors = ", ".join(f"{{{w}, {h}}}" for w, h in integers.priors)
     return [
         f"const char *const network_classes[] = {{{names}}};",
         f"const uint16_t screen_colours[] = {{{colours}}};",
-        f"const int32_t detect_priors[][2] = {{{priors}}};",
-        "",
-        "/* 32768 / (1 + exp(-i / 16)) */",
-        array("const uint16_t detect_sigmoid[257]", table.sigmoid.tolist()),
-        "/* 32768 exp(-i / 16) */",
-        array("const uint16_t detect_exponential[257]", table.exponential.tolist()),
+        *decoding.tables(contract, scale),
     ]
 
 
