@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 
@@ -46,9 +47,22 @@ class MemoryMap:
 
     @property
     def used(self) -> float:
-        """Share of the map's area that is in use, 0 to 1 (regions do not overlap)."""
-        area = sum((r.x[1] - r.x[0]) * (r.y[1] - r.y[0]) for r in self.regions)
+        """Share of the map's area that is in use, 0 to 1; what overlaps counts once."""
+        edges = sorted({edge for region in self.regions for edge in region.x})
+        area = 0.0
+        for left, right in pairwise(edges):
+            spans = [r.y for r in self.regions if r.x[0] <= left and right <= r.x[1]]
+            area += (right - left) * _covered(spans)
         return area / ((self.x[1] - self.x[0]) * (self.y[1] - self.y[0]))
+
+
+def _covered(spans: Sequence[tuple[float, float]]) -> float:
+    """Return the length that half-open spans cover together."""
+    total, end = 0.0, float("-inf")
+    for low, high in sorted(spans):
+        total += max(0.0, high - max(low, end))
+        end = max(end, high)
+    return total
 
 
 @dataclass(frozen=True)
