@@ -102,10 +102,12 @@ def cases(draw, *, depthwise=False, wide=False, rules=(0, 0, 2, 3), largest=5, k
         shape = WindowShape(1, rows, channels * draw(number(1, 9)), 1, rows, outputs)
         kernel, channels = (1, 1), shape.in_channels
     size = (outputs, *kernel) if depthwise else (outputs, *kernel, channels)
-    limit = 254 if wide else draw(st.sampled_from([127, 127, 20]))
+    limit = draw(st.sampled_from([127, 127, 20]))
     weights = rng.integers(-limit, limit + 1, size)
     if draw(st.booleans()):
         weights = np.where(rng.random(size) < 0.3, limit, weights)
+    if wide:
+        weights += draw(number(-128, 128))
     return _filled(draw, rng, shape, depthwise, weights, rules)
 
 

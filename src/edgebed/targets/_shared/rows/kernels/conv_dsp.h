@@ -293,12 +293,14 @@ EB_STATIC inline void eb_dsp_four(const eb_conv *conv, const int8_t *pixel, int8
     }
 }
 
-/* All outputs of one pixel, or (NULL) of two that lie widened in the scratch memory. */
-typedef void eb_dsp_pixels(const eb_conv *conv, const int8_t *pixel, int8_t *scratch, int8_t *out);
+/* All outputs of one pixel, or (NULL) of two that lie widened in the scratch memory. pitch: from the
+   first one's output to the second's; with 0 the first one's remains. */
+typedef void eb_dsp_pixels(const eb_conv *conv, const int8_t *pixel, int8_t *scratch, int8_t *out,
+                           int32_t pitch);
 
 /* The last outputs, less than four: filled up, and cut. */
 EB_SHARED void eb_dsp_rest(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
-                           int8_t *out) {
+                           int8_t *out, int32_t pitch) {
     const int32_t outputs = conv->out_channels, rest = outputs & 3, whole = outputs - rest;
     const int32_t *weights = (const int32_t *)conv->weights + whole * conv->depth;
     const eb_dsp_code code = {eb_dsp_one, eb_dsp_two};
@@ -306,19 +308,19 @@ EB_SHARED void eb_dsp_rest(const eb_conv *conv, const int8_t *pixel, int8_t *scr
     int8_t bytes[8];
     eb_copy((int8_t *)lines, (const int8_t *)(conv->lines + whole), (uint32_t)rest * sizeof *lines);
     eb_dsp_four(conv, pixel, scratch, weights, weights + 4 * conv->depth, lines, bytes, 4, code);
+    if (!pixel) eb_copy(out + pitch + whole, bytes + 4, (uint32_t)rest);
     eb_copy(out + whole, bytes, (uint32_t)rest);
-    if (!pixel) eb_copy(out + outputs + whole, bytes + 4, (uint32_t)rest);
 }
 
 /* By lines. */
 EB_SHARED void eb_dsp_by_lines(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
-                               int8_t *out) {
+                               int8_t *out, int32_t pitch) {
     const int32_t outputs = conv->out_channels, whole = outputs & ~3;
     const int32_t *weights = (const int32_t *)conv->weights;
     const int32_t *end = weights + whole * conv->depth;
     const eb_dsp_code code = {eb_dsp_one, eb_dsp_two};
-    if (whole) eb_dsp_four(conv, pixel, scratch, weights, end, conv->lines, out, outputs, code);
-    if (whole != outputs) eb_dsp_rest(conv, pixel, scratch, out);
+    if (whole) eb_dsp_four(conv, pixel, scratch, weights, end, conv->lines, out, pitch, code);
+    if (whole != outputs) eb_dsp_rest(conv, pixel, scratch, out, pitch);
 }
 
 /* Bytes of a kernel row, filled up to words. */
@@ -367,7 +369,7 @@ EB_SHARED void eb_dsp_last(const eb_conv *conv, const int8_t *const *rows, int32
         eb_gather_rows(conv, rows, x, scratch, eb_dsp_pitch(conv));
         pixel = scratch;
     }
-    pixels(conv, pixel, scratch, out);
+    pixels(conv, pixel, scratch, out, 0);
 }
 
 EB_SHARED void eb_dsp_row(const eb_conv *conv, const int8_t *const *rows, int8_t *out,
@@ -377,7 +379,7 @@ EB_SHARED void eb_dsp_row(const eb_conv *conv, const int8_t *const *rows, int8_t
     int32_t x = 0;
     for (; x + 1 < width; x += 2, at += 2 * conv->out_channels) {
         eb_dsp_widen_windows(conv, rows, x, scratch);
-        pixels(conv, 0, scratch, at);
+        pixels(conv, 0, scratch, at, conv->out_channels);
     }
     if (x < width) eb_dsp_last(conv, rows, x, scratch, at, pixels);
     eb_dsp_limit_row(conv, out);
@@ -397,7 +399,7 @@ EB_STATIC void eb_dense_dsp(const void *layer, const int8_t *const *rows, int8_t
                             void *scratch, int32_t step) {
     const eb_conv *conv = (const eb_conv *)layer;
     (void)step;
-    eb_dsp_by_lines(conv, rows[0], (int8_t *)scratch, out);
+    eb_dsp_by_lines(conv, rows[0], (int8_t *)scratch, out, 0);
     eb_dsp_limit_row(conv, out);
 }
 

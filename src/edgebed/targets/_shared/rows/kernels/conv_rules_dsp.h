@@ -22,16 +22,15 @@ EB_STATIC inline int32_t eb_dsp_short(int32_t sum, int32_t multiplier, int32_t c
 EB_SHARED void eb_dsp_by_rule(const int32_t *sums, const eb_line *line, const eb_output *output,
                               int32_t count, int32_t pixels, int8_t *out, int32_t pitch) {
     const int32_t twice_zero = 2 * output->zero_point + 1;
-    for (; count; count--, line++, out++) {
-        int8_t *at = out;
+    for (; count; count--, line++, out++, sums += pixels) {
         if (output->rule == 3) {
             const int32_t multiplier = line->multiplier, c = line->c;
-            *at = (int8_t)eb_dsp_short(*sums++, multiplier, c, twice_zero);
-            if (pixels == 2) at[pitch] = (int8_t)eb_dsp_short(*sums++, multiplier, c, twice_zero);
-            continue;
+            if (pixels == 2) out[pitch] = (int8_t)eb_dsp_short(sums[1], multiplier, c, twice_zero);
+            *out = (int8_t)eb_dsp_short(*sums, multiplier, c, twice_zero);
+        } else {
+            if (pixels == 2) out[pitch] = (int8_t)eb_requantize(sums[1], line, output);
+            *out = (int8_t)eb_requantize(*sums, line, output);
         }
-        for (int32_t i = 0; i < pixels; i++, at += pitch)
-            *at = (int8_t)eb_requantize(*sums++, line, output);
     }
 }
 
@@ -47,7 +46,8 @@ EB_SHARED void eb_dsp_rest_sums(const eb_conv *conv, const int8_t *pixel, int8_t
 
 /* At most so many sums at a time, a multiple of eight. */
 EB_STATIC inline void eb_dsp_by_rules(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
-                                      int8_t *out, int32_t *sums, int32_t most) {
+                                      int8_t *out, int32_t pitch, int32_t *sums,
+                                      int32_t most) {
     const int32_t outputs = conv->out_channels, pixels = pixel ? 1 : 2;
     const int32_t *weights = (const int32_t *)conv->weights;
     const eb_line *lines = conv->lines;
@@ -63,14 +63,14 @@ EB_STATIC inline void eb_dsp_by_rules(const eb_conv *conv, const int8_t *pixel, 
             eb_dsp_four(conv, pixel, scratch, weights, end, lines, sums, 0, code);
         }
         weights = end;
-        eb_dsp_by_rule(sums, lines, &conv->output, count, pixels, out, outputs);
+        eb_dsp_by_rule(sums, lines, &conv->output, count, pixels, out, pitch);
     }
 }
 
 EB_SHARED void eb_dsp_pixels_by_rules(const eb_conv *conv, const int8_t *pixel, int8_t *scratch,
-                                      int8_t *out) {
+                                      int8_t *out, int32_t pitch) {
     int32_t *sums = (int32_t *)(void *)(scratch + 20 * (int32_t)conv->depth);
-    eb_dsp_by_rules(conv, pixel, scratch, out, sums, EB_DSP_SUMS);
+    eb_dsp_by_rules(conv, pixel, scratch, out, pitch, sums, EB_DSP_SUMS);
 }
 
 /* As eb_conv_dsp, with any rule. Sums lie behind the scratch memory of that. */
@@ -86,7 +86,7 @@ EB_STATIC void eb_dense_rules_dsp(const void *layer, const int8_t *const *rows, 
     const eb_conv *conv = (const eb_conv *)layer;
     int32_t sums[8];
     (void)step;
-    eb_dsp_by_rules(conv, rows[0], (int8_t *)scratch, out, sums, 8);
+    eb_dsp_by_rules(conv, rows[0], (int8_t *)scratch, out, 0, sums, 8);
     eb_dsp_limit_row(conv, out);
 }
 
