@@ -10,6 +10,7 @@ from row_programs import ONE, TWO, byte, check, check_on, one_op, real, several
 
 from edgebed.errors import EdgebedError
 from edgebed.program.arithmetic import Affine, multiplier_table
+from edgebed.program.ops.add import Add
 from edgebed.program.ops.argmax import Argmax
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.batch_matmul import BatchMatmul
@@ -19,10 +20,15 @@ from edgebed.program.ops.conv_transpose2d import ConvTranspose2d
 from edgebed.program.ops.crop import Crop
 from edgebed.program.ops.depth_to_space import DepthToSpace
 from edgebed.program.ops.dequantize import Dequantize
+from edgebed.program.ops.divide import Divide
 from edgebed.program.ops.gather import Gather
 from edgebed.program.ops.lookup import Lookup
 from edgebed.program.ops.max_pool import MaxPool
+from edgebed.program.ops.maximum import Maximum
+from edgebed.program.ops.minimum import Minimum
+from edgebed.program.ops.multiply import Multiply
 from edgebed.program.ops.pad import Pad
+from edgebed.program.ops.prelu import Prelu
 from edgebed.program.ops.quantize import Quantize
 from edgebed.program.ops.reduce import Reduce
 from edgebed.program.ops.requantize import Requantize
@@ -31,13 +37,17 @@ from edgebed.program.ops.slice import Slice
 from edgebed.program.ops.softmax import Softmax
 from edgebed.program.ops.space_to_depth import SpaceToDepth
 from edgebed.program.ops.strided_slice import StridedSlice
+from edgebed.program.ops.subtract import Subtract
+from edgebed.program.ops.unary import Unary
 from edgebed.program.types import Constant, TensorType
+from edgebed.targets._shared.rows.lower import real_values
 
 BOTH = ("int8", "uint8")
 WINDOWS = (
     ((2, 2), (2, 2), (0, 0, 0, 0)), ((3, 3), (1, 1), (1, 1, 1, 1)),
     ((3, 3), (2, 2), (1, 0, 1, 1)), ((2, 3), (1, 2), (1, 0, 0, 2)), ((9, 6), (1, 1), (0, 0, 0, 0)),
 )  # fmt: skip
+PADDED = {"include_padding": True}
 SHARES = Affine(2.0**-8, -128)
 
 
@@ -272,3 +282,33 @@ def test_transposed_convolutions(kernel, stride, padding, extra):
         output_padding=extra, requantize=Affine(0.1, -7),
     )  # fmt: skip
     check(one_op(op, [byte((5, 4, 3))], held))
+
+
+@pytest.mark.parametrize("function", real_values.FUNCTIONS)
+def test_functions_of_real_numbers(function):
+    op = Unary(**ONE, function=function, alpha=0.3, beta=0.4, low=-0.2, high=0.7)
+    check(several([op, Unary(**ONE, function="relu6")], [real((3, 5, 6))]), close=True)
+
+
+def test_pairs_and_windows_of_real_numbers():
+    rng = np.random.default_rng(2)
+    held = {
+        "k": Constant(rng.normal(size=(3, 1, 1)).astype(np.float32), 32),
+        "s": Constant(rng.normal(size=(3, 1, 1)).astype(np.float32), 32),
+    }
+    kind = real((3, 5, 6))
+    ops = [op(**TWO) for op in (Add, Subtract, Multiply, Divide, Maximum, Minimum)]
+    check(several(ops, [kind, kind]), close=True)
+    check(several(ops, [kind, kind.with_shape((3, 1, 1))]), close=True)
+    check(several(ops, [kind.with_shape((4, 7)), kind.with_shape((7,))]), close=True)
+    check(one_op(Prelu(**ONE, slope="s"), [kind], held), close=True)
+    pools = [
+        op(**ONE, kernel=(2, 3), stride=(1, 2), padding=(1, 0, 0, 2)) for op in (MaxPool, AvgPool)
+    ]
+    more = [AvgPool(**ONE, kernel=(5, 6), stride=(1, 1)), AvgPool(**vars(pools[1]) | PADDED)]
+    check(several([*pools, *more], [kind]), close=True)
+
+
+def test_quotients_of_bytes():
+    op = Divide(**TWO, requantize=Affine(0.04, 5))
+    check(one_op(op, [byte((3, 4, 5)), byte((3, 4, 5), 0.02, -128)]))

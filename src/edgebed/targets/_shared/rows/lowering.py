@@ -16,6 +16,7 @@ from edgebed.targets._shared.rows.lower import (
     parts,
     pools,
     real,
+    real_values,
     resize,
     softmax,
     transposed,
@@ -40,6 +41,7 @@ LOWERINGS: Final[Mapping[str, Lowering]] = {
     "dense": weighted.dense,
     "depth_to_space": parts.depth_to_space,
     "dequantize": real.dequantize,
+    "divide": elementwise.divide,
     "gather": parts.gather,
     "identity": views.alias,
     "lookup": elementwise.lookup,
@@ -48,6 +50,7 @@ LOWERINGS: Final[Mapping[str, Lowering]] = {
     "minimum": elementwise.minimum,
     "multiply": elementwise.multiply,
     "pad": parts.pad,
+    "prelu": real_values.prelu,
     "quantize": real.quantize,
     "reduce": pools.reduce,
     "requantize": elementwise.requantize,
@@ -60,6 +63,7 @@ LOWERINGS: Final[Mapping[str, Lowering]] = {
     "strided_slice": parts.strided_slice,
     "subtract": elementwise.subtract,
     "transpose": views.transpose,
+    "unary": real_values.unary,
 }
 """One entry an op. To add one: a function in `lower/` that adds stages to the frame."""
 

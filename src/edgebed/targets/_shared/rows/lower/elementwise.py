@@ -25,7 +25,9 @@ _FORMS: Final = ("shift", "kink", "line", "steps", "table", "max", "min")
 _FAST_SHIFT: Final = 21  # EB_SUM_SHIFT of pairs.h
 AXES: Final = 4  # of eb_pair_t
 _BYTES: Final = ("int8", "uint8")
-EMBEDS: Final = frozenset(("add", "subtract", "multiply", "maximum", "minimum"))
+REAL: Final = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
+"""Kinds that real_pairs.h computes on float32, in its order."""
+EMBEDS: Final = frozenset(REAL)
 """Kinds of ops that hold a constant operand in their own tables."""
 
 
@@ -52,6 +54,11 @@ def maximum(frame: Frame, op: Op) -> None:
 def minimum(frame: Frame, op: Op) -> None:
     """Lower the smaller of two."""
     _pair(frame, op, lambda levels: pairs.extreme_pair(levels, largest=False))
+
+
+def divide(frame: Frame, op: Op) -> None:
+    """Lower a quotient of two: of bytes through a table of all pairs."""
+    _pair(frame, op, pairs.table_pair)
 
 
 def squared_difference(frame: Frame, op: Op) -> None:
@@ -125,7 +132,7 @@ def one_row(frame: Frame, tensor: str) -> Window:
 
 
 @dataclass(frozen=True)
-class _Operand:
+class Operand:
     """One side of a pair: how its values lie, or that it is a constant.
 
     Attributes:
@@ -151,15 +158,15 @@ def _pair(frame: Frame, op: Op, choose: Callable[[Levels], Pair]) -> None:
     kinds, out = _kinds(frame, op), frame.kind(op.output)
     if len(kinds) != 2:
         raise frame.refuse(op, f"{len(kinds)} operands", "pairs of two, one op after the other")
+    if out.is_float and all(kind.is_float for kind in kinds):
+        _real_pair(frame, op)
+        return
     for kind in (*kinds, out):
         if kind.dtype not in _BYTES:
             raise frame.refuse(op, f"has no kernel for {kind.dtype}", "quantise it to int8")
     levels = pairs.levels_of(op, kinds, frame.program.constants, out)
     pair = choose(levels)
-    rows, shape, steps = _row_shape(frame, op)
-    operands = [
-        _operand(frame, op, name, rows, own) for name, own in zip(op.inputs, steps, strict=True)
-    ]
+    rows, shape, operands = operands_of(frame, op)
     sides = tuple(one for one in operands if one.window is not None)
     fast = _is_fast(pair, levels) and len(sides) == 2 and all(one.same for one in operands)
     tables, text = _text(frame, op, pair, operands, shape)
@@ -169,6 +176,31 @@ def _pair(frame: Frame, op: Op, choose: Callable[[Levels], Pair]) -> None:
             inputs=tuple(one.window for one in sides if one.window is not None), steps=rows,
             function="eb_sum" if fast else "eb_pair", header="pairs.h", layer_type="eb_pair_t",
             layer=text, tables=tables,
+            in_place=tuple(i for i, one in enumerate(sides) if one.same),
+        )
+    )  # fmt: skip
+
+
+def _real_pair(frame: Frame, op: Op) -> None:
+    """Add the stage of a pair of float32 tensors."""
+    if op.kind not in REAL:
+        raise frame.refuse(op, "has no kernel for float32", "quantise it to int8")
+    rows, shape, operands = operands_of(frame, op)
+    tables = [
+        frame.table(op, f"operand_{i}", "float", one.data) if one.data else None
+        for i, one in enumerate(operands)
+    ]
+    names = ", ".join("0" if table is None else table.name for table in tables)
+    lists = ", ".join(braced(one) for one in (shape, operands[0].steps, operands[1].steps))
+    numbers = f"{operands[0].row}, {operands[1].row}, {REAL.index(op.kind)}"
+    sides = [one for one in operands if one.window is not None]
+    frame.add(
+        Stage(
+            name=op.name, kind=op.kind, output=op.output,
+            inputs=tuple(one.window for one in sides if one.window is not None), steps=rows,
+            function="eb_real_pair", header="real_pairs.h", layer_type="eb_real_pair_t",
+            layer=f"{{{names}, {lists}, {numbers}}}",
+            tables=tuple(table for table in tables if table is not None),
             in_place=tuple(i for i, one in enumerate(sides) if one.same),
         )
     )  # fmt: skip
@@ -217,16 +249,23 @@ def _strides(frame: Frame, name: str, rank: int) -> list[int]:
     return strides
 
 
-def _operand(frame: Frame, op: Op, name: str, rows: int, steps: Four) -> _Operand:
+def operands_of(frame: Frame, op: Op) -> tuple[int, Four, list[Operand]]:
+    """Return rows of an op's output, the axes of one, and the operands."""
+    rows, shape, steps = _row_shape(frame, op)
+    pairs_ = zip(op.inputs, steps, strict=True)
+    return rows, shape, [_operand(frame, op, name, rows, own) for name, own in pairs_]
+
+
+def _operand(frame: Frame, op: Op, name: str, rows: int, steps: Four) -> Operand:
     kind, out = frame.kind(name), frame.kind(op.output)
     strides = _strides(frame, name, len(out.shape))
     row = strides[1] if rows > 1 else 0
     same = kind.shape == out.shape
     if (data := constant_bytes(frame, name)) is not None:
-        return _Operand(steps, row, None, data, same=False)
+        return Operand(steps, row, None, data, same=False)
     if rows > 1 and frame.pixels(name)[0] == rows:
-        return _Operand(steps, 0, frame.row(name), b"", same)
-    return _Operand(steps, row, frame.whole(name), b"", same and rows == 1)
+        return Operand(steps, 0, frame.row(name), b"", same)
+    return Operand(steps, row, frame.whole(name), b"", same and rows == 1)
 
 
 def constant_bytes(frame: Frame, name: str) -> bytes | None:
@@ -235,13 +274,14 @@ def constant_bytes(frame: Frame, name: str) -> bytes | None:
     if not isinstance(writer, ConstantOp):
         return None
     kind = frame.kind(name)
-    values = frame.program.constants[writer.value].values.astype(np.int64)
-    values = values - (128 if kind.dtype == "uint8" else 0)
-    return values.transpose(usual_order(kind)).astype(np.int8).tobytes()
+    values = frame.program.constants[writer.value].values.transpose(usual_order(kind))
+    if kind.is_float:
+        return np.ascontiguousarray(values, "<f4").tobytes()
+    return (values.astype(np.int64) - (128 if kind.dtype == "uint8" else 0)).astype("i1").tobytes()
 
 
 def _text(
-    frame: Frame, op: Op, pair: Pair, operands: Sequence[_Operand], shape: Four
+    frame: Frame, op: Op, pair: Pair, operands: Sequence[Operand], shape: Four
 ) -> tuple[tuple[Table, ...], str]:
     """Return the tables of a pair and the initialiser of its eb_pair_t."""
     tables: list[Table] = []
@@ -272,12 +312,12 @@ def _text(
         else (pair.low, pair.high, lines.zero_point, lines.fraction, lines.rule)
     )
     parts = [
-        *pointers, *map(str, numbers), *(_braced(one) for one in lists),
-        str(operands[0].row), str(operands[1].row), _braced(line), _braced(output),
+        *pointers, *map(str, numbers), *(braced(one) for one in lists),
+        str(operands[0].row), str(operands[1].row), braced(line), braced(output),
         str(_FORMS.index(pair.form)), str(pair.shift), str(int(pair.product)),
     ]  # fmt: skip
     return tuple(tables), f"{{{', '.join(parts)}}}"
 
 
-def _braced(numbers: Sequence[int]) -> str:
+def braced(numbers: Sequence[int]) -> str:
     return f"{{{', '.join(str(int(n)) for n in numbers)}}}"

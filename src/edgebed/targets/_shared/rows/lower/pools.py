@@ -16,7 +16,7 @@ from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.reduce import Reduce
 from edgebed.program.types import Op, TensorType
 from edgebed.targets._shared.rows.frame import Frame, usual_order
-from edgebed.targets._shared.rows.lower import real
+from edgebed.targets._shared.rows.lower import real, real_values
 from edgebed.targets._shared.rows.requantize import StepRule
 from edgebed.targets._shared.rows.stage import Stage, Window
 from edgebed.targets._shared.rows.steps import Steps, array_text, steps
@@ -31,6 +31,9 @@ AXES: Final = 3
 def max_pool(frame: Frame, op: Op) -> None:
     """Lower the maximum of windows."""
     layer = cast(Pool, op)
+    if frame.kind(op.inputs[0]).is_float:
+        real_values.pool(frame, layer, _window(frame, layer), window_text(frame, layer))
+        return
     _check(frame, op)
     frame.add(
         Stage(
@@ -44,6 +47,9 @@ def max_pool(frame: Frame, op: Op) -> None:
 def avg_pool(frame: Frame, op: Op) -> None:
     """Lower the mean of windows; of a whole map row by row."""
     layer = cast(AvgPool, op)
+    if frame.kind(op.inputs[0]).is_float:
+        real_values.pool(frame, layer, _window(frame, layer), window_text(frame, layer))
+        return
     _check(frame, op)
     if layer.requantize is not None and layer.requantize.zero_first:
         whole = _is_whole(frame, layer)
