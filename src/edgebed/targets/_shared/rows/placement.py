@@ -163,6 +163,7 @@ def _turned(job: _Job, draft: _Draft) -> _Draft:
         and stages[first].steps > 1
         and not stages[first].accumulates
         and not stages[first].in_place
+        and stages[first].inputs  # rows that a caller brings come in order
         and _crowded(draft, first) > least
     ]
     if draft.packing.peak <= least or not able:
