@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from edgebed.targets.host import lowering, tuning
 from edgebed.targets.host.build import build, compile_program
 from edgebed.targets.host.kernels.conv_tiles import tiles
 from edgebed.targets.host.kernels.isa import runnable
-from edgebed.targets.host.target import TARGET
+from edgebed.targets.host.target import TARGET, Host
 
 
 def network() -> Program:
@@ -192,6 +193,15 @@ def test_costs_and_the_map_of_the_arena_name_every_layer() -> None:
     layout = TARGET.layout(program)
     assert len(layout.layers) == len(program.ops)
     assert 0 < layout.maps[0].used <= 1
+
+
+def test_programs_in_turn_keep_their_own_plans() -> None:
+    first = network()
+    halved = {name: replace(one, values=one.values // 2) for name, one in first.constants.items()}
+    programs = (first, replace(first, constants=halved))
+    apart = [Host().plan(program).files for program in programs]
+    assert apart[0] != apart[1]
+    assert [TARGET.plan(program).files for program in programs * 2] == apart * 2
 
 
 def test_tuned_tiles_change_the_code_and_not_the_result(

@@ -89,7 +89,7 @@ def _remembered(path: Path, count: int) -> list[float] | None:
 def _digest(layer: Blocked, isa: Isa) -> str:
     """Return what a measurement depends on: the layer, the kernel's source, the processor."""
     state = hashlib.sha256(repr((layer.shape, layer.rule.literal(), isa, _processor())).encode())
-    for name in ("isa.h", "requantize.h", "conv.h"):
+    for name in ("isa.h", "requantize.h", "conv_tile.h", "conv.h"):
         state.update((KERNELS / name).read_bytes())
     state.update((KERNELS / "conv_tiles.py").read_bytes())
     return state.hexdigest()[:32]

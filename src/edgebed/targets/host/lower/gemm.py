@@ -95,7 +95,8 @@ def gemm(
     layer = _prepared(frame, op, shape, rescale, weights)
     ways = _ways(frame, layer)
     to = "out" if out.stored == "u8" else "(uint8_t *)(void *)out"
-    frame.blocked.append(Blocked(layer.shape, ways[-1].rule if len(ways) < 2 else ways[-2].rule))
+    direct = next(way for way in ways if way.winograd is None)
+    frame.blocked.append(Blocked(layer.shape, direct.rule))
     constants = {one.name: one for way in ways for one in way.constants}
     headers = (HEADER, winograd.HEADER) if ways[0].winograd else (HEADER,)
     text = _per_isa(layer.shape, ways, to, frame.tuned)
