@@ -2,9 +2,9 @@
 
    Windows are columns of bytes, of which two are multiplied with four outputs at a time: each
    VMLADAVA.S8 adds 16 products to a core register. Sixteen inputs of such a block take 6 loads and
-   8 multiply-accumulates, 14 instructions for 128 products; on a core with two beats a cycle these
-   are 28 cycles of 4 beats in either pipe, of which loads and products overlap: about 16 to 18
-   cycles. The requantisation of a block's 8 outputs takes 29 instructions. */
+   8 multiply-accumulates, 14 instructions for 128 products. With two beats a cycle an instruction
+   is two cycles, a load and a product overlap: an estimate of 16 to 18 cycles, not a measurement.
+   The start of a block, the requantisation of its 8 outputs and the loop take 32 instructions. */
 #ifndef EB_CONV_MVE_H
 #define EB_CONV_MVE_H
 

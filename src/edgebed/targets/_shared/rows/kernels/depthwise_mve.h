@@ -3,9 +3,9 @@
    The rows below a step are interleaved byte by byte with VST4, so that a word holds one column of
    a channel's window, and a gather of four words, as far apart as the map's columns, the whole
    window. A VMLADAVA.S8 with the channel's 16 weights then adds all products of a pixel. Two
-   pixels of four channels take 16 instructions for that, 27 for the requantisation of the 8
+   pixels of four channels take 16 instructions for that, 29 for the requantisation of the 8
    outputs and the loop; the interleaving takes 11 to 13 for 16 channels of a column. With two
-   beats a cycle and four cycles for a gather: about 75 cycles for the 43 instructions. */
+   beats a cycle and four cycles for a gather: an estimate of 80 cycles for the 45 instructions. */
 #ifndef EB_DEPTHWISE_MVE_H
 #define EB_DEPTHWISE_MVE_H
 
