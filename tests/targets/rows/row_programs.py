@@ -13,6 +13,7 @@ from edgebed.program.types import Constant, Op, Program, TensorType
 from edgebed.targets._shared.bare_metal import Ran, run_c
 from edgebed.targets._shared.rows.emit import Project, files
 from edgebed.targets._shared.rows.kernels.portable import PORTABLE
+from edgebed.targets._shared.rows.kernels.sets import Goal
 from edgebed.targets._shared.rows.project import make
 
 ONE = {"name": "l", "inputs": ("a",), "output": "o"}
@@ -48,9 +49,11 @@ def several(
     return Program("several", inputs, tuple(named), outputs, constants or {})
 
 
-def check(program: Program, *, samples: int = 2, close: bool = False) -> Project:
+def check(
+    program: Program, *, goal: Goal = "balanced", samples: int = 2, close: bool = False
+) -> Project:
     """Assert that the C of a program computes what the interpreter does; return the project."""
-    project = make(program, PORTABLE, "balanced")
+    project = make(program, PORTABLE, goal)
     native = NativeNetwork(project)
     for seed in range(samples):
         given = program_inputs(program, seed)

@@ -41,7 +41,8 @@ def test_convolutions(
     kind = TensorType((channels, 7, 8), REAL, 1.0)
     held = constants(rng, (outputs, channels // groups, *kernel))
     for goal in ("time", "ram"):
-        check(Program("one", {"x": kind}, (op,), ("y",), held), goal=goal, close=True)
+        program = Program("one", {"x": kind}, (op,), ("y",), held)
+        check(program, goal=goal, close=True)  # type: ignore[arg-type]
 
 
 def test_dense_layers_follow_the_order_of_maps() -> None:
