@@ -23,7 +23,8 @@ KERNELS = {
     "eb_depthwise_portable_wide": "depthwise_portable.h",
     "eb_depthwise_nine_dsp": "depthwise_dsp.h",
     "eb_depthwise_dsp": "depthwise_dsp.h",
-    "eb_depthwise_couples_dsp": "depthwise_dsp.h",
+    "eb_depthwise_couples_dsp": "depthwise_couples_dsp.h",
+    "eb_depthwise_rules_dsp": "depthwise_rules_dsp.h",
     "eb_conv_portable": "conv_portable.h",
     "eb_depthwise_portable": "depthwise_portable.h",
 }
@@ -81,6 +82,12 @@ def test_dense_layer(m4: BareLayers, case: Case) -> None:
     linear = case.rule == 0
     dense = DSP.dense(shape.in_channels, shape.out_width, weights, "balanced", linear=linear)
     np.testing.assert_array_equal(m4.run(case, dense), meaning(case))
+
+
+@settings(max_examples=50)
+@given(case=cases(rules=(2, 3), depthwise=True))
+def test_depthwise_rules_that_are_no_lines(m4: BareLayers, case: Case) -> None:
+    np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
 
 
 @settings(max_examples=30)

@@ -93,7 +93,9 @@
     "sub r7, r7, r3, lsl #2\n"              \
     "strd r7, r8, [sp, #48]\n"              \
     "b.w 1b\n"                              \
-    "3:\n"                                  \
+    "3:\n" EB_TAPS_RETURN
+
+#define EB_TAPS_RETURN                      \
     "pop {r4-r11, lr}\n"                    \
     "add sp, sp, #16\n"                     \
     "bx lr\n"
@@ -132,6 +134,19 @@ EB_NAKED void eb_dsp_nine(const int8_t *const *table EB_UNUSED, int32_t offset E
             EB_TAPS_LEAVE);
 }
 
+#define EB_TAPS_LOOP                        \
+    "1:\n"                                  \
+    "ldr r0, [sp, #36]\n"                   \
+    "mov r3, #0\n"                          \
+    "mov r4, #0\n"                          \
+    "mov r5, #0\n"                          \
+    "mov r6, #0\n"                          \
+    "2:\n"                                  \
+    "ldrd r7, r8, [r0], #8\n" EB_TAPS_NEXT  \
+    "ldr r7, [sp, #64]\n"                   \
+    "cmp r0, r7\n"                          \
+    "bne 2b\n"
+
 /* Any number of taps; an odd one is followed by one whose weights are 0. */
 EB_NAKED void eb_dsp_any(const int8_t *const *table EB_UNUSED, int32_t offset EB_UNUSED,
                          const int32_t *weights EB_UNUSED, const eb_line *lines EB_UNUSED,
@@ -139,17 +154,7 @@ EB_NAKED void eb_dsp_any(const int8_t *const *table EB_UNUSED, int32_t offset EB
                          const int8_t *const *table_end EB_UNUSED, int32_t pixels EB_UNUSED,
                          int32_t apart EB_UNUSED, int32_t channels EB_UNUSED) {
     __asm__(EB_TAPS_ENTER
-            "1:\n"
-            "ldr r0, [sp, #36]\n"
-            "mov r3, #0\n"
-            "mov r4, #0\n"
-            "mov r5, #0\n"
-            "mov r6, #0\n"
-            "2:\n"
-            "ldrd r7, r8, [r0], #8\n" EB_TAPS_NEXT
-            "ldr r7, [sp, #64]\n"
-            "cmp r0, r7\n"
-            "bne 2b\n"
+            EB_TAPS_LOOP
             EB_TAPS_FINISH
             "bne.w 1b\n"
             EB_TAPS_LEAVE);
@@ -164,6 +169,7 @@ EB_SHARED void eb_dsp_point(const eb_conv *conv, const int8_t *const *rows, int3
         for (int32_t j = 0; j < conv->kernel_width; j++, column += conv->dilation) {
             const int32_t inside = rows[i] && column >= 0 && column < conv->in_width;
             *table++ = inside ? rows[i] + column * conv->in_channels : outside;
+            EB_HIDE(j);
         }
     }
     *table = outside;
@@ -198,7 +204,10 @@ EB_SHARED void eb_dsp_depthwise(const eb_conv *conv, const int8_t *const *rows, 
     const int8_t **table = (const int8_t **)scratch;
     int8_t *outside = (int8_t *)(table + conv->kernel_height * conv->kernel_width + 1), *at = out;
     int32_t present = 1, count;
-    for (int32_t i = 0; i < conv->kernel_height; i++) present &= rows[i] != 0;
+    for (int32_t i = 0; i < conv->kernel_height; i++) {
+        present &= rows[i] != 0;
+        EB_HIDE(i);
+    }
     eb_fill(outside, conv->zero_point, conv->in_channels);
     for (int32_t x = 0; x < conv->out_width; x += count, at += count * conv->in_channels) {
         const int32_t first = x * conv->stride - conv->pad;
@@ -223,168 +232,6 @@ EB_STATIC void eb_depthwise_dsp(const void *layer, const int8_t *const *rows, in
                                 void *scratch, int32_t step) {
     (void)step;
     eb_dsp_depthwise((const eb_conv *)layer, rows, out, scratch, eb_dsp_any);
-}
-
-/* ---- 3x3, stride 1: two neighbouring pixels share their columns ---- */
-
-/* Two words of four channels: the halves of `low` are channels 0 and 1 of both, of `high` channels 2
-   and 3. */
-#define EB_COUPLE_LOAD(at, low, high)            \
-    "ldrd r8, r9, [r0, #" at "]\n"               \
-    "ldr r8, [r8, r1]\n"                         \
-    "ldr r9, [r9, r1]\n"                         \
-    "pkhbt " low ", r8, r9, lsl #16\n"           \
-    "pkhtb " high ", r9, r8, asr #16\n"
-
-/* One channel of both pixels. r2 to r5: the upper two rows of columns 0 to 3; r6, r7: the lowest row
-   of columns 0 and 1, 2 and 3. r0: line, r1: weights, r8: output. */
-#define EB_COUPLE_CHANNEL(turn)                  \
-    "ldr r9, [r0], #4\n"                         \
-    "ldrd r12, lr, [r1], #8\n"                   \
-    "sxtb16 r11, r3" turn "\n"                   \
-    "smlad r10, r11, r12, r9\n"                  \
-    "smlad r9, r11, lr, r9\n"                    \
-    "sxtb16 r11, r2" turn "\n"                   \
-    "smlad r9, r11, r12, r9\n"                   \
-    "sxtb16 r11, r4" turn "\n"                   \
-    "smlad r10, r11, lr, r10\n"                  \
-    "ldrd r12, lr, [r1], #8\n"                   \
-    "smlad r9, r11, r12, r9\n"                   \
-    "sxtb16 r11, r5" turn "\n"                   \
-    "smlad r10, r11, r12, r10\n"                 \
-    "sxtb16 r11, r6" turn "\n"                   \
-    "smlad r9, r11, lr, r9\n"                    \
-    "smlatb r10, r11, lr, r10\n"                 \
-    "ldr r12, [r1], #4\n"                        \
-    "sxtb16 r11, r7" turn "\n"                   \
-    "smlabt r9, r11, r12, r9\n"                  \
-    "smlad r10, r11, r12, r10\n"                 \
-    "ldrd r12, lr, [r0], #8\n"                   \
-    "smmla r9, r9, r12, lr\n"                    \
-    "smmla r10, r10, r12, lr\n"                  \
-    "ldrd r12, lr, [sp, #92]\n"                  \
-    "asr.w r9, r9, r12\n"                        \
-    "asr.w r10, r10, r12\n"                      \
-    "ssat r9, #8, r9\n"                          \
-    "ssat r10, #8, r10\n"                        \
-    "strb r10, [r8, lr]\n"                       \
-    "strb r9, [r8], #1\n"
-
-/* Channels from `offset` to `end`, a multiple of four, of so many pairs of pixels, which lie `apart`
-   bytes one from the other, and their outputs too. pitch: from the first pixel's output to the
-   second's; with 0 only the first one's remains. */
-EB_NAKED void eb_dsp_couples(const int8_t *const *table EB_UNUSED, int32_t offset EB_UNUSED,
-                             const int32_t *weights EB_UNUSED, const eb_line *lines EB_UNUSED,
-                             int8_t *out EB_UNUSED, int32_t end EB_UNUSED,
-                             uint32_t fraction EB_UNUSED, int32_t pitch EB_UNUSED,
-                             int32_t pairs EB_UNUSED, int32_t apart EB_UNUSED) {
-    /* sp: six words of channels 2 and 3, the current offset and weights, r4 to r11, lr; 68: table,
-       offset, weights, lines, out, end, fraction, pitch, pairs, apart. The flag Z says that channels
-       0 and 1 are not yet done. */
-    __asm__(".syntax unified\n"
-            "push {r0-r3}\n"
-            "push {r4-r11, lr}\n"
-            "sub sp, sp, #32\n"
-            "strd r1, r2, [sp, #24]\n"
-            "1:\n"
-            EB_COUPLE_LOAD("0", "r2", "r10")
-            EB_COUPLE_LOAD("8", "r3", "r11")
-            "strd r10, r11, [sp]\n"
-            EB_COUPLE_LOAD("16", "r4", "r10")
-            EB_COUPLE_LOAD("24", "r5", "r11")
-            "strd r10, r11, [sp, #8]\n"
-            EB_COUPLE_LOAD("32", "r6", "r10")
-            EB_COUPLE_LOAD("40", "r7", "r11")
-            "strd r10, r11, [sp, #16]\n"
-            "ldr r1, [sp, #28]\n"
-            "ldrd r0, r8, [sp, #80]\n"
-            "cmp r8, r8\n"
-            "2:\n"
-            EB_COUPLE_CHANNEL("")
-            EB_COUPLE_CHANNEL(", ror #8")
-            "bne.w 3f\n"
-            "ldmia sp, {r2-r7}\n"
-            "cmp r8, #0\n"
-            "b.w 2b\n"
-            "3:\n"
-            "ldr r9, [sp, #24]\n"
-            "add r9, r9, #4\n"
-            "strd r9, r1, [sp, #24]\n"
-            "strd r0, r8, [sp, #80]\n"
-            "ldr r10, [sp, #88]\n"
-            "ldr r0, [sp, #68]\n"
-            "mov r1, r9\n"
-            "cmp r9, r10\n"
-            "bne.w 1b\n"
-            /* on to the next pair */
-            "ldr r3, [sp, #100]\n"
-            "subs r3, r3, #1\n"
-            "beq.w 4f\n"
-            "str r3, [sp, #100]\n"
-            "ldrd r4, r2, [sp, #72]\n"
-            "ldr r5, [sp, #104]\n"
-            "sub r6, r9, r4\n"
-            "add r1, r4, r5\n"
-            "str r1, [sp, #72]\n"
-            "strd r1, r2, [sp, #24]\n"
-            "add r9, r9, r5\n"
-            "str r9, [sp, #88]\n"
-            "ldrd r7, r8, [sp, #80]\n"
-            "sub r8, r8, r6\n"
-            "add r8, r8, r5\n"
-            "add r6, r6, r6, lsl #1\n"
-            "sub r7, r7, r6, lsl #2\n"
-            "strd r7, r8, [sp, #80]\n"
-            "b.w 1b\n"
-            "4:\n"
-            "add sp, sp, #32\n"
-            "pop {r4-r11, lr}\n"
-            "add sp, sp, #16\n"
-            "bx lr\n");
-}
-
-/* Points to the pixels below two windows: columns 0 to 3 of rows 0 and 1, column by column, then of
-   row 2. */
-EB_SHARED void eb_dsp_point_couple(const eb_conv *conv, const int8_t *const *rows, int32_t first,
-                                   const int8_t **table, const int8_t *outside) {
-    for (int32_t j = 0; j < 4; j++, first++) {
-        const int32_t inside = first >= 0 && first < conv->in_width;
-        const int32_t at = first * conv->in_channels;
-        table[2 * j] = inside && rows[0] ? rows[0] + at : outside;
-        table[2 * j + 1] = inside && rows[1] ? rows[1] + at : outside;
-        table[8 + j] = inside && rows[2] ? rows[2] + at : outside;
-        EB_HIDE(j);
-    }
-}
-
-/* 3x3, stride 1. Weights int16, for every channel: rows 0 and 1 of each column, then row 2 of
-   columns 0 and 1, of 1 and 2; in fours as above. eb_conv.depth: words of four channels. */
-EB_STATIC void eb_depthwise_couples_dsp(const void *layer, const int8_t *const *rows, int8_t *out,
-                                        void *scratch, int32_t step) {
-    const eb_conv *conv = (const eb_conv *)layer;
-    const int32_t channels = conv->in_channels, whole = channels & ~3, last = channels - 4;
-    const int32_t *weights = (const int32_t *)conv->weights;
-    const uint32_t fraction = conv->output.fraction;
-    const int8_t **table = (const int8_t **)scratch;
-    int8_t *outside = (int8_t *)(table + 12), *at = out;
-    const int32_t present = rows[0] && rows[1] && rows[2];
-    int32_t pairs;
-    (void)step;
-    eb_fill(outside, conv->zero_point, conv->in_channels);
-    for (int32_t x = 0; x < conv->out_width; x += 2 * pairs, at += 2 * pairs * channels) {
-        const int32_t first = x - conv->pad, left = conv->out_width - x;
-        const int32_t pitch = left == 1 ? 0 : channels, room = conv->in_width - 2 - first;
-        pairs = 1;
-        if (present && first >= 0 && left > 1 && room > 3)
-            pairs = left < room ? left >> 1 : room >> 1;
-        eb_dsp_point_couple(conv, rows, first, table, outside);
-        eb_dsp_couples(table, 0, weights, conv->lines, at, whole, fraction, pitch, pairs,
-                       2 * channels);
-        if (whole == channels) continue;
-        eb_dsp_couples(table, last, weights + (whole / 4) * conv->depth, conv->lines + last,
-                       at + last, channels, fraction, pitch, pairs, 2 * channels);
-    }
-    eb_dsp_limit_row(conv, out);
 }
 
 #endif

@@ -57,24 +57,28 @@ class Dsp:
     ) -> Packed:
         """Return the kernel for a depthwise convolution; weights C x KH x KW."""
         channels = shape.in_channels
-        if shape.out_channels != channels or channels < 4 or not linear:
+        if shape.out_channels != channels or channels < 4:
             return PORTABLE.depthwise(shape, weights, goal, linear=linear)
         taps = weights.reshape(channels, -1).shape[1]
         quads = _quads(weights.reshape(channels, taps))
-        pointers = taps + 1
-        if _shares_columns(shape):
-            function, packed, pointers = "eb_depthwise_couples_dsp", _pack_columns(quads), 12
+        pointers, sums, header = taps + 1, 0, "depthwise_dsp"
+        if not linear:
+            header = function = "depthwise_rules_dsp"
+            packed, sums = _pack_taps(quads), _SUMS_BYTES
+        elif _shares_columns(shape):
+            header = function = "depthwise_couples_dsp"
+            packed, pointers = _pack_columns(quads), 12
         elif taps == 9:
-            function, packed = "eb_depthwise_nine_dsp", _pack_nine(quads)
+            function, packed = "depthwise_nine_dsp", _pack_nine(quads)
         else:
-            function, packed = "eb_depthwise_dsp", _pack_taps(quads)
+            function, packed = "depthwise_dsp", _pack_taps(quads)
         return Packed(
-            function=function,
-            header="depthwise_dsp.h",
+            function=f"eb_{function}",
+            header=f"{header}.h",
             c_type="int32_t",
             weights=packed.astype("<i2").tobytes(),
             depth=packed[0].size // 2,
-            scratch_bytes=4 * pointers + channels,
+            scratch_bytes=4 * pointers + -(-channels // 4) * 4 + sums,
         )
 
     def dense(
