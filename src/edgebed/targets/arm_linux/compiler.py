@@ -30,7 +30,7 @@ def compile_object(
         source: the file.
         target: the object file to write.
         includes: folders of headers.
-        shared: for a shared library: independent of its place, only marked names visible.
+        shared: for a shared library, independent of its place.
 
     Raises:
         EdgebedError: the compiler is not installed or refuses the file.
@@ -38,7 +38,7 @@ def compile_object(
     zig = _zig()
     headers = ("-nostdinc", "-isystem", str(zig.parent / "lib" / "include"))
     folders = tuple(f"-I{folder}" for folder in (*includes, RUNTIME))
-    position = ("-fPIC", "-fvisibility=hidden") if shared else ()
+    position = ("-fPIC",) if shared else ()  # all that is not offered is static
     flags = (f"--target={core.triple}", *core.flags, *C_FLAGS, *position, *headers, *folders)
     _run([str(zig), "clang", *flags, "-c", str(source), "-o", str(target)])
 
