@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final, cast
 
 import numpy as np
@@ -15,9 +16,10 @@ from edgebed.program.ops.softmax import Softmax
 from edgebed.program.types import Op
 from edgebed.targets._shared.rows.frame import Frame, usual_order
 from edgebed.targets._shared.rows.lower.elementwise import one_row
-from edgebed.targets._shared.rows.lower.real import literal
+from edgebed.targets._shared.rows.lower.real import literal, rule_text
 from edgebed.targets._shared.rows.stage import Stage, Table, Window
 
+_BYTES: Final = ("int8", "uint8")
 MOST: Final = 4095
 """Shares whose sum of exponentials stays within 31 bits."""
 
@@ -31,11 +33,11 @@ def softmax(frame: Frame, op: Op) -> None:
     if kind.is_float:
         _add(frame, layer, "eb_softmax_real", literal(layer.beta), ())
         return
-    if not layer.exact or out.dtype != "int8":
-        raise frame.refuse(
-            op, f"has no kernel from {kind.dtype} to {out.dtype} with this rule",
-            "a dequantize op before it, or int8 with the fixed-point rule",
-        )  # fmt: skip
+    if kind.dtype not in _BYTES or out.dtype not in _BYTES:
+        raise frame.refuse(op, f"has no kernel from {kind.dtype} to {out.dtype}", "int8 to int8")
+    if not layer.exact:
+        _through_reals(frame, layer)
+        return
     if kind.shape[layer.axis] > MOST:
         raise frame.refuse(op, f"{kind.shape[layer.axis]} shares", f"at most {MOST}")
     grown = exponentials(kind.scale, layer.beta)
@@ -44,6 +46,34 @@ def softmax(frame: Frame, op: Op) -> None:
     assert rule is not None  # exact says so
     limits = f", {rule.low}, {rule.high}"
     _add(frame, layer, "eb_softmax", f"{table.name}, {len(grown)}", (table,), limits)
+
+
+def _through_reals(frame: Frame, layer: Softmax) -> None:
+    """Lower the rule `float`: float32 in between, as exact as the op's definition."""
+    kind, rule = frame.kind(layer.inputs[0]), layer.requantize
+    assert rule is not None  # bytes have one
+    rows, width, channels = frame.pixels(layer.output)
+    count = width * channels
+    name = frame.scratch_tensor(f"{layer.output}@reals", rows, 4 * count)
+    between = Window(name, whole=rows == 1)
+    scaled = f"{{{literal(kind.scale)}, {frame.zero(layer.inputs[0])}, {count}}}"
+    frame.add(
+        Stage(
+            name=f"{layer.name} reals", kind=layer.kind, output=name,
+            inputs=(one_row(frame, layer.inputs[0]),), steps=rows, function="eb_dequantize",
+            header="real.h", layer_type="eb_dequantize_t", layer=scaled,
+        )
+    )  # fmt: skip
+    shares = frame.scratch_tensor(f"{layer.output}@shares", rows, 4 * count)
+    _add(frame, layer, "eb_softmax_real", literal(layer.beta), (), source=name, output=shares)
+    frame.add(
+        Stage(
+            name=layer.name, kind=layer.kind, output=layer.output,
+            inputs=(replace(between, tensor=shares),), steps=rows, function="eb_quantize",
+            header="real.h", layer_type="eb_quantize_t",
+            layer=f"{{{rule_text(rule)}, {count}}}", in_place=(0,),
+        )
+    )  # fmt: skip
 
 
 def exponentials(scale: float, beta: float) -> npt.NDArray[np.int64]:
@@ -61,6 +91,9 @@ def _add(
     first: str,
     tables: tuple[Table, ...],
     last: str = "",
+    *,
+    source: str = "",
+    output: str = "",
 ) -> None:
     """Add the stage: row by row where the axis lies within a row."""
     kind = frame.kind(layer.output)
@@ -70,11 +103,14 @@ def _add(
     at = axes.index(layer.axis)
     outer = math.prod(kind.shape[a] for a in axes[:at])
     inner = math.prod(kind.shape[a] for a in axes[at + 1 :])
-    source = layer.inputs[0]
-    window: Window = one_row(frame, source) if by_row else frame.whole(source)
+    if source:
+        window = Window(source, whole=not by_row)
+    else:
+        given = layer.inputs[0]
+        window = one_row(frame, given) if by_row else frame.whole(given)
     frame.add(
         Stage(
-            name=layer.name, kind=layer.kind, output=layer.output, inputs=(window,),
+            name=layer.name, kind=layer.kind, output=output or layer.output, inputs=(window,),
             steps=rows if by_row else 1, function=function, header=f"{function[3:]}.h",
             layer_type=f"{function}_t",
             layer=f"{{{first}, {outer}, {kind.shape[layer.axis]}, {inner}{last}}}",
