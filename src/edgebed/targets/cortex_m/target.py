@@ -12,6 +12,7 @@ from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.program.arithmetic import Arithmetic
 from edgebed.program.types import Program
 from edgebed.targets._shared.arm_cores import Core, find_core
+from edgebed.targets._shared.contract import library as contract
 from edgebed.targets._shared.rows import exports, lowering, vectors
 from edgebed.targets._shared.rows import manifest as manifests
 from edgebed.targets._shared.rows import project as projects
@@ -147,7 +148,11 @@ class Microcontroller:
         from edgebed.targets.cortex_m import sources
 
         project = self.project(program)
-        library = {**files(project), **vectors.files(project)}
+        library = {
+            **files(project),
+            **vectors.files(project),
+            **contract.files(program, project.name),
+        }
         flags = " ".join(self.core.flags)
         given = {**library, **exports.files(project, library, flags)}
         found = {f"{LIBRARY}/{path}": data for path, data in given.items()}

@@ -83,16 +83,19 @@ def tables(contract: Contract, scale: float, storage: str = "") -> list[str]:
     Args:
         contract: that is decoded.
         scale: real value of one unit of the output.
-        storage: `static ` for tables of one file.
+        storage: `static ` for tables of one file, which may have none that nothing reads.
     """
     integers, table = parameters(scale, contract), fixed_tables()
     priors = ", ".join(f"{{{w}, {h}}}" for w, h in integers.priors)
     kind = f"{storage}const uint16_t"
+    exponential = (
+        "/* 32768 exp(-i / 16) */",
+        array(f"{kind} detect_exponential[257]", table.exponential.tolist()),
+    )
     return [
         f"{storage}const int32_t detect_priors[][2] = {{{priors}}};",
         "",
         "/* 32768 / (1 + exp(-i / 16)) */",
         array(f"{kind} detect_sigmoid[257]", table.sigmoid.tolist()),
-        "/* 32768 exp(-i / 16) */",
-        array(f"{kind} detect_exponential[257]", table.exponential.tolist()),
+        *(exponential if not storage or contract.decode.class_score == "softmax" else ()),
     ]

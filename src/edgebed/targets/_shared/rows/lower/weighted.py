@@ -15,7 +15,7 @@ from edgebed.program.types import Op
 from edgebed.targets._shared.rows import requantize
 from edgebed.targets._shared.rows.frame import Frame
 from edgebed.targets._shared.rows.kernels.sets import Packed, WindowShape
-from edgebed.targets._shared.rows.lower import weighted_float, weighted_sums
+from edgebed.targets._shared.rows.lower import weighted_float, weighted_raw
 from edgebed.targets._shared.rows.requantize import Lines
 from edgebed.targets._shared.rows.stage import Stage, Window
 
@@ -44,7 +44,7 @@ def conv2d(frame: Frame, op: Op) -> None:
     if layer.requantize is None:
         depthwise = layer.groups == frame.pixels(layer.inputs[0])[2] > 1
         full = weights if depthwise else _ungrouped(weights, layer.groups)
-        weighted_sums.conv2d(frame, layer, full)
+        weighted_raw.conv2d(frame, layer, full)
         return
     source, target = frame.pixels(layer.inputs[0]), frame.pixels(layer.output)
     top, left, _, _ = layer.padding
@@ -86,7 +86,7 @@ def dense(frame: Frame, op: Op) -> None:
         window, indices = frame.flattened(layer.inputs[0])
         weights = np.ascontiguousarray(weights[:, indices])
     if layer.requantize is None:
-        weighted_sums.dense(frame, layer, weights, window, count)
+        weighted_raw.dense(frame, layer, weights, window, count)
         return
     lines = _lines(frame, layer, weights)
     shape = WindowShape(1, count, depth, 1, count, outputs)

@@ -76,8 +76,8 @@ def _add(
     frame.add(
         Stage(
             name=op.name, kind=op.kind, output=op.output, inputs=(window,),
-            steps=1 if window.whole else steps, function="eb_sums", header="sums.h",
-            layer_type="eb_sums_t", layer=f"{{{text}, {frame.zero(op.inputs[0])}}}",
+            steps=1 if window.whole else steps, function="eb_raw", header="raw.h",
+            layer_type="eb_raw_t", layer=f"{{{text}, {frame.zero(op.inputs[0])}}}",
             tables=tables, macs=macs,
         )
     )  # fmt: skip

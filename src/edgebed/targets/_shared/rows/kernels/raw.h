@@ -1,7 +1,7 @@
 /* Convolution, depthwise and dense layers whose raw 32-bit sums are the output: heads of detectors.
    Plain loops: such layers end a network and have few outputs. */
-#ifndef EB_SUMS_H
-#define EB_SUMS_H
+#ifndef EB_RAW_H
+#define EB_RAW_H
 
 #include "eb_math.h"
 
@@ -12,10 +12,10 @@ typedef struct {
     uint16_t in_width, in_channels, out_width, out_channels;
     uint8_t kernel_height, kernel_width, stride, pad, dilation, depthwise;
     int8_t zero_point; /* of the input */
-} eb_sums_t;
+} eb_raw_t;
 
 /* The products of the values below one tap. */
-EB_STATIC int32_t eb_sums_tap(const int8_t *values, const int8_t *weights, int32_t depth,
+EB_STATIC int32_t eb_raw_tap(const int8_t *values, const int8_t *weights, int32_t depth,
                               int32_t zero_point) {
     int32_t sum = 0;
     for (int32_t k = 0; k < depth; k++) sum += (values[k] - zero_point) * weights[k];
@@ -23,7 +23,7 @@ EB_STATIC int32_t eb_sums_tap(const int8_t *values, const int8_t *weights, int32
 }
 
 /* One output at column x; what lies outside of the map is worth nothing. */
-EB_STATIC int32_t eb_sums_output(const eb_sums_t *layer, const int8_t *const *rows, int32_t x,
+EB_STATIC int32_t eb_raw_output(const eb_raw_t *layer, const int8_t *const *rows, int32_t x,
                                  int32_t output) {
     const int32_t depth = layer->depthwise ? 1 : layer->in_channels;
     const int32_t first = layer->depthwise ? output / (layer->out_channels / layer->in_channels) : 0;
@@ -35,18 +35,18 @@ EB_STATIC int32_t eb_sums_output(const eb_sums_t *layer, const int8_t *const *ro
             const int32_t column = x * layer->stride - layer->pad + j * layer->dilation;
             if (!rows[i] || column < 0 || column >= layer->in_width) continue;
             const int8_t *values = rows[i] + column * layer->in_channels + first;
-            sum += eb_sums_tap(values, weights, depth, layer->zero_point);
+            sum += eb_raw_tap(values, weights, depth, layer->zero_point);
         }
     return sum;
 }
 
-EB_STATIC void eb_sums(const void *parameters, const int8_t *const *rows, int8_t *out,
+EB_STATIC void eb_raw(const void *parameters, const int8_t *const *rows, int8_t *out,
                        void *scratch, int32_t step) {
-    const eb_sums_t *layer = (const eb_sums_t *)parameters;
+    const eb_raw_t *layer = (const eb_raw_t *)parameters;
     int32_t *to = (int32_t *)(void *)out;
     (void)scratch, (void)step;
     for (int32_t x = 0; x < layer->out_width; x++)
-        for (int32_t o = 0; o < layer->out_channels; o++) *to++ = eb_sums_output(layer, rows, x, o);
+        for (int32_t o = 0; o < layer->out_channels; o++) *to++ = eb_raw_output(layer, rows, x, o);
 }
 
 #endif
