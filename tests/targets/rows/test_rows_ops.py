@@ -309,7 +309,11 @@ def test_pairs_and_windows_of_real_numbers():
         op(**ONE, kernel=(2, 3), stride=(1, 2), padding=(1, 0, 0, 2)) for op in (MaxPool, AvgPool)
     ]
     more = [AvgPool(**ONE, kernel=(5, 6), stride=(1, 1)), AvgPool(**vars(pools[1]) | PADDED)]
-    check(several([*pools, *more], [kind]), close=True)
+    means = [
+        Reduce(**ONE, function=function, axes=(1, 2), keep=keep)
+        for function, keep in (("mean", True), ("sum", False), ("max", True))
+    ]
+    check(several([*pools, *more, *means], [kind]), close=True)
 
 
 def test_quotients_of_bytes():

@@ -81,6 +81,9 @@ def avg_pool(frame: Frame, op: Op) -> None:
 def reduce(frame: Frame, op: Op) -> None:
     """Lower the sum, mean or extreme along axes."""
     layer = cast(Reduce, op)
+    if frame.kind(op.inputs[0]).is_float:
+        real_values.whole_map(frame, layer)
+        return
     _check(frame, op)
     if layer.function not in ("mean", "sum", "max", "min"):
         raise frame.refuse(op, f"has no kernel for {layer.function!r}", "mean, sum, max or min")

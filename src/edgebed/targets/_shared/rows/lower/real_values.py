@@ -10,6 +10,7 @@ import numpy as np
 from edgebed.program.ops._pool import Pool
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.prelu import Prelu
+from edgebed.program.ops.reduce import Reduce
 from edgebed.program.ops.unary import Unary
 from edgebed.program.types import Op
 from edgebed.targets._shared.rows.frame import Frame, usual_order
@@ -82,5 +83,27 @@ def pool(frame: Frame, layer: Pool, window: Window, geometry: str) -> None:
             name=layer.name, kind=layer.kind, output=layer.output, inputs=(window,),
             steps=frame.pixels(layer.output)[0], function="eb_real_pool", header="real_pairs.h",
             layer_type="eb_real_pool_t", layer=f"{{{geometry}, {int(mean)}, {count}}}",
+        )
+    )  # fmt: skip
+
+
+def whole_map(frame: Frame, layer: Reduce) -> None:
+    """Lower the mean, sum or maximum of float32 over the rows and columns of a map."""
+    kind = frame.kind(layer.inputs[0])
+    known = layer.function in ("mean", "sum", "max")
+    if not known or len(kind.shape) != 3 or layer.axes != (1, 2):
+        raise frame.refuse(
+            layer, f"has no kernel for {layer.function} of float32 along {layer.axes}",
+            "mean, sum or max over rows and columns, or int8",
+        )  # fmt: skip
+    height, width, channels = frame.pixels(layer.inputs[0])
+    geometry = f"{{{width}, 1, {channels}, {height}, {width}, 1, 0}}"
+    count = height * width if layer.function == "mean" else 1
+    frame.add(
+        Stage(
+            name=layer.name, kind=layer.kind, output=layer.output,
+            inputs=(frame.window(layer.inputs[0], height, 1, 0),), steps=1,
+            function="eb_real_pool", header="real_pairs.h", layer_type="eb_real_pool_t",
+            layer=f"{{{geometry}, {int(layer.function != 'max')}, {count}}}",
         )
     )  # fmt: skip
