@@ -6,34 +6,53 @@
 #include "eb_window.h"
 #include "rules.h"
 
-/* All outputs of one window of `depth` bytes. Two outputs share the loads of the window; the last
-   one may be computed twice. */
-#define EB_CONV_PIXEL(name, weight)                                                            \
-    EB_STATIC void name(const eb_conv *conv, const int8_t *window, uint32_t depth, int8_t *out) { \
-        const weight *weights = (const weight *)conv->weights;                                 \
-        const int32_t outputs = conv->out_channels;                                            \
-        for (int32_t o = 0; o < outputs; o += 2, weights += 2 * depth) {                       \
-            const int32_t both = o + 1 < outputs;                                              \
-            const weight *second = both ? weights + depth : weights;                           \
-            const eb_line *line = conv->lines + o;                                             \
-            int32_t sum = 0, other = 0;                                                        \
-            for (uint32_t k = 0; k < depth; k++) {                                             \
-                const int32_t value = window[k];                                               \
-                sum += value * weights[k];                                                     \
-                other += value * second[k];                                                    \
-            }                                                                                  \
-            out[o] = (int8_t)eb_requantize(sum + line->bias, line, &conv->output);             \
-            if (!both) break;                                                                  \
-            line++;                                                                            \
-            out[o + 1] = (int8_t)eb_requantize(other + line->bias, line, &conv->output);       \
-        }                                                                                      \
+/* Keeps a loop rolled on cores with eight registers, where more would not fit. */
+#if defined(__thumb__) && !defined(__thumb2__)
+#define EB_ROLLED(counter) EB_HIDE(counter)
+#else
+#define EB_ROLLED(counter)
+#endif
+
+/* The sums of a window with the weights of two outputs, which share the loads of the window. */
+#define EB_CONV_DOT(name, weight)                                                               \
+    EB_STATIC __attribute__((noinline)) int32_t name(const int8_t *window, const weight *first, \
+                                                     const weight *second, int32_t depth,       \
+                                                     int32_t *other) {                          \
+        int32_t sum = 0, more = 0;                                                              \
+        window += depth, first += depth, second += depth;                                       \
+        for (int32_t k = -depth; k; k++) {                                                      \
+            const int32_t value = window[k];                                                    \
+            sum += value * first[k];                                                            \
+            more += value * second[k];                                                          \
+            EB_ROLLED(k);                                                                       \
+        }                                                                                       \
+        *other = more;                                                                          \
+        return sum;                                                                             \
     }
 
-typedef void eb_conv_pixel(const eb_conv *conv, const int8_t *window, uint32_t depth, int8_t *out);
+/* All outputs of one window of `depth` bytes; the last one may be computed twice. */
+#define EB_CONV_PIXEL(name, weight, dot)                                                        \
+    EB_CONV_DOT(dot, weight)                                                                    \
+    EB_STATIC void name(const eb_conv *conv, const int8_t *window, int32_t depth, int8_t *out) { \
+        const weight *weights = (const weight *)conv->weights;                                  \
+        const int32_t outputs = conv->out_channels;                                             \
+        const eb_line *line = conv->lines;                                                      \
+        for (int32_t o = 0; o < outputs; o += 2, weights += 2 * depth, line += 2) {             \
+            const int32_t both = o + 1 < outputs;                                               \
+            int32_t other;                                                                      \
+            const int32_t sum = dot(window, weights, both ? weights + depth : weights, depth,   \
+                                    &other);                                                    \
+            out[o] = (int8_t)eb_requantize(sum + line[0].bias, line, &conv->output);            \
+            if (!both) break;                                                                   \
+            out[o + 1] = (int8_t)eb_requantize(other + line[1].bias, line + 1, &conv->output);  \
+        }                                                                                       \
+    }
+
+typedef void eb_conv_pixel(const eb_conv *conv, const int8_t *window, int32_t depth, int8_t *out);
 
 EB_STATIC void eb_conv_row(const eb_conv *conv, const int8_t *const *rows, int8_t *out,
                            int8_t *scratch, eb_conv_pixel *pixel) {
-    const uint32_t depth = (uint32_t)conv->kernel_height * conv->kernel_width * conv->in_channels;
+    const int32_t depth = conv->kernel_height * conv->kernel_width * conv->in_channels;
     for (int32_t x = 0; x < conv->out_width; x++, out += conv->out_channels) {
         const int8_t *window = eb_pixel(conv, rows, x, out);
         if (!window) {
@@ -45,7 +64,7 @@ EB_STATIC void eb_conv_row(const eb_conv *conv, const int8_t *const *rows, int8_
 }
 
 /* Weights int8, out_channels x kernel_height x kernel_width x in_channels. */
-EB_CONV_PIXEL(eb_conv_pixel_bytes, int8_t)
+EB_CONV_PIXEL(eb_conv_pixel_bytes, int8_t, eb_conv_dot_bytes)
 
 EB_STATIC void eb_conv_portable(const void *layer, const int8_t *const *rows, int8_t *out,
                                 void *scratch, int32_t step) {
@@ -54,7 +73,7 @@ EB_STATIC void eb_conv_portable(const void *layer, const int8_t *const *rows, in
 }
 
 /* Weights int16: unsigned bytes less their zero point. */
-EB_CONV_PIXEL(eb_conv_pixel_wide, int16_t)
+EB_CONV_PIXEL(eb_conv_pixel_wide, int16_t, eb_conv_dot_wide)
 
 EB_STATIC void eb_conv_portable_wide(const void *layer, const int8_t *const *rows, int8_t *out,
                                      void *scratch, int32_t step) {
