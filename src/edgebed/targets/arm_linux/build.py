@@ -44,10 +44,12 @@ def build(folder: Path) -> Mapping[str, int]:
 
 
 def _library(chip: Core, folder: Path, name: str, objects: Path) -> None:
-    target = objects / f"{name}_shared.o"
-    source = folder / LIBRARY / f"{name}.c"
-    compiler.compile_object(chip, source, target, includes=(folder / LIBRARY,), shared=True)
-    compiler.link_library([target], folder / f"lib{name}.so")
+    given = [folder / LIBRARY / f"{name}{part}.c" for part in ("", "_contract")]
+    built = []
+    for source in (one for one in given if one.is_file()):
+        built.append(objects / f"{source.stem}_shared.o")
+        compiler.compile_object(chip, source, built[-1], includes=(folder / LIBRARY,), shared=True)
+    compiler.link_library(built, folder / f"lib{name}.so")
 
 
 def _program(chip: Core, folder: Path, manifest: Manifest, objects: Path) -> dict[str, int]:

@@ -11,6 +11,7 @@ from edgebed.compile.plan import BuildPlan
 from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.program.arithmetic import Arithmetic
 from edgebed.program.types import Program
+from edgebed.targets._shared.contract import library as contract
 from edgebed.targets._shared.rows import lowering, vectors
 from edgebed.targets._shared.rows import manifest as manifests
 from edgebed.targets._shared.rows import project as projects
@@ -97,7 +98,11 @@ class ArmLinux:
         """
         project = self.project(program)
         manifest = manifests.describe(project, self.cpu, self.goal)
-        library = {**files(project), **vectors.files(project)}
+        library = {
+            **files(project),
+            **vectors.files(project),
+            **contract.files(program, project.name),
+        }
         found = {f"{builds.LIBRARY}/{path}": data for path, data in library.items()}
         for path, data in programs.files(project, manifest, self.core).items():
             own = path.endswith((".c", ".h"))
