@@ -24,6 +24,12 @@ EB_STATIC int32_t eb_steps_search(const int32_t *first, const eb_output *output,
 EB_STATIC int32_t eb_step_byte(const eb_steps_t *steps, int32_t sum) {
     if (steps->first) return eb_steps_search(steps->first, &steps->output, sum);
     const eb_line *line = &steps->line[sum < 0];
+    if (!steps->output.rule) {
+        uint32_t low;
+        const int32_t high = eb_rules_product(sum + line->bias, line->multiplier, &low);
+        return eb_limit((high + line->c) >> steps->output.fraction, steps->output.low,
+                        steps->output.high);
+    }
     return eb_requantize(sum + line->bias, line, &steps->output);
 }
 
