@@ -22,6 +22,7 @@ from edgebed.program.ops.depth_to_space import DepthToSpace
 from edgebed.program.ops.dequantize import Dequantize
 from edgebed.program.ops.divide import Divide
 from edgebed.program.ops.gather import Gather
+from edgebed.program.ops.l2_normalize import L2Normalize
 from edgebed.program.ops.lookup import Lookup
 from edgebed.program.ops.max_pool import MaxPool
 from edgebed.program.ops.maximum import Maximum
@@ -130,6 +131,15 @@ def test_softmax_along_any_axis():
     ops = [Softmax(**ONE, axis=axis, requantize=rule) for axis in range(3)]
     check(several(ops, [byte((5, 6, 7), 0.1, 100, "uint8")]))
     check(one_op(Softmax(**ONE, axis=0, requantize=Affine(0.004, -128, "float")), [byte((9,))]))
+
+
+def test_lengths():
+    rule = Affine(1 / 128, 0)
+    ops = [L2Normalize(**ONE, axis=axis, requantize=rule) for axis in range(3)]
+    check(several(ops, [byte((5, 6, 7), 0.1, -20)]))
+    for size in (1, 2, 900):
+        op = L2Normalize(**ONE, axis=0, requantize=rule)
+        check(one_op(op, [byte((size,), 0.1, -128)]), samples=6)
 
 
 @pytest.mark.parametrize("shape", [(4, 5, 6), (2, 4, 5, 6)])

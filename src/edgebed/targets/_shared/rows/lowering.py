@@ -44,6 +44,7 @@ LOWERINGS: Final[Mapping[str, Lowering]] = {
     "divide": elementwise.divide,
     "gather": parts.gather,
     "identity": views.alias,
+    "l2_normalize": softmax.l2_normalize,
     "lookup": elementwise.lookup,
     "max_pool": pools.max_pool,
     "maximum": elementwise.maximum,

@@ -1,4 +1,4 @@
-"""Shares that sum to one."""
+"""Vectors brought to sum one or length one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgebed.program.arithmetic import high_multiply
 from edgebed.program.ops._gemmlowp import exp_negative
 from edgebed.program.ops._softmax import INPUT_BITS, softmax_scaling
+from edgebed.program.ops.l2_normalize import L2Normalize
 from edgebed.program.ops.softmax import Softmax
 from edgebed.program.types import Op
 from edgebed.targets._shared.rows.frame import Frame, usual_order
@@ -19,6 +20,7 @@ from edgebed.targets._shared.rows.lower.elementwise import one_row
 from edgebed.targets._shared.rows.lower.real import literal, rule_text
 from edgebed.targets._shared.rows.stage import Stage, Table, Window
 
+_LONGEST: Final = (1 << 31) // 255**2 - 1  # so long a sum of squares has 31 bits
 _BYTES: Final = ("int8", "uint8")
 MOST: Final = 4095
 """Shares whose sum of exponentials stays within 31 bits."""
@@ -84,9 +86,21 @@ def exponentials(scale: float, beta: float) -> npt.NDArray[np.int64]:
     return exp_negative(scaled, INPUT_BITS)
 
 
+def l2_normalize(frame: Frame, op: Op) -> None:
+    """Lower bytes over their Euclidean length, in fixed point."""
+    layer, kind = cast(L2Normalize, op), frame.kind(op.inputs[0])
+    rule = layer.requantize
+    if rule is None or rule.rounding == "float" or kind.dtype != "int8":
+        raise frame.refuse(op, f"has no kernel for {kind.dtype} with this rule", "fixed point")
+    if kind.shape[layer.axis] > _LONGEST:
+        raise frame.refuse(op, f"{kind.shape[layer.axis]} values", f"at most {_LONGEST}")
+    limits = f", {kind.zero_point}, {rule.low}, {rule.high}"
+    _add(frame, layer, "eb_normalize", "", (), limits)
+
+
 def _add(
     frame: Frame,
-    layer: Softmax,
+    layer: Softmax | L2Normalize,
     function: str,
     first: str,
     tables: tuple[Table, ...],
@@ -113,7 +127,8 @@ def _add(
             name=layer.name, kind=layer.kind, output=output or layer.output, inputs=(window,),
             steps=rows if by_row else 1, function=function, header=f"{function[3:]}.h",
             layer_type=f"{function}_t",
-            layer=f"{{{first}, {outer}, {kind.shape[layer.axis]}, {inner}{last}}}",
+            layer=f"{{{first}{', ' if first else ''}{outer}, {kind.shape[layer.axis]}, "
+            f"{inner}{last}}}",
             tables=tables, in_place=(0,) if inner == 1 and (by_row or rows == 1) else (),
         )
     )  # fmt: skip
