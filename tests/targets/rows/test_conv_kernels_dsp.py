@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgebed.targets._shared.rows.kernels import dsp
 from edgebed.targets._shared.rows.kernels.dsp import DSP
-from edgebed.targets._shared.rows.kernels.sets import Packed
+from edgebed.targets._shared.rows.kernels.sets import Packed, WindowShape
 
 KERNELS = {
     "eb_conv_dsp": "conv_dsp.h",
@@ -123,3 +123,23 @@ def test_other_cores_and_the_other_compiler(core: str, compiler: str) -> None:
             np.testing.assert_array_equal(layers.run(case, packed(case)), meaning(case))
 
     check()
+
+
+@pytest.mark.parametrize("depth", [512, 520])
+@pytest.mark.parametrize("width", [1, 2])
+def test_the_largest_sums_that_two_outputs_in_one_word_allow(
+    m4: BareLayers, depth: int, width: int
+) -> None:
+    """127 * 516 is the most; what is beyond takes another kernel, and the answer is the same."""
+    weights = np.full((4, 1, 1, depth), 127)
+    weights[1:3] *= -1
+    image = np.full((1, width, depth), -128, np.int8)
+    image[:, 1:] = 127
+    lines = np.array([[0, 1 << 24, 0]] * 4)
+    shape = WindowShape(1, width, depth, 1, width, 4)
+    case = Case(shape, False, weights, lines, 0, 9, (-128, 127), 0, 0, image)
+    kernel = packed(case)
+    assert kernel.function == ("eb_conv_dsp" if depth == 512 else "eb_conv_portable")
+    expected = meaning(case)
+    assert expected.min() > -128 and expected.max() < 127
+    np.testing.assert_array_equal(m4.run(case, kernel), expected)
