@@ -2,9 +2,9 @@
 #ifndef EB_CONV_PORTABLE_H
 #define EB_CONV_PORTABLE_H
 
+#include "eb_byte.h"
 #include "eb_math.h"
 #include "eb_window.h"
-#include "rules.h"
 
 /* Keeps a loop rolled on cores with eight registers, where more would not fit. */
 #if defined(__thumb__) && !defined(__thumb2__)
@@ -33,7 +33,7 @@
 /* All outputs of one window of `depth` bytes; the last one may be computed twice. */
 #define EB_CONV_PIXEL(name, weight, dot)                                                        \
     EB_CONV_DOT(dot, weight)                                                                    \
-    EB_STATIC void name(const eb_conv *conv, const int8_t *window, int32_t depth, int8_t *out) { \
+    EB_STATIC void name(const eb_conv *conv, const int8_t *window, int32_t depth, int8_t *out) {\
         const weight *weights = (const weight *)conv->weights;                                  \
         const int32_t outputs = conv->out_channels;                                             \
         const eb_line *line = conv->lines;                                                      \
@@ -42,9 +42,9 @@
             int32_t other;                                                                      \
             const int32_t sum = dot(window, weights, both ? weights + depth : weights, depth,   \
                                     &other);                                                    \
-            out[o] = (int8_t)eb_requantize(sum + line[0].bias, line, &conv->output);            \
+            out[o] = eb_byte(sum + line[0].bias, line, &conv->output);                          \
             if (!both) break;                                                                   \
-            out[o + 1] = (int8_t)eb_requantize(other + line[1].bias, line + 1, &conv->output);  \
+            out[o + 1] = eb_byte(other + line[1].bias, line + 1, &conv->output);                \
         }                                                                                       \
     }
 

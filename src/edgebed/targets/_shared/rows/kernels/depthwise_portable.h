@@ -2,27 +2,27 @@
 #ifndef EB_DEPTHWISE_PORTABLE_H
 #define EB_DEPTHWISE_PORTABLE_H
 
+#include "eb_byte.h"
 #include "eb_math.h"
 #include "eb_window.h"
-#include "rules.h"
 
 /* All outputs of one window of `taps` pixels. eb_conv.depth: outputs of one input channel. */
-#define EB_DEPTHWISE_PIXEL(name, weight)                                                      \
-    EB_STATIC void name(const eb_conv *conv, const int8_t *window, uint32_t taps, int8_t *out) { \
-        const weight *weights = (const weight *)conv->weights;                                \
-        const eb_line *line = conv->lines;                                                    \
-        const int32_t channels = conv->in_channels;                                           \
-        for (const int8_t *end = window + channels; window != end; window++) {                \
-            for (uint32_t copy = conv->depth; copy; copy--, line++) {                         \
-                const int8_t *value = window;                                                 \
-                int32_t sum = line->bias;                                                     \
-                for (const weight *last = weights + taps; weights != last;) {                 \
-                    sum += *value * *weights++;                                               \
-                    value += channels;                                                        \
-                }                                                                             \
-                *out++ = (int8_t)eb_requantize(sum, line, &conv->output);                     \
-            }                                                                                 \
-        }                                                                                     \
+#define EB_DEPTHWISE_PIXEL(name, weight)                                                        \
+    EB_STATIC void name(const eb_conv *conv, const int8_t *window, uint32_t taps, int8_t *out) {\
+        const weight *weights = (const weight *)conv->weights;                                  \
+        const eb_line *line = conv->lines;                                                      \
+        const int32_t channels = conv->in_channels;                                             \
+        for (const int8_t *end = window + channels; window != end; window++) {                  \
+            for (uint32_t copy = conv->depth; copy; copy--, line++) {                           \
+                const int8_t *value = window;                                                   \
+                int32_t sum = line->bias;                                                       \
+                for (const weight *last = weights + taps; weights != last;) {                   \
+                    sum += *value * *weights++;                                                 \
+                    value += channels;                                                          \
+                }                                                                               \
+                *out++ = eb_byte(sum, line, &conv->output);                                     \
+            }                                                                                   \
+        }                                                                                       \
     }
 
 typedef void eb_depthwise_pixel(const eb_conv *conv, const int8_t *window, uint32_t taps,
