@@ -27,7 +27,7 @@ AXES: Final = 4  # of eb_pair_t
 _BYTES: Final = ("int8", "uint8")
 REAL: Final = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 """Kinds that real_pairs.h computes on float32, in its order."""
-EMBEDS: Final = frozenset(REAL)
+EMBEDS: Final = frozenset((*REAL, "squared_difference"))
 """Kinds of ops that hold a constant operand in their own tables."""
 
 
