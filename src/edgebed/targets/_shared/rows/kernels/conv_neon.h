@@ -49,7 +49,7 @@ typedef struct {
 
 /* What four sums begin with: rows outside of the map hold zero points. */
 EB_INLINE int32x4_t eb_start_of(const eb_block *it, const eb_line *line, int32_t output) {
-    const int32x4_t bias = eb_lines_of(line).bias;
+    const int32x4_t bias = eb_bias_of(line);
     const int8_t *from = it->sums_of_weights;
     if (__builtin_expect(!from, 1)) return bias;
     from += 4 * output;

@@ -46,38 +46,41 @@ EB_INLINE eb_phase eb_phase_of(const eb_conv *layer, int32_t at, int32_t count) 
     return phase;
 }
 
-/* How many of the inside pixels have sixteen bytes from a channel on before the row ends. */
-EB_INLINE int32_t eb_whole_pixels(const eb_conv *layer, const eb_phase *phase, int32_t channel) {
+/* The last plane of a row, of fewer than sixteen channels from `from` on: sixteen bytes are read all
+   the same, unless the row ends before. */
+static __attribute__((noinline)) void eb_last_plane(const eb_conv *layer, const int8_t *row,
+                                                    const eb_phase *phase, int8_t *to) {
     const int32_t channels = layer->in_channels, step = layer->stride * channels;
+    const int32_t rest = channels & 15, bytes = layer->in_width * channels;
+    const int32_t from = phase->first * channels + channels - rest;
     int32_t whole = phase->inside;
-    while (whole > 0 && (phase->first * channels + channel + (whole - 1) * step + 16 >
-                         layer->in_width * channels))
-        whole--;
-    return whole;
+    while (whole > 0 && from + (whole - 1) * step + 16 > bytes) whole--;
+    to = eb_fill_neon(to, layer->zero_point, 16 * phase->before);
+    to = eb_gather_neon(to, row + from, step, whole);
+#pragma GCC unroll 1
+    for (; whole < phase->inside; whole++, to += 16)
+        eb_copy_neon(to, row + from + whole * step, rest);
+    eb_fill_neon(to, layer->zero_point, 16 * phase->after);
 }
 
 /* Planes of one row, `apart` bytes from one to the next: sixteen channels each of every stride-th
-   pixel. Where there are fewer, sixteen bytes are read all the same, unless the row ends. */
-static __attribute__((noinline)) int8_t *eb_row_planes(const eb_conv *layer, const int8_t *row,
-                                                       const eb_phase *phase, int8_t *to,
-                                                       int32_t apart) {
+   pixel; as many as are full. */
+static __attribute__((noinline)) void eb_full_planes(const eb_conv *layer, const int8_t *row,
+                                                     const eb_phase *phase, int8_t *to,
+                                                     int32_t apart) {
     const int32_t channels = layer->in_channels, step = layer->stride * channels;
     const int8x16_t zero = vdupq_n_s8(layer->zero_point);
-    const int8_t *from = row + phase->first * channels;
-    for (int32_t c = 0; c < channels; c += 16, from += 16, to += apart) {
-        int32_t whole = phase->inside;
+    const eb_phase it = *phase;
+    const int8_t *from = row + it.first * channels;
+#pragma GCC unroll 1
+    for (int32_t c = channels >> 4; c > 0; c--, from += 16, to += apart) {
         int8_t *put = to;
-        if (channels - c < 16) whole = eb_whole_pixels(layer, phase, c);
 #pragma GCC unroll 1
-        for (int32_t n = phase->before; n > 0; n--, put += 16) vst1q_s8(put, zero);
-        put = eb_gather_neon(put, from, step, whole);
+        for (int32_t n = it.before; n > 0; n--, put += 16) vst1q_s8(put, zero);
+        put = eb_gather_neon(put, from, step, it.inside);
 #pragma GCC unroll 1
-        for (; whole < phase->inside; whole++, put += 16)
-            eb_copy_neon(put, from + whole * step, channels - c);
-#pragma GCC unroll 1
-        for (int32_t n = phase->after; n > 0; n--, put += 16) vst1q_s8(put, zero);
+        for (int32_t n = it.after; n > 0; n--, put += 16) vst1q_s8(put, zero);
     }
-    return to;
 }
 
 /* Copies all planes and notes where each step's inputs lie. */
@@ -99,8 +102,12 @@ static void eb_planes_neon(const eb_conv *layer, const int8_t *const *rows, int3
         const eb_phase phase = eb_phase_of(layer, n - layer->pad, columns);
         const eb_phase none = {columns, 0, 0, 0};
         int8_t *put = to + n * plane;
-        for (int32_t ky = 0; ky < count; ky++)
-            put = eb_row_planes(layer, rows[ky], rows[ky] ? &phase : &none, put, phases * plane);
+        for (int32_t ky = 0; ky < count; ky++, put += groups * phases * plane) {
+            const eb_phase *which = rows[ky] ? &phase : &none;
+            eb_full_planes(layer, rows[ky], which, put, phases * plane);
+            if (layer->in_channels & 15)
+                eb_last_plane(layer, rows[ky], which, put + (groups - 1) * phases * plane);
+        }
     }
 }
 

@@ -19,6 +19,14 @@ EB_INLINE eb_lines4 eb_lines_of(const eb_line *line) {
     return lines;
 }
 
+EB_INLINE int32x4_t eb_bias_of(const eb_line *line) {
+    int32x4_t bias = eb_lines_of(line).bias;
+#if !defined(__aarch64__)
+    __asm__("" : "+w"(bias)); /* or sums take the places of three vectors each, and spill */
+#endif
+    return bias;
+}
+
 /* TensorFlow Lite's two roundings: ties up, then away from zero. */
 EB_INLINE int32x4_t eb_rounded_twice(int32x4_t acc, const eb_lines4 *lines) {
     const int32x4_t none = vdupq_n_s32(0), right = vminq_s32(lines->c, none);
