@@ -20,8 +20,12 @@ typedef struct {
 } eb_source;
 
 static int8_t *eb_row_of(int8_t *arena, const eb_tensor *tensor, int32_t row) {
+#if defined(__aarch64__) || defined(__ARM_FEATURE_IDIV)
+    const int32_t at = (int32_t)((uint32_t)row % tensor->ring);
+#else
     int32_t at = row;
-    while (at >= tensor->ring) at -= tensor->ring; /* not every core divides */
+    while (at >= tensor->ring) at -= tensor->ring;
+#endif
     return arena + tensor->offset + (uint32_t)at * tensor->row_bytes;
 }
 
