@@ -1,0 +1,208 @@
+"""A departure in words: what happened, what to change, and the command that shows it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import Final
+
+import numpy as np
+
+from edgebed.observe.departure import CLEAN, PLANTED, Departure
+from edgebed.observe.layer_error import LayerError, same_steps
+from edgebed.observe.matching import Pair, by_key, real_values, reference_values
+from edgebed.observe.signature import FIXES, Signature, signature
+from edgebed.observe.trace import Frame, Tensor
+from edgebed.observe.trace_comparison import TraceComparison
+from edgebed.observe.trace_reader import TraceReader
+from edgebed.observe.verdict import Verdict
+from edgebed.program.types import Array
+
+FIX_INPUT: Final = (
+    "Mend what happens before the network (size, crop, channel order, normalisation, type); the "
+    "layers only pass this error on."
+)
+FIX_RAW: Final = "Record both traces from the same raw data; nothing behind them can be compared."
+FIX_GROWS: Final = (
+    "Give the layers with the steepest growth 16 bits or ranges per channel, or calibrate with "
+    "more data: no single kernel is at fault."
+)
+FIX_SPIKE: Final = (
+    "Widen this op's range or keep it in higher precision; later layers recover by themselves."
+)
+FIX_FINITE: Final = "Look for a division by zero, an overflow or memory that nobody wrote."
+
+
+def departure_verdict(comparison: TraceComparison) -> Verdict | None:
+    """Return what the first departing tensor means, or None where nothing departs.
+
+    The frame in which it is worst is read again to see where in the tensor the differences lie.
+    """
+    where = comparison.departure
+    if where is None:
+        return None
+    error = comparison.errors[where.index]
+    seen = layer_signature(comparison, error) if error.pair.role in ("layer", "output") else None
+    cause, fix = _cause(where, error, seen)
+    evidence = " ".join(_evidence(comparison, where, error, seen))
+    return Verdict(
+        cause, where.layer, _confidence(where, error), evidence, fix,
+        command(comparison, where.layer, error.worst_frame),
+    )  # fmt: skip
+
+
+def command(comparison: TraceComparison, layer: str = "", frame: int = -1) -> str:
+    """Return the command line that shows a layer's values in one frame, or the comparison."""
+    words = ["edgebed", "compare", str(comparison.reference.path), str(comparison.device.path)]
+    words += ["--layer", layer] if layer else []
+    words += ["--frame", str(frame)] if frame >= 0 else []
+    return shlex.join(words)
+
+
+def layer_signature(comparison: TraceComparison, error: LayerError) -> Signature | None:
+    """Read a layer's worst frame again and say how its values differ; None of statistics alone."""
+    found = layer_frame(comparison, error.pair, error.first_frame)
+    worst = layer_frame(comparison, error.pair, error.worst_frame)
+    seen = [_seen(*one) for one in (worst, found) if one is not None]
+    known = [one for one in seen if one is not None]
+    stale = [one for one in known if one.defect == "stale_buffer"]
+    return next(iter(stale or known), None)
+
+
+Shown = tuple[Pair, Tensor, Tensor, "Tensor | None"]
+
+
+def layer_frame(comparison: TraceComparison, pair: Pair, number: int) -> Shown | None:
+    """Return a pair's tensors of one frame, and the device's of the frame before it."""
+    before: Tensor | None = None
+    device: Tensor | None = None
+    with TraceReader(comparison.device.path) as reader:
+        for frame in reader.frames():
+            if frame.number >= number:
+                device = _of(frame, number, pair.device)
+                break
+            before = by_key(frame).get(pair.device)
+    with TraceReader(comparison.reference.path) as reader:
+        for frame in reader.frames():
+            if frame.number >= number:
+                reference = _of(frame, number, pair.reference)
+                return (pair, reference, device, before) if reference and device else None
+    return None
+
+
+def _of(frame: Frame, number: int, key: tuple[str, str]) -> Tensor | None:
+    found = by_key(frame).get(key) if frame.number == number else None  # type: ignore[arg-type]
+    return found if found is not None and found.values is not None else None
+
+
+def _seen(pair: Pair, reference: Tensor, device: Tensor, before: Tensor | None) -> Signature | None:
+    exact = same_steps(reference, device)
+    a = _centred(reference) if exact else reference_values(pair, reference)
+    b = pair.order.of(_centred(device)) if exact else real_values(pair, device)
+    old = None
+    if before is not None and before.values is not None and before.shape == device.shape:
+        old = pair.order.of(_centred(before)) if exact else real_values(pair, before)
+    step = 1.0 if exact else float(device.scale or 0.0) * 3
+    return signature(a.reshape(pair.order.shape), b, old, _ends(device) if exact else None, step)
+
+
+def _centred(tensor: Tensor) -> Array:
+    assert tensor.values is not None
+    return tensor.values.astype(np.int64) - tensor.zero_point
+
+
+def _ends(tensor: Tensor) -> tuple[float, float] | None:
+    if np.dtype(tensor.dtype).kind not in "iu":
+        return None
+    info = np.iinfo(tensor.dtype)
+    return float(int(info.min) - tensor.zero_point), float(int(info.max) - tensor.zero_point)
+
+
+def _cause(where: Departure, error: LayerError, seen: Signature | None) -> tuple[str, str]:
+    if where.pattern == "not finite":
+        return "not_finite", FIX_FINITE
+    if error.pair.role == "raw":
+        return "different_raw_data", FIX_RAW
+    if error.pair.role == "input":
+        return "preprocessing", FIX_INPUT
+    if seen is not None and seen.defect == "stale_buffer":
+        return "stale_buffer", FIXES["stale_buffer"]
+    if where.pattern == "grows":
+        return "quantisation", FIX_GROWS
+    if where.pattern == "spike" and where.rule == "steps":
+        return "op_quantisation", FIX_SPIKE
+    if seen is None or seen.defect == "spread" or where.rule == "steps":
+        return "kernel", FIXES["spread"]
+    return f"kernel_{seen.defect}", FIXES[seen.defect]
+
+
+def _evidence(
+    comparison: TraceComparison, where: Departure, error: LayerError, seen: Signature | None
+) -> list[str]:
+    found = [_first_sentence(comparison, where, error)]
+    if error.device_bad:
+        found.append(f"The device holds {error.device_bad:,} NaN or infinite values there.")
+    if seen is not None:
+        found.append(f"In frame {error.worst_frame} {seen.text}.")
+    found.append(_behind(where))
+    if where.unseen:
+        found.append(
+            f"The fault may also lie in {', '.join(where.unseen)}, which the other trace lacks."
+        )
+    if error.pair.doubtful:
+        found.append("The two tensors were paired by order and size alone.")
+    return [text for text in found if text]
+
+
+def _first_sentence(comparison: TraceComparison, where: Departure, error: LayerError) -> str:
+    after = f" after {where.previous}" if where.previous else ""
+    if where.rule == "exact" and error.differing and not error.by_statistics:
+        share = error.differing / max(error.values, 1)
+        return (
+            f"{error.differing:,} of {error.values:,} integers differ ({share:.2%}, by at most "
+            f"{error.quanta} steps, nRMSE {error.nrmse:.3g}) in {_frames(comparison.frames)}"
+            + (f"; {where.previous} and all before it are equal." if where.previous else ".")
+        )
+    bound = "at least " if error.by_statistics else ""
+    said = "infinite" if error.nrmse == math.inf else f"{bound}{error.nrmse:.3g}"
+    if where.pattern == "seldom":
+        return (
+            f"nRMSE is {said} over {_frames(comparison.frames)} but {error.worst:.3g} in frame "
+            f"{error.worst_frame}: the layer fails in some frames only."
+        )
+    usual = f" (clean 8-bit networks stay below {CLEAN:g})" if where.rule == "steps" else ""
+    return (
+        f"nRMSE is {said}{after}, over {_frames(comparison.frames)}; the largest before it is "
+        f"{where.before:.3g}{usual}."
+    )
+
+
+def _behind(where: Departure) -> str:
+    if where.after == where.error or where.pattern in ("not finite", "seldom"):
+        return ""
+    text = f"the median behind it is {where.after:.3g}."
+    return {
+        "step": f"The error steps up here and persists: {text}",
+        "grows": f"The error has grown over the layers without a step: {text}",
+        "spike": f"The error spikes here and heals: {text}",
+    }[where.pattern]
+
+
+def _frames(count: int) -> str:
+    return f"{count:,} frame{'' if count == 1 else 's'}"
+
+
+def _confidence(where: Departure, error: LayerError) -> float:
+    """Return 0.5 at the limit of a clean network, 0.95 from the smallest planted fault on."""
+    if where.rule == "exact" and not error.by_statistics:
+        found = 0.99
+    elif error.device_bad or where.pattern == "seldom" or error.pair.role in ("raw", "input"):
+        found = 0.95
+    else:
+        jump = error.nrmse / max(where.before, 1e-9)
+        size = math.log(max(error.nrmse, CLEAN) / CLEAN) / math.log(PLANTED / CLEAN)
+        step = min(math.log(max(jump, 1.0)) / math.log(20), 1.0)
+        found = 0.5 + 0.45 * min(max(size, step if where.pattern != "grows" else 0.0), 1.0)
+    if error.by_statistics:
+        found = min(found, 0.7)
+    return round(min(found, 0.6) if error.pair.doubtful else found, 2)

@@ -1,0 +1,367 @@
+"""Which tensor of one trace is which of another: by name, else by order, kind, size and values.
+
+Layers of other names are aligned in the order of execution: the alignment that keeps both orders
+and has the largest sum of scores wins. A pair scores for its size (needed), the family of its op,
+and how well the values correlate under the best permutation of axes. So a defect that destroys a
+layer's values does not hide which layer it is: its neighbours hold it in place.
+
+Raw data and network inputs are rearranged only as their shapes and layouts demand. An input whose
+rows and columns are swapped is a fault to be shown, not a layout to be undone.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+
+from edgebed.observe.axes import Rearrangement, correlation, rearrangements, sample_positions
+from edgebed.observe.trace import Frame, Role, Tensor
+from edgebed.program.types import Array
+
+HEALS_BELOW: Final = 0.5
+"""A layer of equal shape is rearranged only where it correlates less than this as it lies ..."""
+HEALS_ABOVE: Final = 0.98
+"""... and more than this rearranged."""
+UNLIKE: Final = 1e-4
+"""Correlations of 1 - UNLIKE and more are as good as 1: clean quantisation reaches it."""
+SURE: Final = 0.5
+"""Layers paired by order alone that correlate less are marked as doubtful."""
+FAMILIES: Final = (
+    ("depthwise", ("depthwise",)), ("conv", ("conv",)), ("pool", ("pool", "reducemean", "mean")),
+    ("dense", ("dense", "gemm", "matmul", "fullyconnected", "linear")), ("add", ("add",)),
+    ("multiply", ("mul",)), ("softmax", ("softmax",)), ("concat", ("concat",)),
+    ("norm", ("norm",)), ("resize", ("resize", "upsample")), ("pad", ("pad",)),
+    ("clip", ("relu", "clip", "hardswish", "silu")),
+    ("move", ("reshape", "flatten", "transpose", "squeeze", "identity")),
+)  # fmt: skip
+APPENDED: Final = re.compile(
+    r"(:\d+|\.q|[._/](de)?quanti[sz](e|ed|elinear)?(_output)?(_\d+)?)+$", re.IGNORECASE
+)
+"""What converters append to the name of a tensor that they quantise."""
+
+Key = tuple[Role, str]
+How = Literal["name", "similar name", "order"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two tensors that mean the same.
+
+    Attributes:
+        reference: role and name in the reference.
+        device: role and name in the other trace.
+        how: they were paired.
+        order: how the device's values lie.
+        kind: of the op, where either trace says so.
+        correlation: of the values in the frames looked at; None where only statistics were kept.
+        step: real value of a device step, fitted where the trace gives none; None otherwise.
+        zero: real value of the device's integer 0 with a fitted step.
+        clip: bounds of an activation that the device fused and the reference kept apart.
+    """
+
+    reference: Key
+    device: Key
+    how: How
+    order: Rearrangement
+    kind: str = ""
+    correlation: float | None = None
+    step: float | None = None
+    zero: float = 0.0
+    clip: tuple[float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        """The reference's name."""
+        return self.reference[1]
+
+    @property
+    def role(self) -> Role:
+        """The reference's role."""
+        return self.reference[0]
+
+    @property
+    def doubtful(self) -> bool:
+        """Nothing but order and size speaks for this pair."""
+        return self.how == "order" and (self.correlation is None or self.correlation < SURE)
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What of two traces belongs together.
+
+    Attributes:
+        pairs: in the reference's order of recording.
+        only_reference: tensors without a partner, in order.
+        only_device: the same of the other trace.
+        unlike: tensors of one name whose sizes differ, as sentences.
+    """
+
+    pairs: tuple[Pair, ...]
+    only_reference: tuple[Key, ...] = ()
+    only_device: tuple[Key, ...] = ()
+    unlike: tuple[str, ...] = ()
+
+
+def match(
+    frames: Sequence[tuple[Frame, Frame]],
+    layers: tuple[Sequence[str], Sequence[str]] = ((), ()),
+) -> Matching:
+    """Pair the tensors of two traces.
+
+    Args:
+        frames: at least one, of equal numbers; further ones make sure where the first is constant.
+        layers: names in the order of execution, of either trace; empty means as recorded.
+    """
+    left = _in_order(by_key(frames[0][0]), layers[0])
+    right = _in_order(by_key(frames[0][1]), layers[1])
+    names, unlike = _by_name(left, right)
+    rest_left = [key for key in left if key not in names]
+    rest_right = [key for key in right if key not in set(names.values())]
+    found = {key: ("name", other) if key[1] == other[1] else ("similar name", other)
+             for key, other in names.items()}  # fmt: skip
+    for key, other in _aligned(rest_left, rest_right, frames):
+        found[key] = ("order", other)
+    pairs = [_pair(key, *found[key], frames) for key in left if key in found]  # type: ignore[arg-type]
+    taken = {pair.device for pair in pairs}
+    return Matching(
+        tuple(pairs),
+        tuple(key for key in left if key not in found),
+        tuple(key for key in right if key not in taken),
+        tuple(unlike),
+    )
+
+
+def by_key(frame: Frame) -> dict[Key, Tensor]:
+    """Return a frame's tensors by role and name; of several with one name, the first."""
+    found: dict[Key, Tensor] = {}
+    for one in frame.tensors:
+        found.setdefault((one.role, one.name), one)
+    return found
+
+
+def _in_order(tensors: Mapping[Key, Tensor], layers: Sequence[str]) -> dict[Key, Tensor]:
+    """Return raw data, inputs, then layers as executed: runtimes record their outputs first."""
+    known = {name: index for index, name in enumerate(layers)}
+    place = {"raw": -2, "input": -1}
+    last = -1
+    ranks: dict[Key, int] = {}
+    for key in tensors:
+        if key[0] in place:
+            ranks[key] = place[key[0]]
+            continue
+        last = known.get(key[1], len(layers) if key[0] == "output" else last)
+        ranks[key] = max(last, 0)
+    return {key: tensors[key] for key in sorted(tensors, key=lambda key: ranks[key])}
+
+
+def reference_values(pair: Pair, reference: Tensor) -> Array:
+    """Return the reference's real values as they are compared, float32."""
+    values = reference.real.reshape(pair.order.shape)
+    return values if pair.clip is None else np.clip(values, *pair.clip)
+
+
+def real_values(pair: Pair, device: Tensor) -> Array:
+    """Return a device's real values in the reference's order, float32."""
+    values = device.real
+    if pair.step is not None:
+        values = values * np.float32(pair.step) + np.float32(pair.zero)
+    return pair.order.of(values)
+
+
+def _by_name(
+    left: Mapping[Key, Tensor], right: Mapping[Key, Tensor]
+) -> tuple[dict[Key, Key], list[str]]:
+    found: dict[Key, Key] = {}
+    unlike: list[str] = []
+    for spelt in (str, _plain):
+        free = [key for key in right if key not in set(found.values())]
+        index = _unique((_group(key[0]), spelt(key[1]), key) for key in free)
+        mine = _unique((_group(k[0]), spelt(k[1]), k) for k in left if k not in found)
+        for place, key in mine.items():
+            other = index.get(place)
+            if other is None:
+                continue
+            if _size(left[key]) == _size(right[other]):
+                found[key] = other
+            elif spelt is str:
+                unlike.append(
+                    f"{key[1]}: {_shape(left[key])} in the reference, {_shape(right[other])} here"
+                )
+    return found, unlike
+
+
+def _group(role: Role) -> str:
+    """Return where names are looked for: the last layer may be recorded as the output."""
+    return "layer" if role == "output" else role
+
+
+def _unique(rows: Iterable[tuple[str, str, Key]]) -> dict[tuple[str, str], Key]:
+    """Return keys by group and name; an output also recorded as a layer keeps a place of its own.
+
+    Names that two tensors of a role share say nothing and are left out.
+    """
+    found: dict[tuple[str, str], Key] = {}
+    doubled = set()
+    for group, name, key in sorted(rows, key=lambda row: row[2][0]):
+        place = (group, name) if (group, name) not in found else (key[0] + "!", name)
+        doubled |= {place} & set(found)
+        found[place] = key
+    return {place: key for place, key in found.items() if place not in doubled}
+
+
+def _plain(name: str) -> str:
+    """Return what converters leave of a name: letters and digits, without what they append."""
+    first = APPENDED.sub("", name.split(";")[0].lower())
+    return "".join(letter for letter in first if letter.isalnum()) or name
+
+
+def _aligned(
+    left: Sequence[Key], right: Sequence[Key], frames: Sequence[tuple[Frame, Frame]]
+) -> list[tuple[Key, Key]]:
+    found: list[tuple[Key, Key]] = []
+    for roles in (("raw",), ("input",), ("output",), ("layer", "output")):
+        mine, theirs = {pair[0] for pair in found}, {pair[1] for pair in found}
+        a = [key for key in left if key[0] in roles and key not in mine]
+        b = [key for key in right if key[0] in roles and key not in theirs]
+        found += _best_alignment(a, b, frames)
+    return found
+
+
+def _best_alignment(
+    left: Sequence[Key], right: Sequence[Key], frames: Sequence[tuple[Frame, Frame]]
+) -> list[tuple[Key, Key]]:
+    """Return the pairs, ascending in both orders, whose scores have the largest sum."""
+    if not left or not right:
+        return []
+    band = abs(len(left) - len(right)) + 16
+    scores = np.zeros((len(left), len(right)))
+    for i, key in enumerate(left):
+        for j in range(max(0, i - band), min(len(right), i + band + 1)):
+            scores[i, j] = _score(key, right[j], frames)
+    best = np.zeros((len(left) + 1, len(right) + 1))
+    for i in range(len(left)):
+        for j in range(len(right)):
+            both = best[i, j] + scores[i, j] if scores[i, j] > 0 else -1.0
+            best[i + 1, j + 1] = max(best[i, j + 1], best[i + 1, j], both)
+    found = []
+    i, j = len(left), len(right)
+    while i and j:
+        if best[i, j] == best[i - 1, j]:
+            i -= 1
+        elif best[i, j] == best[i, j - 1]:
+            j -= 1
+        else:
+            i, j = i - 1, j - 1
+            found.append((left[i], right[j]))
+    return found[::-1]
+
+
+def _score(left: Key, right: Key, frames: Sequence[tuple[Frame, Frame]]) -> float:
+    """Return how well two tensors fit; 0 where their sizes differ."""
+    a, b = by_key(frames[0][0])[left], by_key(frames[0][1])[right]
+    if _size(a) != _size(b):
+        return 0.0
+    kinds = _family(a.kind), _family(b.kind)
+    score = 0.6 if not all(kinds) else 0.8 if kinds[0] == kinds[1] else 0.4
+    unlike = 1 - max(_likeness(left, right, frames), 0.0)
+    return score - math.log10(unlike + UNLIKE)
+
+
+def _likeness(left: Key, right: Key, frames: Sequence[tuple[Frame, Frame]]) -> float:
+    """Return the best correlation; of statistics, how close mean and deviation are."""
+    a, b = by_key(frames[0][0])[left], by_key(frames[0][1])[right]
+    if a.values is not None and b.values is not None:
+        return max(score for score, _ in _correlated(left, right, frames))
+    if a.statistics is None or b.statistics is None:
+        return 0.0
+    x, y = a.statistics, b.statistics
+    unit = max(x.high - x.low, y.high - y.low) or 1.0
+    gap = abs(x.mean - y.mean) + abs(x.deviation - y.deviation)
+    return max(0.0, 1 - 5 * gap / unit)
+
+
+def _correlated(
+    left: Key, right: Key, frames: Sequence[tuple[Frame, Frame]]
+) -> list[tuple[float, Rearrangement]]:
+    """Return every way the device's values may lie with its mean correlation, natural first."""
+    pairs = [(by_key(a).get(left), by_key(b).get(right)) for a, b in frames]
+    tensors = [(a, b) for a, b in pairs if a is not None and b is not None]
+    a, b = tensors[0]
+    found = []
+    where = sample_positions(_size(a))
+    for order in rearrangements(a.shape, b.shape, a.layout, b.layout):
+        scores = [
+            correlation(x.real, y.real, order, where)
+            for x, y in tensors
+            if x.shape == a.shape and y.shape == b.shape
+            and x.values is not None and y.values is not None
+        ]  # fmt: skip
+        found.append((float(np.mean(scores)) if scores else 0.0, order))
+    return found
+
+
+def _pair(key: Key, how: How, other: Key, frames: Sequence[tuple[Frame, Frame]]) -> Pair:
+    a, b = by_key(frames[0][0])[key], by_key(frames[0][1])[other]
+    kind = a.kind or b.kind
+    if a.values is None or b.values is None or not a.values.size:
+        natural = rearrangements(a.shape, b.shape, a.layout, b.layout)[0]
+        return Pair(key, other, how, natural, kind)
+    ways = _correlated(key, other, frames)
+    score, order = ways[0]
+    best, other_order = max(ways, key=lambda way: way[0])
+    if key[0] in ("layer", "output") and _heals(a, b, score, best):
+        score, order = best, other_order
+    return _clipped(_fitted(Pair(key, other, how, order, kind, score), a, b), a, b)
+
+
+def _heals(a: Tensor, b: Tensor, as_it_lies: float, rearranged: float) -> bool:
+    """Say whether values show that a layer lies otherwise than its shape suggests."""
+    if a.shape == b.shape:
+        return as_it_lies < HEALS_BELOW and rearranged > HEALS_ABOVE
+    return rearranged > as_it_lies + 0.1
+
+
+def _fitted(pair: Pair, a: Tensor, b: Tensor) -> Pair:
+    """Return the pair with the device's step where it recorded bare integers beside real values."""
+    bare = np.dtype(b.dtype).kind in "iu" and b.scale is None
+    meant = a.scale is not None or np.dtype(a.dtype).kind == "f"
+    if pair.role == "raw" or not bare or not meant or (pair.correlation or 0) < SURE:
+        return pair
+    x = pair.order.of(b.real).reshape(-1).astype(np.float64)
+    y = a.real.reshape(-1).astype(np.float64)
+    good = np.isfinite(y)
+    step, zero = np.polyfit(x[good], y[good], 1)
+    return replace(pair, step=float(step), zero=float(zero))
+
+
+def _clipped(pair: Pair, a: Tensor, b: Tensor) -> Pair:
+    """Return the pair with the activation that the device fused into this layer, if it did."""
+    if pair.role not in ("layer", "output") or (pair.correlation or 0) > 1 - UNLIKE:
+        return pair
+    x, y = a.real.reshape(pair.order.shape), real_values(pair, b)
+    if not np.isfinite(x).all() or not np.isfinite(y).all() or x.min() >= 0 or y.min() < 0:
+        return pair
+    for high in (math.inf, 6.0):
+        flat = Rearrangement(x.shape, tuple(range(x.ndim)), x.shape)
+        score = correlation(np.clip(x, 0, high), y, flat)
+        if score > HEALS_ABOVE and score > (pair.correlation or 0) + UNLIKE:
+            return replace(pair, clip=(0.0, high), correlation=score)
+    return pair
+
+
+def _family(kind: str) -> str:
+    plain = "".join(letter for letter in kind.lower() if letter.isalnum())
+    return next((name for name, stems in FAMILIES if any(s in plain for s in stems)), plain)
+
+
+def _size(tensor: Tensor) -> int:
+    return int(np.prod(tensor.shape, dtype=np.int64))
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "one value"
