@@ -1,0 +1,145 @@
+"""Features of sound with another sample rate or setting: recomputed from the raw waveform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from edgebed.observe.assertions.explanation import Suspect, explain
+from edgebed.observe.assertions.scene import Scene, affine
+from edgebed.observe.observed import Observed
+from edgebed.observe.spectral import Features, features
+from edgebed.observe.verdict import Verdict
+from edgebed.program.types import Array
+
+REPRODUCED: Final = 0.01
+"""Share of unexplained variance below which settings count as the reference's own."""
+MOST_CEPSTRA: Final = 20
+"""Wider tables are taken for mel bands where no contract says so."""
+RATES: Final = (8000, 11025, 16000, 22050, 32000, 44100, 48000)
+OTHERS: Final[Mapping[str, tuple[Any, ...]]] = {
+    "window": (256, 320, 400, 480, 512, 640, 1024),
+    "hop": (128, 160, 256, 320, 480, 512),
+    "transform": (256, 512, 1024, 2048),
+    "shape": ("hann", "hamming", "rectangular"),
+    "mel_bands": (10, 20, 26, 32, 40, 64, 80, 128),
+    "mel_low": (0.0, 20.0, 60.0, 80.0, 125.0, 300.0),
+    "mel_high": (3800.0, 4000.0, 7500.0, 7600.0, 8000.0),
+    "mel_scale": ("htk", "slaney"),
+    "power": (1.0, 2.0),
+    "log": ("natural", "base10", "decibel", "none"),
+    "offset": (1e-12, 1e-6, 1e-3, 1e-2, 1.0),
+    "coefficients": (0,),
+    "cosine": ("half", "orthonormal", "none"),
+    "level": ("peak", "maximum", "full_scale", "none"),
+}
+"""Values that pipelines in the field use."""
+
+
+def sample_rate(reference: Observed, device: Observed) -> list[Verdict]:
+    """Name sound of another sample rate than the features are made for."""
+    found = explain(reference, device)
+    return found.verdicts("audio_sample_rate") if found else []
+
+
+def feature_settings(reference: Observed, device: Observed) -> list[Verdict]:
+    """Name the one setting of the features that differs."""
+    found = explain(reference, device)
+    return found.verdicts("audio_features") if found else []
+
+
+def suspects(scene: Scene) -> Iterator[Suspect]:
+    """Give features of the raw sound with one setting changed, and of other rates."""
+    waves = _waves(scene)
+    if waves is None or scene.given.shape[1] != 1:
+        return
+    own = _settings(scene, waves)
+    if own is None:
+        return
+    yield from _rates(scene, waves, own)
+    for name, values in OTHERS.items():
+        for value in values:
+            if value == getattr(own, name):
+                continue
+            planes = _planes(scene, waves, replace(own, **{name: value}))
+            if planes is not None:
+                yield Suspect(
+                    "audio_features",
+                    f"computes features with {name} {value} where the reference has"
+                    f" {getattr(own, name)}",
+                    f"Set {name} to {getattr(own, name)}.", planes, affine=False,
+                )  # fmt: skip
+
+
+def _rates(scene: Scene, waves: list[Array], own: Features) -> Iterator[Suspect]:
+    for rate in RATES:
+        if rate == own.sample_rate:
+            continue
+        bands = _planes(scene, waves, replace(own, sample_rate=rate))
+        if bands is not None:
+            yield Suspect(
+                "audio_sample_rate",
+                f"lays its mel bands for {rate} Hz while sound comes with {own.sample_rate} Hz",
+                f"Compute the bands for {own.sample_rate} Hz.", bands, 1.2, affine=False,
+            )  # fmt: skip
+        planes = _planes(scene, [_resampled(one, rate / own.sample_rate) for one in waves], own)
+        if planes is not None:
+            yield Suspect(
+                "audio_sample_rate",
+                f"feeds sound sampled at {rate} Hz into features for {own.sample_rate} Hz",
+                f"Sample at {own.sample_rate} Hz, or resample.", planes, 1.2,
+            )  # fmt: skip
+
+
+def _waves(scene: Scene) -> list[Array] | None:
+    found = scene.reference.waveform or scene.device.waveform
+    return None if found is None else [found.real[at] for at in scene.places]
+
+
+def _settings(scene: Scene, waves: list[Array]) -> Features | None:
+    """Return settings that reproduce the reference's input, the contract's first."""
+    manifest = scene.reference.manifest
+    given = scene.reference.contract.get("features") or manifest.notes.get("features")
+    tried = [Features.from_json(given)] if given else []
+    width = scene.expected.shape[3]
+    cepstra = width <= MOST_CEPSTRA
+    plain = Features(coefficients=width) if cepstra else Features(coefficients=0, mel_bands=width)
+    for level in OTHERS["level"]:
+        tried.append(replace(plain, level=level))
+    expected = scene.expected[:, :, list(scene.rows)]
+    for one in tried:
+        planes = _planes(scene, waves, one)
+        if planes is None:
+            continue
+        a, b, left = affine(planes, expected)
+        if left <= REPRODUCED and abs(a[0] - 1) < 0.02 and abs(b[0]) < 0.02 * scene.span:
+            return one
+    return None
+
+
+def _planes(scene: Scene, waves: list[Array], settings: Features) -> Array | None:
+    """Return features as planes of the device's shape; NaN beyond the sound's end."""
+    frames, _, height, width = scene.given.shape
+    if settings.mel_high > settings.sample_rate / 2 + 1 or settings.window > 4096:
+        settings = replace(settings, mel_high=settings.sample_rate / 2)
+    planes = np.full((frames, 1, height, width), np.nan)
+    for at, wave in enumerate(waves):
+        found = features(wave, settings)[:height, :width]
+        if found.shape[1] < width:
+            return None
+        planes[at, 0, : len(found)] = found
+    return planes[:, :, list(scene.rows)]
+
+
+def _resampled(wave: Array, ratio: float) -> Array:
+    """Return sound as a device with another rate takes it, as far as the clip's samples go."""
+    wave = np.asarray(wave, np.float64).ravel()
+    if ratio < 1:  # what the lower rate cannot carry is filtered before it is sampled
+        spectrum = np.fft.rfft(wave)
+        spectrum[int(len(spectrum) * ratio) :] = 0
+        wave = np.fft.irfft(spectrum, len(wave))
+    size = int(len(wave) * ratio)
+    return np.interp(np.arange(size) / ratio, np.arange(len(wave)), wave)

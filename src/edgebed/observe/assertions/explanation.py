@@ -1,0 +1,228 @@
+"""Which known fault, if any, turns the reference's input into the device's.
+
+Every family of faults predicts inputs; each prediction is judged twice. *Exactly*: sent through the
+device's quantiser, how far is it from what the device fed (root mean square, real units)? *Up to
+an affine map per channel*: what share of the device's variance does it leave unexplained? The exact
+judgement names faults beyond doubt; the other one finds a second fault under a first, as red and
+blue swapped under a wrong normalisation.
+
+Thresholds, with the reason of each:
+
+* CLEAN 4 x noise, where noise is 0.3 of the larger of a device's step and 1/255 of the range:
+  rounding differently on both sides leaves sqrt(1/12 + 1/12) = 0.41 steps; 4 x 0.3 leaves room for
+  three times that. Below it nothing is said unless a prediction is exact.
+* EXACT 3: a prediction must be three times closer than the reference's own input. Another picture
+  decoder or camera noise is in all predictions alike, so it cannot make one win.
+* GAIN 4 and LEFT 0.25: an affine match must leave a quarter of the variance at most, and at most a
+  quarter of what the untouched input leaves. Mirrored or shifted natural pictures correlate by 0.2
+  to 0.6 (0.64 to 0.96 left), so a chance match is far away.
+* DEVIATION 0.03 of the range, plus twice what is left unexplained: slopes of a fit are diluted by
+  as much as the fit is bad.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from edgebed.observe.assertions.scene import Scene, affine, root_mean_square, scene_of
+from edgebed.observe.observed import Observed
+from edgebed.observe.verdict import Verdict
+from edgebed.program.types import Array
+
+CLEAN: Final = 4.0
+EXACT: Final = 3.0
+GAIN: Final = 4.0
+LEFT: Final = 0.25
+DEVIATION: Final = 0.03
+FAMILIES: Final = (
+    "channels", "geometry", "layout", "normalisation", "integers", "colour", "placing", "audio",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Suspect:
+    """A fault and the input it would make.
+
+    Attributes:
+        cause: of the verdict.
+        text: what the device does, as the end of `the device ...`.
+        fix: what to change.
+        planes: N x C x compared rows x W, real values; NaN where it says nothing.
+        cost: how far-fetched it is; decides between equal evidence.
+        affine: whether it may stand under an affine map.
+    """
+
+    cause: str
+    text: str
+    fix: str
+    planes: Array
+    cost: float = 1.0
+    affine: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A suspect judged.
+
+    Attributes:
+        suspect: None for the reference's own input.
+        error: exact judgement, real units.
+        left: share of variance left by the affine fit.
+        factor: of the fit, per channel.
+        offset: of the fit, per channel, real units.
+    """
+
+    suspect: Suspect | None
+    error: float
+    left: float
+    factor: Array
+    offset: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The judgement of two inputs.
+
+    Attributes:
+        scene: both inputs.
+        kind: `clean`, `exact` (one suspect predicts the input), `affine` (up to a map of values),
+            or `unknown`.
+        own: the reference's input judged.
+        best: what explains the device's input; `own` where no suspect does.
+    """
+
+    scene: Scene
+    kind: Literal["clean", "exact", "affine", "unknown"]
+    own: Tried
+    best: Tried
+
+    @property
+    def suspect(self) -> Suspect | None:
+        """The fault that explains the input."""
+        return self.best.suspect if self.kind in ("exact", "affine") else None
+
+    def verdicts(self, *causes: str) -> list[Verdict]:
+        """Return the verdict if the fault is of these causes."""
+        suspect = self.suspect
+        if suspect is None or suspect.cause not in causes:
+            return []
+        scene = self.scene
+        unit = scene.span / 255
+        before = "another shape" if np.isinf(self.own.error) else f"{self.own.error / unit:.3g}"
+        if self.kind == "exact":
+            sure = 0.99
+            shown = (
+                f"predicting that gives its input to {self.best.error / unit:.2g}/255 of the range"
+                f" (the reference's input as it is: {before})"
+            )
+        else:
+            sure = float(np.clip(1 - self.best.left, 0.5, 0.98))
+            shown = (
+                f"up to a factor and an offset that leaves {self.best.left:.1%} of its variance"
+                f" (the reference's input as it is: {self.own.left:.0%})"
+            )
+        text = f"The device {suspect.text}: {shown}, over {len(scene.places)} frames."
+        name = scene.device.input.name if scene.device.input else ""
+        return [Verdict(suspect.cause, name, sure, text, suspect.fix)]
+
+
+def explain(reference: Observed, device: Observed) -> Explanation | None:
+    """Return the judgement of both inputs; None where they cannot be compared."""
+    return device.once("explanation", reference, lambda: _explained(reference, device))
+
+
+def is_clean(reference: Observed, device: Observed) -> bool:
+    """Say whether both fed the network the same, or nobody knows."""
+    found = explain(reference, device)
+    return found is None or found.kind == "clean"
+
+
+def _explained(reference: Observed, device: Observed) -> Explanation | None:
+    scene = scene_of(reference, device)
+    if scene is None:
+        return None
+    own = _own(scene)
+    if own.error <= scene.noise:
+        return Explanation(scene, "clean", own, own)
+    tried = [_judged(scene, one) for one in _suspects(scene)]
+    exact = _exact(scene, own, tried)
+    if exact is not None:
+        return Explanation(scene, "exact", own, exact)
+    if own.error <= CLEAN * scene.noise:
+        return Explanation(scene, "clean", own, own)
+    best = _affine(scene, own, tried)
+    if best.left > LEFT:
+        return Explanation(scene, "unknown", own, own)
+    deviates = deviation(scene, best) > DEVIATION + 2 * best.left
+    kind: Literal["clean", "affine"] = "affine" if best.suspect or deviates else "clean"
+    return Explanation(scene, kind, own, best)
+
+
+def deviation(scene: Scene, one: Tried) -> float:
+    """Return how far a fit is from doing nothing, at the ends of the range, as a share of it."""
+    planes = scene.expected if one.suspect is None else one.suspect.planes
+    ends = np.nanpercentile(planes, [5, 95], axis=(0, 2, 3))
+    moved = ends * one.factor + one.offset - ends
+    return float(np.abs(moved).max() / scene.span)
+
+
+def _suspects(scene: Scene) -> Iterator[Suspect]:
+    for family in FAMILIES:
+        module = importlib.import_module(f"edgebed.observe.assertions.{family}")
+        yield from module.suspects(scene)
+
+
+def _own(scene: Scene) -> Tried:
+    channels = scene.given.shape[1]
+    if not scene.same_shape:
+        return Tried(None, float("inf"), 1.0, np.ones(channels), np.zeros(channels))
+    return _tried(scene, None, scene.expected[:, :, list(scene.rows)])
+
+
+def _judged(scene: Scene, suspect: Suspect) -> Tried:
+    return _tried(scene, suspect, suspect.planes)
+
+
+def _tried(scene: Scene, suspect: Suspect | None, planes: Array) -> Tried:
+    error = root_mean_square(scene.quantiser(planes) - scene.seen)
+    if suspect is not None and not suspect.affine:
+        channels = planes.shape[1]
+        return Tried(suspect, error, 1.0, np.ones(channels), np.zeros(channels))
+    factor, offset, left = affine(planes, scene.seen, _inside(scene))
+    return Tried(suspect, error, left, factor, offset)
+
+
+def _inside(scene: Scene) -> Array | None:
+    """Return where the device's integers are not at an end of their type."""
+    limits = scene.quantiser
+    if not limits.scale:
+        return None
+    steps = np.rint(scene.seen / limits.scale) + limits.zero_point
+    return np.asarray((steps > limits.low) & (steps < limits.high))
+
+
+def _exact(scene: Scene, own: Tried, tried: list[Tried]) -> Tried | None:
+    best = min(tried, key=lambda one: one.error, default=None)
+    if best is None or max(best.error, scene.noise) * EXACT > own.error:
+        return None
+    if best.error > max(CLEAN * scene.noise, 0.02 * scene.span):
+        return None
+    close = [one for one in tried if one.error <= 1.3 * max(best.error, scene.noise / 3)]
+    return min(close, key=lambda one: max(one.error, scene.noise / 3) * (1 + 0.1 * _cost(one)))
+
+
+def _affine(scene: Scene, own: Tried, tried: list[Tried]) -> Tried:
+    deviation = float(scene.seen.std()) or 1.0
+    floor = (scene.noise / deviation) ** 2
+    best = min(tried, key=lambda one: (one.left + floor) * (1 + 0.1 * _cost(one)), default=own)
+    wins = best.left <= LEFT and (own.left + floor) >= GAIN * (best.left + floor)
+    return best if wins else own
+
+
+def _cost(one: Tried) -> float:
+    return one.suspect.cost if one.suspect else 0.0

@@ -1,0 +1,123 @@
+"""Layers of two traces side by side, in the order of execution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from edgebed.observe.matching import Pair, match
+from edgebed.observe.observed import Observed, Signal
+from edgebed.program.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """An input, layer or output in both traces.
+
+    Attributes:
+        role: `input`, `layer` or `output`.
+        reference: its signal.
+        device: the other signal.
+        expected: N x shape, real values.
+        given: the same of the device, its values in the reference's order.
+    """
+
+    role: str
+    reference: Signal
+    device: Signal
+    expected: Array
+    given: Array
+
+    @property
+    def name(self) -> str:
+        """The device's name of it."""
+        return self.device.name
+
+    @cached_property
+    def span(self) -> float:
+        """The wider range of both, real units; 1 where both are constant."""
+        sides = [one[np.isfinite(one)] for one in (self.expected, self.given)]
+        return max((float(np.ptp(one)) for one in sides if one.size), default=0.0) or 1.0
+
+    @cached_property
+    def error(self) -> float:
+        """Root mean square difference as a share of the range; infinite where nothing is finite."""
+        gap = (self.expected - self.given).astype(np.float64)
+        gap = gap[np.isfinite(gap)]
+        return float(np.sqrt(np.square(gap).mean())) / self.span if gap.size else float("inf")
+
+    def channels(self, values: Array) -> Array:
+        """Return values as channels x everything else."""
+        return np.moveaxis(values, self._channel_axis, 0).reshape(
+            values.shape[self._channel_axis], -1
+        )
+
+    @property
+    def _channel_axis(self) -> int:
+        shape, layout = self.expected.shape[1:], self.reference.layout.upper().lstrip("N")
+        if len(layout) == len(shape) and "C" in layout:
+            return 1 + layout.index("C")
+        if len(shape) == 4 and shape[0] == 1:  # a batch axis of one
+            return 2 if shape[2] == shape[3] else 4
+        if len(shape) == 3:
+            return 1 if shape[1] == shape[2] else 3 if shape[0] == shape[1] else 1
+        return len(shape)
+
+
+def stages_of(reference: Observed, device: Observed) -> tuple[Stage, ...]:
+    """Return input, layers and outputs that both traces kept whole, in order."""
+    return device.once("stages", reference, lambda: tuple(_stages(reference, device)))
+
+
+def _stages(reference: Observed, device: Observed) -> list[Stage]:
+    sides = (reference.layers, device.layers)
+    if set(sides[1]) <= set(sides[0]) and all(_alike(sides[0][n], sides[1][n]) for n in sides[1]):
+        found = []
+        for role in ("inputs", "layers", "outputs"):
+            left, right = getattr(reference, role), getattr(device, role)
+            names = list(zip(left, right, strict=False)) if role != "layers" else [
+                (name, name) for name in left if name in right
+            ]  # fmt: skip
+            for one, two in names:
+                if _alike(left[one], right[two]):
+                    found.append(_stage(role[:-1], left[one], right[two], None))
+        return found
+    return _matched(reference, device)
+
+
+def _alike(one: Signal, two: Signal) -> bool:
+    return one.is_even and two.is_even and one.stored[0].shape == two.stored[0].shape
+
+
+def _matched(reference: Observed, device: Observed) -> list[Stage]:
+    frames = list(zip(reference.frames, device.frames, strict=False))
+    if not frames:
+        return []
+    orders = (reference.manifest.layers, device.manifest.layers)
+    found = []
+    for pair in match(frames[:3], orders).pairs:
+        left, right = (
+            _signal(s, k) for s, k in ((reference, pair.reference), (device, pair.device))
+        )
+        if pair.role != "raw" and left is not None and right is not None:
+            found.append(_stage(pair.role, left, right, pair))
+    return found
+
+
+def _signal(side: Observed, key: tuple[str, str]) -> Signal | None:
+    role, name = key
+    groups = {"input": side.inputs, "layer": side.layers, "output": side.outputs}
+    found = groups.get(role, {}).get(name)
+    return found if found is not None and found.is_even else None
+
+
+def _stage(role: str, left: Signal, right: Signal, pair: Pair | None) -> Stage:
+    expected, given = np.stack(left.real), np.stack(right.real)
+    if pair is not None:
+        rows = [pair.order.of(one) for one in right.real]
+        given = np.stack(rows).reshape(len(rows), *left.stored[0].shape)
+        if pair.step is not None:
+            given = given * np.float32(pair.step) + np.float32(pair.zero)
+    return Stage(role, left, right, expected, given)
