@@ -40,6 +40,22 @@ LIBRARY: Final = "library"
 FIRMWARE: Final = "firmware"
 """Folder of the virtual board's firmware."""
 MANIFEST: Final = "network.json"
+_WITHOUT_FPU: Final = frozenset(
+    [
+        "cast",
+        "concat",
+        "constant",
+        "crop",
+        "dequantize",
+        "identity",
+        "pad",
+        "reshape",
+        "slice",
+        "strided_slice",
+        "transpose",
+    ]
+)
+"""What a core without a floating-point unit may do with real numbers: hand them on."""
 GOALS: Final[tuple[Goal, ...]] = ("balanced", "time", "ram")
 
 
@@ -111,7 +127,7 @@ class Microcontroller:
                 "edgebed compress the network, or --cpu m4",
             )
             for op in program.ops
-            if program.types[op.output].is_float and hasattr(op, "weight")
+            if program.types[op.output].is_float and op.kind not in _WITHOUT_FPU
         ]
 
     def project(self, program: Program) -> Project:

@@ -64,7 +64,7 @@ class KernelSet(Protocol):
     Weights are centred (their zero point is subtracted): int64 arrays within -255..255; a kernel
     that holds bytes packs what fits int8 and takes a wider format, or returns the portable kernel,
     for the rest. `linear` says that every channel's requantisation has the form of one
-    multiplication (`eb_line`); without it only the portable kernels can be used.
+    multiplication (`eb_line`, rule 0); without it a kernel must compute the other rules.
     """
 
     @property
