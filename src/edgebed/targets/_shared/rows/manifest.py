@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, Final
 from edgebed.errors import EdgebedError
 from edgebed.targets._shared.rows.emit import Project
 
-VERSION: Final = 1
+VERSION: Final = 2
+_CHECK: Final = "crc32"
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,9 @@ class Manifest:
         return any(one.offset < 0 for one in self.inputs)
 
     def to_json(self) -> str:
-        """Return the text of the file."""
-        return json.dumps({"version": VERSION, **asdict(self)}, indent=1) + "\n"
+        """Return the text of the file; its last field is a checksum over the others."""
+        content = {"version": VERSION, **asdict(self)}
+        return json.dumps({**content, _CHECK: _checksum(content)}, indent=1) + "\n"
 
 
 def describe(
@@ -146,19 +149,24 @@ def read(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        EdgebedError: it is missing, damaged, or of another version.
+        EdgebedError: it is missing, damaged, changed by hand, or of another version.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
         raise EdgebedError(
-            "cannot be read", where=str(path), why=str(error), try_="compile the network again"
+            "cannot be read", where=str(path), why=why, try_="compile the network again"
         ) from error
     if not isinstance(data, dict) or data.get("version") != VERSION:
         raise EdgebedError(
             "was written by another version of edgebed",
             where=str(path),
             try_="compile the network again",
+        )
+    if data.pop(_CHECK, None) != _checksum(data):
+        raise EdgebedError(
+            "was changed since it was written", where=str(path), try_="compile the network again"
         )
     try:
         return _parsed(data)
@@ -169,6 +177,10 @@ def read(path: Path) -> Manifest:
             why=f"{type(error).__name__}: {error}",
             try_="compile the network again",
         ) from error
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"
 
 
 def _parsed(data: Mapping[str, Any]) -> Manifest:
