@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edgebed.compile.passes import optimise
 from edgebed.errors import EdgebedError
 from edgebed.program.read import read_model
 from edgebed.program.run import run
+from edgebed.targets._shared.rows.manifest import read
 from edgebed.targets.arm_linux import emulation
 from edgebed.targets.arm_linux.build import MANIFEST
 from edgebed.targets.arm_linux.cores import CORES
@@ -162,9 +164,9 @@ def test_a_program_of_another_plan_is_refused(keywords, tmp_path):
     _emulated()
     folder = _compiled(keywords, tmp_path / "out", cpu="a72")
     path = folder / MANIFEST
-    manifest = json.loads(path.read_text())
-    path.write_text(json.dumps({**manifest, "digest": "0" * 64}))
-    with pytest.raises(EdgebedError, match=f"built from plan {manifest['digest'][:12]}"):
+    manifest = read(path)
+    path.write_text(dataclasses.replace(manifest, digest="0" * 64).to_json())
+    with pytest.raises(EdgebedError, match=f"built from plan {manifest.digest[:12]}"):
         VirtualBoard().load(folder)
 
 
