@@ -63,7 +63,7 @@ class NullLibrary:
     def time_runs(self, count: int) -> Any:
         return np.full(count, 1000)
 
-    def profile(self, x: Mapping[str, Any]) -> Any:
+    def profile(self, x: Mapping[str, Any], repeats: int = 200) -> Any:
         layers = [
             SimpleNamespace(
                 layer=SimpleNamespace(name=op.name, kind=op.kind, macs=macs),

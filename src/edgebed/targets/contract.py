@@ -184,8 +184,8 @@ class Library(Protocol):
     def time_runs(self, count: int) -> npt.NDArray[np.int64]:
         """Return the nanoseconds of so many runs on the inputs that were last given."""
 
-    def profile(self, x: Mapping[str, Array]) -> Any:
-        """Return `layers`, `nanoseconds`, `peak` and `peak_share` of runs on these inputs.
+    def profile(self, x: Mapping[str, Array], repeats: int = 200) -> Any:
+        """Return `layers`, `nanoseconds`, `peak` and `peak_share` of so many runs on these inputs.
 
         Each of `layers` has `layer` (`name`, `kind`, `macs`), `nanoseconds` and `peak_share`
         (None for float32); `peak` is in int8 multiply-accumulates a second of one core.
@@ -206,6 +206,38 @@ class Counted(Protocol):
     @property
     def cost(self) -> Cost:
         """The same layer by layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inner:
+    """A tensor inside of a network, as a device computed it.
+
+    Attributes:
+        name: in the program.
+        kind: of the op that wrote it.
+        values: as they lie in memory, without batch axis.
+        layout: names of a map's axes in this order, e.g. HWC; empty where it is no map.
+        scale: real value of one step; 1.0 for real numbers.
+        zero_point: the integer that means 0.0.
+    """
+
+    name: str
+    kind: str
+    values: Array
+    layout: str = ""
+    scale: float = 1.0
+    zero_point: int = 0
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A library whose inner tensors can be seen while it runs."""
+
+    def watch(self, x: Mapping[str, Array]) -> tuple[Inner, ...]:
+        """Compute one sample and return its inner tensors in the order of execution.
+
+        What cannot be seen, because no memory ever holds it by itself, is left out.
+        """
 
 
 @runtime_checkable

@@ -131,7 +131,7 @@ class VirtualNetwork:
         """
         raise EdgebedError("an emulated run has no time of its own", try_="its instruction count")
 
-    def profile(self, x: Mapping[str, Array]) -> Cost:
+    def profile(self, x: Mapping[str, Array], repeats: int = 1) -> Cost:
         """Run the inputs and return the instructions layer by layer."""
         self.run(x)
         return self.cost

@@ -54,7 +54,15 @@ class Sizes:
         return self.weights_flash + self.code_flash
 
 
-def build(folder: Path, core: Core, *, optimise: str = "-O2", compiler: str = "") -> Path:
+def build(
+    folder: Path,
+    core: Core,
+    *,
+    optimise: str = "-O2",
+    compiler: str = "",
+    flags: Sequence[str] = (),
+    objects: Path | None = None,
+) -> Path:
     """Compile and link the firmware in a compiled folder.
 
     Args:
@@ -62,9 +70,11 @@ def build(folder: Path, core: Core, *, optimise: str = "-O2", compiler: str = ""
         core: to compile for.
         optimise: optimisation flag.
         compiler: `zig` or `gcc`; empty for the first that is installed, zig before gcc.
+        flags: more flags of the compiler.
+        objects: folder for objects and the ELF file instead of `folder`/firmware.
 
     Returns:
-        `folder`/firmware/firmware.elf.
+        firmware.elf there.
 
     Raises:
         EdgebedError: no compiler is installed, a source is missing or damaged, or the program
@@ -80,13 +90,13 @@ def build(folder: Path, core: Core, *, optimise: str = "-O2", compiler: str = ""
             try_="compile the network again",
         )
     tool = find_compiler(core, optimise, kind=compiler)
-    tool = replace(tool, compiler=(*tool.compiler, f"-I{library}", f"-I{firmware}"))
-    objects = firmware / _OBJECTS
+    tool = replace(tool, compiler=(*tool.compiler, f"-I{library}", f"-I{firmware}", *flags))
+    elf = (objects or firmware) / ELF
+    objects = objects or firmware / _OBJECTS
     objects.mkdir(exist_ok=True)
     with ThreadPoolExecutor(2) as pool:
         jobs = [*sorted(library.glob("*.c")), *sorted(firmware.glob("*.c"))]
         built = list(pool.map(lambda source: _object(tool, source, objects), jobs))
-    elf = firmware / ELF
     _link(tool, built, script, elf, core)
     return elf
 

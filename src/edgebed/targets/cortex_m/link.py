@@ -39,6 +39,10 @@ Poke = Callable[[int, bytes], None]
 """(address, data): writes to the board's memory, as a debugger does."""
 
 
+Seen = Callable[[int, int, int, bytes], None]
+"""(stage, step, offset, data): a part of what a step of an observed network wrote."""
+
+
 class Stream(Protocol):
     """Bytes both ways."""
 
@@ -164,23 +168,29 @@ class Link:
         poke(address, data)
         self._exchange("L", struct.pack("<2I", index, zlib.crc32(data)), "A")
 
-    def run(self, rows: Rows | None = None, poke: Poke | None = None) -> int:
+    def run(
+        self, rows: Rows | None = None, poke: Poke | None = None, seen: Seen | None = None
+    ) -> int:
         """Let it compute; return the bytes of stack that the network used.
 
         Args:
             rows: gives the rows of inputs that come row by row.
             poke: writes them to the board's memory; None to send them.
+            seen: gets what an observed network's steps wrote.
 
         Raises:
             RefusedError: inputs are missing, or what came was cut or damaged.
         """
         self._send("R", b"")
-        while (packet := self._receive()).type == "W" and rows is not None:
-            which, row, at, count, address = struct.unpack("<5I", packet.payload)
-            part = rows(which, row)[at : at + count]
-            if poke:
-                poke(address, part)
+        while (packet := self._receive()).type in "WT":
+            if packet.type == "W" and rows is not None:
+                part = _row_part(packet.payload, rows, poke)
+            elif packet.type == "T" and seen is not None:
+                stage, step, at = struct.unpack_from("<3I", packet.payload)
+                seen(stage, step, at, packet.payload[12:])
                 part = b""
+            else:
+                break
             self._stream.write(Packet("D", self._number, part).to_bytes())
         (stack,) = struct.unpack("<I", _checked(packet, "A"))
         return int(stack)
@@ -221,6 +231,16 @@ class Link:
                 self._received = b""
                 raise EdgebedError("the firmware does not answer", where=_WHERE)
             self._received += data
+
+
+def _row_part(wish: bytes, rows: Rows, poke: Poke | None) -> bytes:
+    """Return the part of a row that the firmware asks for; nothing where it was put there."""
+    which, row, at, count, address = struct.unpack("<5I", wish)
+    part = rows(which, row)[at : at + count]
+    if poke is None:
+        return part
+    poke(address, part)
+    return b""
 
 
 def _checked(packet: Packet, expected: str) -> bytes:

@@ -23,7 +23,7 @@ from edgebed.targets.cortex_m.board.board import MARKS, Board, UnicornBoard, mar
 from edgebed.targets.cortex_m.board.qemu import QemuBoard
 from edgebed.targets.cortex_m.build import ELF, FIRMWARE
 from edgebed.targets.cortex_m.figures import chip, figures
-from edgebed.targets.cortex_m.link import Hello, Link
+from edgebed.targets.cortex_m.link import Hello, Link, Seen
 
 Array = npt.NDArray[Any]
 MANIFEST: Final = "network.json"
@@ -56,6 +56,7 @@ class VirtualMicrocontroller:
         self._board: Board | None = None
         self._stages: tuple[StageCount, ...] = ()
         self._functions: Mapping[str, int] = {}
+        self._seen: Seen | None = None
 
     # ---- Machine ----
 
@@ -66,7 +67,7 @@ class VirtualMicrocontroller:
             EdgebedError: there is no build, it was built from another plan than the folder's
                 `network.json`, an emulator is missing, or the firmware fails.
         """
-        elf = folder / FIRMWARE / ELF
+        elf = self._elf(folder)
         self._manifest = manifests.read(folder / MANIFEST)
         if not elf.is_file():
             raise EdgebedError(
@@ -79,6 +80,9 @@ class VirtualMicrocontroller:
         self._board = self._boot(self._core, self._firmware)
         self._link = Link(self._board)
         _check_digest(self._link.hello(), self._manifest, elf)
+
+    def _elf(self, folder: Path) -> Path:
+        return folder / FIRMWARE / ELF
 
     def _boot(self, core: Core, firmware: Firmware) -> Board:
         if core.unicorn and not self._qemu:
@@ -140,7 +144,7 @@ class VirtualMicrocontroller:
         if not manifest.fetched:
             self._send(data)
         poke = board.poke if sum(map(len, data)) > _MUCH else None
-        stack = self._link.run(lambda which, row: self._row(data, which, row), poke)
+        stack = self._link.run(lambda which, row: self._row(data, which, row), poke, self._seen)
         self._note(board.counter.events(start))
         self._functions = board.counter.by_function(self._firmware, before)
         outputs = {

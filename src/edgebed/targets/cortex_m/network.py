@@ -13,8 +13,9 @@ import numpy.typing as npt
 from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.figures import Figure
 from edgebed.targets._shared.rows.manifest import Manifest, TensorFacts, read
-from edgebed.targets.contract import Cost, LayerCost
+from edgebed.targets.contract import Cost, Inner, LayerCost
 from edgebed.targets.cortex_m.machine import MANIFEST, VirtualMicrocontroller
+from edgebed.targets.cortex_m.watch import ObservedMicrocontroller
 
 Array = npt.NDArray[Any]
 
@@ -36,6 +37,8 @@ class VirtualNetwork:
         self._machine = VirtualMicrocontroller()
         self._machine.load(folder)
         self._figures: Mapping[str, Figure] = {}
+        self._folder = folder
+        self._observed: ObservedMicrocontroller | None = None
 
     @property
     def inputs(self) -> Sequence[Input]:
@@ -133,14 +136,30 @@ class VirtualNetwork:
         """
         raise EdgebedError("an emulated run has no time of its own", try_="its instruction count")
 
-    def profile(self, x: Mapping[str, Array]) -> Cost:
+    def profile(self, x: Mapping[str, Array], repeats: int = 1) -> Cost:
         """Run the inputs and return the instructions layer by layer."""
         self.run(x)
         return self.cost
 
+    def watch(self, x: Mapping[str, Array]) -> tuple[Inner, ...]:
+        """Compute one sample on a second board, whose firmware shows what each step writes.
+
+        That firmware is compiled from the folder's own sources, with the switch EB_OBSERVE.
+
+        Raises:
+            EdgebedError: an input does not fit, no compiler is there, or the two boards differ.
+        """
+        if self._observed is None:
+            self._observed = ObservedMicrocontroller()
+            self._observed.load(self._folder)
+        (sample,) = self._samples(x)
+        return self._observed.watch(sample)
+
     def close(self) -> None:
-        """Switch the board off."""
+        """Switch the boards off."""
         self._machine.close()
+        if self._observed is not None:
+            self._observed.close()
 
 
 def _facts(one: TensorFacts) -> Input:

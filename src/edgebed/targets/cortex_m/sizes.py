@@ -61,16 +61,16 @@ def _check(manifest: Manifest, sizes: Mapping[str, int]) -> None:
         raise BudgetMissedError(
             f"needs {ram:,} bytes of RAM, more than --max-ram {manifest.max_ram:,}",
             where=f"{manifest.title}, layer {manifest.peak_layer}",
-            why=f"activations {sizes[ARENA]:,} (the peak is at this layer), "
+            why=f"activations {sizes[ARENA]:,} with their peak at this layer, "
             f"stack {sizes[RUNTIME]:,}",
-            try_="--ram, a smaller input, or fewer channels there",
+            try_=f"{'' if manifest.goal == 'ram' else '--ram, '}a smaller input, or fewer channels",
         )
     if manifest.max_flash and flash > manifest.max_flash:
         raise BudgetMissedError(
             f"needs {flash:,} bytes of flash, more than --max-flash {manifest.max_flash:,}",
             where=manifest.title,
             why=f"weights {sizes[WEIGHTS]:,}, code {sizes[CODE]:,}",
-            try_="--balanced keeps weights in bytes"
+            try_="--balanced, which keeps weights in bytes"
             if manifest.goal == "time"
-            else "a network with fewer weights",
+            else "a network with fewer weights, or fewer kinds of layers",
         )

@@ -16,9 +16,9 @@ from edgebed.targets._shared.contract import library as contract
 from edgebed.targets._shared.rows import exports, lowering, vectors
 from edgebed.targets._shared.rows import manifest as manifests
 from edgebed.targets._shared.rows import project as projects
-from edgebed.targets._shared.rows.budget import parse_bytes, too_large
+from edgebed.targets._shared.rows.budget import Limit, parse_bytes, too_heavy, too_large
 from edgebed.targets._shared.rows.describe import layout
-from edgebed.targets._shared.rows.emit import Project, files
+from edgebed.targets._shared.rows.emit import Project, files, weight_bytes
 from edgebed.targets._shared.rows.kernels.sets import Goal, KernelSet
 from edgebed.targets.contract import Cost, Library, Machine, Problem
 from edgebed.targets.layout import Layout
@@ -134,12 +134,23 @@ class Microcontroller:
         """Return the placed network.
 
         Raises:
-            EdgebedError: an op has no kernel.
-            BudgetMissedError: the arena alone is larger than `max_ram`.
+            EdgebedError: an op has no kernel, or the board is too small.
+            BudgetMissedError: the arena alone is larger than `max_ram`, or the weights than
+                `max_flash`.
         """
         found = self._placed(program, self.goal)
-        if self.max_ram and found.placement.peak > self.max_ram:
-            raise too_large(found, self.goal, self.max_ram, self._peaks(program))
+        board = f"the virtual {self.core.title} board"
+        ram = [Limit(self.max_ram), Limit(self.core.board.ram_bytes, board)]
+        flash = [
+            Limit(self.max_flash, option="--max-flash"),
+            Limit(self.core.board.flash_bytes, board),
+        ]
+        for limit in ram:
+            if limit.nbytes and found.placement.peak > limit.nbytes:
+                raise too_large(found, self.goal, limit, self._peaks(program))
+        for limit in flash:
+            if limit.nbytes and weight_bytes(found.network) > limit.nbytes:
+                raise too_heavy(found, self.goal, limit)
         return found
 
     def _peaks(self, program: Program) -> dict[str, int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from edgebed.errors import EdgebedError
 from edgebed.targets._shared.rows.emit import Project
+from edgebed.targets._shared.rows.frame import usual_order
 
 VERSION: Final = 2
 _CHECK: Final = "crc32"
@@ -52,6 +53,37 @@ class StageFacts:
 
 
 @dataclass(frozen=True)
+class InnerFacts:
+    """A tensor of the network as it lies in memory once its stage is done.
+
+    Attributes:
+        name: in the program.
+        stage: number of the stage that writes it.
+        kind: of the op.
+        shape: as it lies, without batch axis.
+        layout: names of a map's axes in this order, e.g. HWC; empty for anything else.
+        dtype: numpy's name.
+        scale: real value of one step; 1.0 for real numbers.
+        zero_point: the integer that means 0.0.
+        row_bytes: of what one step writes.
+        rows: steps that write a row each; 1 where every step has all of it.
+        flipped: bytes without sign, stored less 128.
+    """
+
+    name: str
+    stage: int
+    kind: str
+    shape: tuple[int, ...]
+    layout: str
+    dtype: str
+    scale: float
+    zero_point: int
+    row_bytes: int
+    rows: int
+    flipped: bool = False
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A compiled network.
 
@@ -71,6 +103,7 @@ class Manifest:
         weight_bytes: of trained constants.
         max_ram: bytes that must suffice, 0 for no limit.
         max_flash: likewise.
+        inner: tensors that can be seen while the network runs, in the order of the stages.
     """
 
     name: str
@@ -88,6 +121,7 @@ class Manifest:
     weight_bytes: int
     max_ram: int = 0
     max_flash: int = 0
+    inner: tuple[InnerFacts, ...] = ()
 
     @property
     def fetched(self) -> bool:
@@ -126,7 +160,26 @@ def describe(
         weight_bytes=weight_bytes(network),
         max_ram=max_ram,
         max_flash=max_flash,
+        inner=tuple(_inner(project)),
     )
+
+
+def _inner(project: Project) -> Iterator[InnerFacts]:
+    """Give the tensors that lie in memory of their own; copies in another order are left out."""
+    network, program = project.network, project.program
+    for number, stage in enumerate(network.stages):
+        name, memory = stage.output, network.tensors[stage.output]
+        kind = program.types.get(name)
+        if kind is None or name in program.inputs or memory.nbytes != kind.nbytes:
+            continue
+        order = usual_order(kind)
+        at_once = stage.accumulates or stage.steps == 1
+        yield InnerFacts(
+            name, number, stage.kind, tuple(kind.shape[axis] for axis in order),
+            "HWC" if len(order) == 3 else "", kind.dtype, kind.scale, kind.zero_point,
+            memory.nbytes if at_once else memory.row_bytes, 1 if at_once else memory.rows,
+            kind.dtype == "uint8",
+        )  # fmt: skip
 
 
 def _tensor(project: Project, name: str, memory: str) -> TensorFacts:
@@ -190,5 +243,8 @@ def _parsed(data: Mapping[str, Any]) -> Manifest:
             TensorFacts(**{**one, "shape": tuple(one["shape"])}) for one in data[side]
         )
     fields["stages"] = tuple(StageFacts(**one) for one in data["stages"])
+    fields["inner"] = tuple(
+        InnerFacts(**{**one, "shape": tuple(one["shape"])}) for one in data.get("inner", ())
+    )
     fields["runs"] = tuple(int(n) for n in data["runs"])
     return Manifest(**fields)

@@ -11,7 +11,10 @@
    S                         A(0), or A(number of the first known answer that differs)
 
    While a network runs that takes its input row by row, it asks
-   W(input, row, offset, bytes, address)    D(data), or D() where a debugger put it there */
+   W(input, row, offset, bytes, address)    D(data), or D() where a debugger put it there
+
+   Compiled with -DEB_OBSERVE=network_observed it shows what each step of the network wrote:
+   T(stage, step, offset, data)             D() once there is room for more */
 #include <stdint.h>
 
 #include "board.h"
@@ -117,6 +120,34 @@ __attribute__((naked, noinline, used)) static void read_row(UNUSED void *context
                    "bl network_fetch\n"
                    "bl network_fetched\n"
                    "pop {r4, pc}\n");
+}
+#endif
+
+#ifdef EB_OBSERVE
+enum { SEEN_PART = 496 };
+
+static uint32_t watched; /* no self-test, whose caller expects no packets */
+
+static void show(uint32_t stage, uint32_t step, uint32_t offset, const uint8_t *from,
+                 uint32_t count)
+{
+    packet_begin('T', received.number, 12 + count);
+    packet_word(stage);
+    packet_word(step);
+    packet_word(offset);
+    packet_bytes(from, count);
+    packet_end();
+    trouble = packet_receive(&received);
+    if (!trouble && received.type != 'D')
+        trouble = BAD_TYPE;
+}
+
+void EB_OBSERVE(int32_t stage, int32_t step, const void *out, uint32_t bytes)
+{
+    for (uint32_t at = 0; watched && !trouble && at < bytes; at += SEEN_PART) {
+        uint32_t count = bytes - at < SEEN_PART ? bytes - at : SEEN_PART;
+        show((uint32_t)stage, (uint32_t)step, at, (const uint8_t *)out + at, count);
+    }
 }
 #endif
 
@@ -244,7 +275,13 @@ static void answer_run(void)
             return;
         }
     trouble = GOOD;
+#ifdef EB_OBSERVE
+    watched = 1;
+#endif
     stack = run();
+#ifdef EB_OBSERVE
+    watched = 0;
+#endif
     forget(); /* inputs may be overwritten by now */
     answered = !trouble;
     if (trouble)

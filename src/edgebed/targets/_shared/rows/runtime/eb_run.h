@@ -19,6 +19,14 @@ typedef struct {
     void *context;
 } eb_source;
 
+#ifdef EB_OBSERVE
+/* A function of the user's: -DEB_OBSERVE=NAME compiles calls of it in, after each step with what it
+   wrote; without it there is nothing. `stage` counts as in network.json, which names the tensor;
+   the bytes begin with the tensor's row `step`, or with its first one where the stage writes all of
+   it at once or adds to it step by step. */
+extern void EB_OBSERVE(int32_t stage, int32_t step, const void *out, uint32_t bytes);
+#endif
+
 static int8_t *eb_row_of(int8_t *arena, const eb_tensor *tensor, int32_t row) {
 #if defined(__aarch64__) || defined(__ARM_FEATURE_IDIV)
     const int32_t at = (int32_t)((uint32_t)row % tensor->ring);
@@ -55,6 +63,10 @@ static EB_NOINLINE void eb_step(int8_t *arena, const eb_run *run, const eb_sourc
             stage->run(stage->layer, rows, out, arena + stage->scratch, step);
         else
             source->read(source->context, (int32_t)stage->scratch, step, out);
+#ifdef EB_OBSERVE
+        const eb_tensor *made = &eb_tensors[stage->output];
+        EB_OBSERVE(run->stage, step, out, made->row_bytes * (stage->whole ? made->rows : 1u));
+#endif
     }
 }
 

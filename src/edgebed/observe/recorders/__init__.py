@@ -1,0 +1,1 @@
+"""What a network computed, frame by frame, in each runtime: `record(source, inputs, level)`."""
