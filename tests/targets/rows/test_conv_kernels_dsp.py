@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conv_layers import BareLayers, Case, cases, driver, meaning, undefined_symbols
@@ -17,8 +19,9 @@ KERNELS = {
     "eb_dense_dsp": "conv_dsp.h",
     "eb_conv_rules_dsp": "conv_rules_dsp.h",
     "eb_dense_rules_dsp": "conv_rules_dsp.h",
-    "eb_conv_offset_dsp": "conv_offset_dsp.h",
-    "eb_conv_rules_offset_dsp": "conv_offset_dsp.h",
+    "eb_conv_more_dsp": "conv_more_dsp.h",
+    "eb_conv_rules_more_dsp": "conv_more_dsp.h",
+    "eb_conv_long_dsp": "conv_long_dsp.h",
     "eb_conv_portable_wide": "conv_portable.h",
     "eb_depthwise_portable_wide": "depthwise_portable.h",
     "eb_depthwise_nine_dsp": "depthwise_dsp.h",
@@ -125,6 +128,48 @@ def test_other_cores_and_the_other_compiler(core: str, compiler: str) -> None:
     check()
 
 
+def full_range(case: Case, share: float) -> Case:
+    """Return a layer in which a share of the weights is -128, and others the other limits."""
+    rng = np.random.default_rng(case.weights.size)
+    limits = rng.choice([-128, -128, 127], case.weights.shape)
+    here = rng.random(case.weights.shape) < share
+    return replace(case, weights=np.where(here, limits, case.weights))
+
+
+@pytest.mark.usefixtures("no_layer_is_too_small")
+@pytest.mark.parametrize("kind", ["", "1x1", "dense"])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_weights_of_the_full_range(m4: BareLayers, kind: str, data: st.DataObject) -> None:
+    """256 * -128 less something is no halfword: such layers are as fast as others."""
+    case = data.draw(cases(kind=kind, rules=(0, 0, 2, 3)))
+    case = full_range(case, data.draw(st.sampled_from([0.01, 0.1, 1.0])))
+    kernel = packed(case)
+    assert kernel.function.endswith("_dsp")
+    np.testing.assert_array_equal(m4.run(case, kernel), meaning(case))
+
+
+@pytest.mark.usefixtures("no_layer_is_too_small")
+@pytest.mark.parametrize("limits", [(-128, -119), (118, 127), (-110, 140)])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_sums_that_are_added_in_parts(
+    m4: BareLayers, limits: tuple[int, int], data: st.DataObject
+) -> None:
+    case = data.draw(cases(kind="1x1", rules=(0, 2, 3)))
+    inputs, outputs = data.draw(st.integers(1100, 1200)), data.draw(st.integers(1, 6))
+    width = data.draw(st.integers(1, 3))
+    rng = np.random.default_rng(inputs)
+    shape = WindowShape(1, width, inputs, 1, width, outputs)
+    weights = rng.integers(*limits, (outputs, 1, 1, inputs), endpoint=True)
+    image = rng.integers(-128, -120, (1, width, inputs)).astype(np.int8)
+    lines = np.tile(case.lines[:1], (outputs, 1))
+    case = replace(case, shape=shape, weights=weights, lines=lines, image=image)
+    kernel = packed(case)
+    assert kernel.function == "eb_conv_long_dsp"
+    np.testing.assert_array_equal(m4.run(case, kernel), meaning(case))
+
+
 @pytest.mark.parametrize("depth", [512, 520])
 @pytest.mark.parametrize("width", [1, 2])
 def test_the_largest_sums_that_two_outputs_in_one_word_allow(
@@ -139,7 +184,7 @@ def test_the_largest_sums_that_two_outputs_in_one_word_allow(
     shape = WindowShape(1, width, depth, 1, width, 4)
     case = Case(shape, False, weights, lines, 0, 9, (-128, 127), 0, 0, image)
     kernel = packed(case)
-    assert kernel.function == ("eb_conv_dsp" if depth == 512 else "eb_conv_portable")
+    assert kernel.function == ("eb_conv_dsp" if depth == 512 else "eb_conv_long_dsp")
     expected = meaning(case)
     assert expected.min() > -128 and expected.max() < 127
     np.testing.assert_array_equal(m4.run(case, kernel), expected)

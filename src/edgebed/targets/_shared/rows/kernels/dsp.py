@@ -8,19 +8,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from edgebed.targets._shared.rows.kernels.pairs_dsp import Pairs, pack_pairs
 from edgebed.targets._shared.rows.kernels.portable import (
     PORTABLE,
     all_inside,
     dense_shape,
-    fits_bytes,
 )
 from edgebed.targets._shared.rows.kernels.sets import Goal, Packed, WindowShape
 
-# A sum of 8-bit inputs times weights, times 256, must be one of 32 bits.
-_MOST_WEIGHT: Final = 1 << 16
 # Without a line a layer with fewer weights is not worth the code of its own kernel.
 _FEW_WEIGHTS: Final = 2048
-_PART_WORDS: Final = 63  # EB_DSP_PART of conv_offset_dsp.h
 _SUMS_BYTES: Final = 256  # EB_DSP_SUMS of conv_rules_dsp.h
 _DENSE: Final = {"eb_conv_dsp": "eb_dense_dsp", "eb_conv_rules_dsp": "eb_dense_rules_dsp"}
 
@@ -34,22 +31,18 @@ class Dsp:
         self, shape: WindowShape, weights: npt.NDArray[Any], goal: Goal, *, linear: bool
     ) -> Packed:
         """Return the kernel for a convolution; weights O x KH x KW x I."""
-        filled = _filled_up(weights.reshape(len(weights), shape.kernel[0], -1))
-        narrow = fits_bytes(weights)
-        packed = _pack_pairs(filled if narrow else _with_offset(filled), filled)
+        pairs = pack_pairs(weights)
         small = not linear and weights.size < _FEW_WEIGHTS
-        if packed is None or small:
+        if pairs is None or small:
             return PORTABLE.conv(shape, weights, goal, linear=linear)
-        words = packed.shape[1]
-        rules, offset = "" if linear else "_rules", "" if narrow else "_offset"
-        plain = linear and narrow
+        function, header = _variant(pairs, linear=linear)
         return Packed(
-            function=f"eb_conv{rules}{offset}_dsp",
-            header=f"conv{offset or rules}_dsp.h",
+            function=f"eb_conv{function}_dsp",
+            header=f"conv{header}_dsp.h",
             c_type="int32_t",
-            weights=packed.tobytes(),
-            depth=words,
-            scratch_bytes=_conv_scratch(shape, words) if plain else 20 * words + _SUMS_BYTES,
+            weights=pairs.data,
+            depth=pairs.words,
+            scratch_bytes=_conv_scratch(shape, pairs, linear=linear),
         )
 
     def depthwise(
@@ -93,46 +86,24 @@ class Dsp:
         return replace(packed, function=_DENSE[packed.function], scratch_bytes=0)
 
 
-def _conv_scratch(shape: WindowShape, words: int) -> int:
+def _variant(pairs: Pairs, *, linear: bool) -> tuple[str, str]:
+    """Return what the names of the kernel and of its header have in the middle."""
+    if pairs.long:
+        return "_long", "_long"
+    rules = "" if linear else "_rules"
+    return (rules, rules) if pairs.plain else (f"{rules}_more", "_more")
+
+
+def _conv_scratch(shape: WindowShape, pairs: Pairs, *, linear: bool) -> int:
     """Return the bytes for two widened windows, or for a copy of one."""
+    words = pairs.words
+    if not (linear or pairs.long):
+        return 20 * words + _SUMS_BYTES
     pointwise = shape.kernel == (1, 1) and all_inside(shape)
-    exact = pointwise and shape.in_channels % 4 == 0
-    if shape.out_width > 1:
+    exact = pairs.plain and pointwise and shape.in_channels % 4 == 0
+    if shape.out_width > 1 or pairs.sums:
         return (16 if exact else 20) * words
     return 0 if exact and not shape.in_place else 4 * words
-
-
-def _filled_up(weights: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return weights O x rows x run with 0 up to fours of outputs, rows up to words: O x inputs."""
-    outputs, rows, run = weights.shape
-    full = np.zeros((-(-outputs // 4) * 4, rows, -(-run // 4) * 4), np.int64)
-    full[:outputs, :, :run] = weights
-    return full.reshape(len(full), -1)
-
-
-def _with_offset(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return weights O x inputs less their offset, and that for sums of parts of the inputs."""
-    low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
-    offset = max(-127, min(127, (low + high) // 2))
-    parts = -(-weights.shape[1] // (4 * _PART_WORDS))
-    behind = np.full((len(weights), -(-parts // 4) * 4), offset)
-    return np.concatenate([weights - offset, behind], axis=1)
-
-
-def _pack_pairs(weights: npt.NDArray[Any], meant: npt.NDArray[Any]) -> npt.NDArray[np.int16] | None:
-    """Return weights O x inputs as the kernel reads them, or None where they do not fit.
-
-    The result is O / 4 x words x pair of inputs x pair of outputs x input, halfwords of
-    256 * first output + second output. `meant` are those that the sums come to.
-    """
-    # group, pair of outputs, output, word, pair of inputs, input: bytes 0 and 2, 1 and 3
-    lanes = weights.reshape(len(weights) // 4, 2, 2, -1, 2, 2).swapaxes(4, 5)
-    both = 256 * lanes[:, :, 0] + lanes[:, :, 1]
-    inside = both.min(initial=0) >= -(1 << 15) and both.max(initial=0) < 1 << 15
-    heaviest = np.abs(meant).sum(axis=1).max(initial=0)
-    if not (inside and fits_bytes(weights)) or heaviest >= _MOST_WEIGHT:
-        return None
-    return np.ascontiguousarray(both.transpose(0, 2, 3, 1, 4), dtype="<i2")
 
 
 def _shares_columns(shape: WindowShape) -> bool:
