@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,9 +72,15 @@ class CortexM:
         except subprocess.TimeoutExpired as error:
             raise EdgebedError(f"{self.name} took too long", where=str(where)) from error
         if done.returncode:
-            refused = ToolError(f"{self.name} refused it", where=str(where), why=_why(done.stderr))
+            why = _stopped(done.returncode) or _why(done.stderr)
+            refused = ToolError(f"{self.name} refused it", where=str(where), why=why)
             refused.output = done.stderr
             raise refused
+
+
+def _stopped(code: int) -> str | None:
+    """Return why a process was ended from outside, or None: a full disk or quota, for example."""
+    return (signal.strsignal(-code) or f"signal {-code}") if code < 0 else None
 
 
 def _why(output: str) -> str:

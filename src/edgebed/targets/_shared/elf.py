@@ -98,7 +98,9 @@ def _read(path: Path, machine: str, use: Callable[[Any], Result]) -> Result:
                 raise EdgebedError("not built for Arm", where=str(path), why=elf["e_machine"])
             return use(elf)
     except (OSError, ELFError) as error:
-        raise EdgebedError("cannot read the firmware", where=str(path), why=str(error)) from error
+        raise EdgebedError(
+            "cannot read the firmware", where=str(path), why=str(error), try_="build it again"
+        ) from error
 
 
 def _firmware(path: Path, elf: Any) -> Firmware:

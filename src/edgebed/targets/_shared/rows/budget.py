@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from edgebed.errors import BudgetMissedError, EdgebedError
@@ -26,15 +27,36 @@ def parse_bytes(text: str | int, option: str) -> int:
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
-def too_large(
-    project: Project, goal: str, limit: int, others: Mapping[str, int]
-) -> BudgetMissedError:
+@dataclass(frozen=True)
+class Limit:
+    """Bytes that must suffice, and whose they are.
+
+    Attributes:
+        nbytes: of them.
+        owner: of the limit, in words: `the virtual Cortex-M4 board`; empty for the user's option.
+        option: the user's option.
+    """
+
+    nbytes: int
+    owner: str = ""
+    option: str = "--max-ram"
+
+    def missed(self, needs: str, where: str, why: str, try_: str) -> EdgebedError:
+        """Return the error: a missed budget where the limit is the user's."""
+        if self.owner:
+            text = f"{needs}, more than the {self.nbytes:,} of {self.owner}"
+            return EdgebedError(text, where=where, why=why, try_=try_)
+        text = f"{needs}, more than {self.option} {self.nbytes:,}"
+        return BudgetMissedError(text, where=where, why=why, try_=try_)
+
+
+def too_large(project: Project, goal: str, limit: Limit, others: Mapping[str, int]) -> EdgebedError:
     """Return the error for an arena above its limit: where the peak is, and what would help.
 
     Args:
         project: that was placed.
         goal: it was placed for.
-        limit: bytes.
+        limit: that was missed.
         others: arenas under other goals.
     """
     placement, network = project.placement, project.network
@@ -44,11 +66,32 @@ def too_large(
         key=lambda name: -network.tensors[name].nbytes,
     )
     held = ", ".join(f"{name} {network.tensors[name].nbytes:,}" for name in alive[:3])
-    return BudgetMissedError(
-        f"needs {placement.peak:,} bytes of RAM for activations, more than --max-ram {limit:,}",
-        where=f"{project.program.name}, layer {stage.name}",
-        why=f"the peak is there (bytes of its tensors: {held})",
-        try_=_advice(placement.peak, goal, limit, others, stage.name),
+    return limit.missed(
+        f"needs {placement.peak:,} bytes of RAM for activations",
+        f"{project.program.name}, layer {stage.name}",
+        f"the peak is at this layer; bytes of its tensors: {held}",
+        _advice(placement.peak, goal, limit.nbytes, others, stage.name),
+    )
+
+
+def too_heavy(project: Project, goal: str, limit: Limit) -> EdgebedError:
+    """Return the error for weights above their limit: the layer with most, and what would help."""
+    by_layer = sorted(
+        (sum(len(t.data) for t in stage.tables if t.weights), stage.name)
+        for stage in project.network.stages
+    )
+    most, layer = by_layer[-1]
+    total = sum(size for size, _ in by_layer)
+    share = 100 * limit.nbytes // total
+    fewer = f"at most {share} % of the weights" if share else "far fewer weights"
+    advice = f"a network with {fewer}, first of all in {layer}"
+    if goal == "time":
+        advice = f"--balanced, which keeps weights in bytes, or {advice}"
+    return limit.missed(
+        f"needs {total:,} bytes of flash for weights",
+        f"{project.program.name}, layer {layer}",
+        f"this layer holds most, {most:,}",
+        advice,
     )
 
 
@@ -58,8 +101,8 @@ def _advice(peak: int, goal: str, limit: int, others: Mapping[str, int], layer: 
         name = min(fitting, key=lambda one: fitting[one])
         return f"--{name} needs {fitting[name]:,} bytes"
     least = min([peak, *others.values()])
-    share = 100 * limit / least
+    share = max(1, 100 * limit // least)
     return (
-        f"the least is {least:,} bytes (--ram): a network whose maps up to {layer} have at most "
-        f"{share:.0f} % of their size, by fewer channels or a smaller input"
+        f"the least is {least:,} bytes (--ram), so a network whose maps at {layer} have at most "
+        f"{share} % of their size, by fewer channels or a smaller input"
     )
