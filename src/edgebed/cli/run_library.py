@@ -134,9 +134,10 @@ def read_archive(path: Path) -> dict[str, Array]:
 
 
 def samples(tensor: Tensor, inputs: Mapping[str, Array]) -> int:
-    """Return how many samples an input array holds."""
+    """Return how many samples an input array holds; one may come without its batch axis."""
     given = inputs[tensor.name]
-    return 1 if given.shape == tensor.shape else len(given)
+    single = (tensor.shape, tensor.shape[1:]) if tensor.shape[:1] == (1,) else (tensor.shape,)
+    return 1 if given.shape in single else len(given)
 
 
 def _first(tensors: Sequence[Tensor], inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -168,7 +169,7 @@ def _watched(
         raise EdgebedError("--watch is for a virtual device", try_="--profile")
     first = library.inputs[0]
     count = samples(first, inputs)
-    if inputs[first.name].shape == first.shape:
+    if count == 1:
         parts = [dict(inputs)]
     else:
         parts = [{name: values[i : i + 1] for name, values in inputs.items()} for i in range(count)]
