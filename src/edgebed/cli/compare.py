@@ -1,4 +1,4 @@
-"""`edgebed compare`: a library beside the reference interpreter and the file's own runtime."""
+"""`edgebed compare`: a library beside the reference interpreter, or a trace beside another."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
+from cyclopts import Group, Parameter
 
 from edgebed.cli.text import table
 from edgebed.errors import EdgebedError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from edgebed.targets.contract import Library
 
 DIFFERS: Final = 2
+FOLDER: Final = Parameter(group=Group("For a compiled library", sort_key=1))
+TRACES: Final = Parameter(group=Group("For two traces", sort_key=2))
 
 
 @dataclass(frozen=True)
@@ -59,30 +62,78 @@ def compare(
     folder: Path,
     /,
     *,
-    input: Path,
-    count: int = 0,
-    pixels: str = "0..1",
-    input_shape: tuple[str, ...] = (),
+    input: Annotated[Path | None, FOLDER] = None,
+    count: Annotated[int, FOLDER] = 0,
+    pixels: Annotated[str, FOLDER] = "0..1",
+    input_shape: Annotated[tuple[str, ...], FOLDER] = (),
+    html: Annotated[Path | None, TRACES] = None,
+    assert_: Annotated[tuple[str, ...], TRACES, Parameter(name="--assert")] = (),
+    layer: Annotated[str, TRACES] = "",
+    frame: Annotated[int, TRACES] = -1,
+    force: Annotated[bool, TRACES] = False,
+    exact: Annotated[bool | None, TRACES, Parameter(negative="--not-exact")] = None,
     json: bool = False,
 ) -> int:
-    """Compare a compiled library with the reference interpreter and the file's own runtime.
+    """Compare a compiled library with the interpreter, or one trace with another.
 
-    The interpreter computes MODEL as imported, before any optimisation. TensorFlow Lite Micro
-    computes a .tflite file and ONNX Runtime an .onnx file, where they are installed (extra bench).
-    Integers must be equal; real numbers may differ by 1e-4 of the output's largest.
+    edgebed compare MODEL DIR --input PATH
+
+    edgebed compare REFERENCE.trace DEVICE.trace --html OUT.html
+
+    Of a library: the interpreter computes MODEL as imported, before any optimisation. TensorFlow
+    Lite Micro computes a .tflite file and ONNX Runtime an .onnx file, where they are installed
+    (extra bench). Integers must be equal; real numbers may differ by 1e-4 of the output's largest.
+
+    Of traces: tensors are matched by name, order, size and values; the first layer that departs is
+    named, and so is the cause where an assertion recognises it.
 
     Args:
-        model: the network's file.
-        folder: what `edgebed compile` made of it.
+        model: the network's file, or the trace to trust.
+        folder: what `edgebed compile` made of it, or the trace to examine.
         input: .npy or .npz in the network's shape and type, a picture, or a folder of pictures.
         count: at most so many inputs, drawn evenly; 0 = all.
         pixels: what a picture's bytes become: 0..1, 0..255, -1..1 or imagenet.
         input_shape: NAME=1,3,224,224 for an input whose size an ONNX file leaves open.
+        html: write the report, one offline page, to this file.
+        assert_: FILE.py:function, a check of your own: (reference, device) to a list of verdicts.
+        layer: print this layer's largest differences, in --frame or where it is worst.
+        frame: look at this frame alone.
+        force: compare traces that seem to be of different networks.
+        exact: every integer has to be equal, or none has to; by default the same program's have.
         json: print one JSON object.
 
     Returns:
-        0 where everything is equal, 2 where an output differs.
+        0 where everything is equal or sound, 2 where it is not.
     """
+    from edgebed.cli.compare_traces import are_traces, compare_traces
+
+    traces = {"html": html, "assert": assert_, "layer": layer, "frame": frame + 1, "force": force}
+    if are_traces(model, folder):
+        _check_unused({"input": input, "count": count, "input-shape": input_shape}, "a library")
+        return compare_traces(
+            model, folder, html=html, assertions=assert_, layer=layer, frame=frame, force=force,
+            exact=exact, json=json,
+        )  # fmt: skip
+    _check_unused({**traces, "exact": exact is not None}, "two traces")
+    if input is None:
+        raise EdgebedError(
+            "--input is missing", where=f"edgebed compare {model} {folder}",
+            try_="--input PATH: .npy, .npz or pictures; see: edgebed compare --help",
+        )  # fmt: skip
+    return _compare_library(model, folder, input, count, pixels, input_shape, json=json)
+
+
+def _check_unused(options: Mapping[str, object], owner: str) -> None:
+    """Refuse options that mean something for the other kind of comparison only."""
+    for name, value in options.items():
+        if value:
+            raise EdgebedError(f"--{name} is for {owner}", where="edgebed compare")
+
+
+def _compare_library(
+    model: Path, folder: Path, source: Path, count: int, pixels: str,
+    input_shape: tuple[str, ...], *, json: bool,
+) -> int:  # fmt: skip
     from edgebed.cli.model import read_model
     from edgebed.data.samples import PictureForm, check_pixels, read_samples
     from edgebed.deploy.bundle import find
@@ -91,10 +142,10 @@ def compare(
 
     form = PictureForm(check_pixels(pixels))
     program = read_model(model, None, shapes=input_shape).program
-    _check_types(input, program)
-    samples = read_samples(input, _file_inputs(program), form, count=count).inputs
+    _check_types(source, program)
+    samples = read_samples(source, _file_inputs(program), form, count=count).inputs
     if not samples:
-        raise EdgebedError("holds no input", where=str(input))
+        raise EdgebedError("holds no input", where=str(source))
     inputs = batch_inputs(program, [_own_shapes(program, one) for one in samples])
     with closing(open_library(find(folder) or folder)) as library:
         _check_same(program, library, model, folder)

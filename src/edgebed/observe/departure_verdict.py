@@ -6,17 +6,12 @@ import math
 import shlex
 from typing import Final
 
-import numpy as np
-
 from edgebed.observe.departure import CLEAN, PLANTED, Departure
-from edgebed.observe.layer_error import LayerError, same_steps
-from edgebed.observe.matching import Pair, by_key, real_values, reference_values
-from edgebed.observe.signature import FIXES, Signature, signature
-from edgebed.observe.trace import Frame, Tensor
+from edgebed.observe.layer_error import LayerError
+from edgebed.observe.layer_values import layer_signature
+from edgebed.observe.signature import FIXES, Signature
 from edgebed.observe.trace_comparison import TraceComparison
-from edgebed.observe.trace_reader import TraceReader
 from edgebed.observe.verdict import Verdict
-from edgebed.program.types import Array
 
 FIX_INPUT: Final = (
     "Mend what happens before the network (size, crop, channel order, normalisation, type); the "
@@ -57,65 +52,6 @@ def command(comparison: TraceComparison, layer: str = "", frame: int = -1) -> st
     words += ["--layer", layer] if layer else []
     words += ["--frame", str(frame)] if frame >= 0 else []
     return shlex.join(words)
-
-
-def layer_signature(comparison: TraceComparison, error: LayerError) -> Signature | None:
-    """Read a layer's worst frame again and say how its values differ; None of statistics alone."""
-    found = layer_frame(comparison, error.pair, error.first_frame)
-    worst = layer_frame(comparison, error.pair, error.worst_frame)
-    seen = [_seen(*one) for one in (worst, found) if one is not None]
-    known = [one for one in seen if one is not None]
-    stale = [one for one in known if one.defect == "stale_buffer"]
-    return next(iter(stale or known), None)
-
-
-Shown = tuple[Pair, Tensor, Tensor, "Tensor | None"]
-
-
-def layer_frame(comparison: TraceComparison, pair: Pair, number: int) -> Shown | None:
-    """Return a pair's tensors of one frame, and the device's of the frame before it."""
-    before: Tensor | None = None
-    device: Tensor | None = None
-    with TraceReader(comparison.device.path) as reader:
-        for frame in reader.frames():
-            if frame.number >= number:
-                device = _of(frame, number, pair.device)
-                break
-            before = by_key(frame).get(pair.device)
-    with TraceReader(comparison.reference.path) as reader:
-        for frame in reader.frames():
-            if frame.number >= number:
-                reference = _of(frame, number, pair.reference)
-                return (pair, reference, device, before) if reference and device else None
-    return None
-
-
-def _of(frame: Frame, number: int, key: tuple[str, str]) -> Tensor | None:
-    found = by_key(frame).get(key) if frame.number == number else None  # type: ignore[arg-type]
-    return found if found is not None and found.values is not None else None
-
-
-def _seen(pair: Pair, reference: Tensor, device: Tensor, before: Tensor | None) -> Signature | None:
-    exact = same_steps(reference, device)
-    a = _centred(reference) if exact else reference_values(pair, reference)
-    b = pair.order.of(_centred(device)) if exact else real_values(pair, device)
-    old = None
-    if before is not None and before.values is not None and before.shape == device.shape:
-        old = pair.order.of(_centred(before)) if exact else real_values(pair, before)
-    step = 1.0 if exact else float(device.scale or 0.0) * 3
-    return signature(a.reshape(pair.order.shape), b, old, _ends(device) if exact else None, step)
-
-
-def _centred(tensor: Tensor) -> Array:
-    assert tensor.values is not None
-    return tensor.values.astype(np.int64) - tensor.zero_point
-
-
-def _ends(tensor: Tensor) -> tuple[float, float] | None:
-    if np.dtype(tensor.dtype).kind not in "iu":
-        return None
-    info = np.iinfo(tensor.dtype)
-    return float(int(info.min) - tensor.zero_point), float(int(info.max) - tensor.zero_point)
 
 
 def _cause(where: Departure, error: LayerError, seen: Signature | None) -> tuple[str, str]:

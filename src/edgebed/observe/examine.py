@@ -1,16 +1,12 @@
-"""Verdicts on a deployment: the first departure, and what every assertion says."""
+"""Verdicts on a deployment: the first departure, and what every assertion says, one a fault."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from edgebed.errors import EdgebedError, did_you_mean
+from edgebed.observe.assertions import INPUT, LAYERS, Assertion, examine
 from edgebed.observe.departure_verdict import command, departure_verdict
 from edgebed.observe.layer_error import LayerError
 from edgebed.observe.observed import Observed, Signal, paired
@@ -19,101 +15,57 @@ from edgebed.observe.verdict import Verdict, ranked
 
 MOST_BYTES: Final = 60_000_000
 """Of values of either trace that assertions get to see at once."""
+UNEXPLAINED: Final = "input_unexplained"
 
-Assertion = Callable[[Observed, Observed], list[Verdict]]
 
-
-def examine(
-    comparison: TraceComparison, assertions: Mapping[str, Assertion] | None = None
-) -> tuple[Verdict, ...]:
+def verdicts_on(comparison: TraceComparison, more: Iterable[Assertion] = ()) -> tuple[Verdict, ...]:
     """Return every verdict on a comparison, the surest first.
+
+    Where an assertion says what is wrong with the network's input, the departure that it causes is
+    no second fault. Where an assertion and the departure name the same layer, the more particular
+    cause stays. Differing integers of one program name their layer beyond doubt, so there no
+    assertion may blame another one.
 
     Args:
         comparison: of two traces.
-        assertions: by name; None takes those of `edgebed.observe.assertions`.
+        more: assertions of the user.
 
     Raises:
-        EdgebedError: an assertion failed to run, or gave something else than verdicts.
+        EdgebedError: an assertion of the user fails, or gives something else than verdicts.
     """
-    found = [one for one in (departure_verdict(comparison),) if one is not None]
-    chosen = known_assertions() if assertions is None else assertions
-    if chosen:
-        pair = paired(comparison.reference.path, comparison.device.path, most_bytes=MOST_BYTES)
-        reference, device = pair[0], _renamed(pair[1], comparison)
-        for name, assertion in chosen.items():
-            found += _asked(name, assertion, reference, device, comparison)
-    return ranked(found)
+    departure = departure_verdict(comparison)
+    sample = paired(comparison.reference.path, comparison.device.path, most_bytes=MOST_BYTES)
+    said = examine(sample[0], _renamed(sample[1], comparison), more)
+    said = [one if one.command else _with_command(one, comparison) for one in said]
+    return ranked(_merged(departure, said, comparison))
 
 
-def known_assertions() -> Mapping[str, Assertion]:
-    """Return the assertions that come with edgebed, by name."""
-    module = importlib.import_module("edgebed.observe.assertions")
-    found: Mapping[str, Assertion] = getattr(module, "ASSERTIONS", {})
-    return found
+def _merged(
+    departure: Verdict | None, said: Sequence[Verdict], comparison: TraceComparison
+) -> list[Verdict]:
+    if departure is None or comparison.departure is None:
+        return list(said)
+    if departure.cause == "different_raw_data":
+        return [departure]  # every other difference follows from it
+    if any(one.cause in INPUT and one.cause != UNEXPLAINED for one in said):
+        return [one for one in said if one.cause != UNEXPLAINED]
+    if departure.cause == "preprocessing":
+        return [departure, *(one for one in said if one.cause != UNEXPLAINED)]
+    same = [o for o in said if o.layer in (departure.layer, comparison.departure.device_layer)]
+    particular = [one for one in same if one.cause in LAYERS and one.cause != "kernel"]
+    rest = [one for one in said if one.cause not in (*LAYERS, UNEXPLAINED)]
+    if comparison.departure.rule == "exact" or not particular:
+        return [departure, *rest]
+    best = max(particular, key=lambda one: one.confidence)
+    return [replace(best, evidence=f"{best.evidence} {departure.evidence}"), *rest]
 
 
-def user_assertion(where: str) -> tuple[str, Assertion]:
-    """Load a function `(Observed, Observed) -> list[Verdict]`.
-
-    Args:
-        where: `FILE.py:function`.
-
-    Returns:
-        Its name and the function.
-
-    Raises:
-        EdgebedError: the file cannot be loaded or has no such function.
-    """
-    file, _, name = where.rpartition(":")
-    path = Path(file)
-    if not file or not path.is_file():
-        raise EdgebedError(f"there is no file {file or where!r}", where=f"--assert {where}",
-                           try_="--assert checks.py:my_check")  # fmt: skip
-    module = _loaded(path)
-    found = getattr(module, name, None)
-    if not callable(found):
-        functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise EdgebedError(f"has no function {name!r}", where=file,
-                           try_=did_you_mean(name, functions))  # fmt: skip
-    return name, found
-
-
-def _loaded(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"edgebed_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise EdgebedError("is no Python file", where=str(path), try_="FILE.py:function")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses in the file look themselves up there
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises
-        raise EdgebedError(
-            f"cannot be loaded: {type(error).__name__}: {error}", where=str(path)
-        ) from error
-    return module
-
-
-def _asked(
-    name: str, assertion: Assertion, reference: Observed, device: Observed,
-    comparison: TraceComparison,
-) -> Sequence[Verdict]:  # fmt: skip
-    try:
-        found = assertion(reference, device)
-    except EdgebedError:
-        raise
-    except Exception as error:  # whatever a user's function raises
-        raise EdgebedError(
-            f"raised {type(error).__name__}: {error}",
-            where=f"assertion {name}",
-            try_="a function that returns a list of verdicts for every pair of traces",
-        ) from error
-    if not isinstance(found, list) or not all(isinstance(one, Verdict) for one in found):
-        raise EdgebedError(
-            f"returned {type(found).__name__}",
-            where=f"assertion {name}",
-            why="a list of edgebed.observe.verdict.Verdict is needed",
-        )
-    return [one if one.command else replace(one, command=command(comparison)) for one in found]
+def _with_command(one: Verdict, comparison: TraceComparison) -> Verdict:
+    """Return the verdict with the command that shows its tensor in the worst frame."""
+    error = comparison.error_of(one.layer)
+    if error is None or error.worst_frame < 0:
+        return replace(one, command=command(comparison))
+    return replace(one, command=command(comparison, one.layer, error.worst_frame))
 
 
 def _renamed(device: Observed, comparison: TraceComparison) -> Observed:

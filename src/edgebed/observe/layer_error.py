@@ -44,7 +44,7 @@ class LayerError:
         frames: compared.
         values: compared, finite on both sides.
         nrmse: see above; infinite where the device has no finite value at all.
-        worst: the largest nRMSE of one frame, with the range of all frames so far.
+        worst: the largest nRMSE of one frame, over the ranges of all frames.
         worst_frame: its number.
         first_frame: number of the first frame with any difference; -1 without.
         largest: largest difference, real units.
@@ -126,7 +126,7 @@ class RunningError:
     skipped: int = 0
 
     def add(self, number: int, reference: Tensor | None, device: Tensor | None) -> float:
-        """Take one frame in and return its nRMSE; 0 where it cannot be compared."""
+        """Take one frame in and return its root mean square error; 0 where it has none."""
         if reference is None or device is None or not self._fits(reference, device):
             self.skipped += 1
             return 0.0
@@ -141,21 +141,28 @@ class RunningError:
         if not self.frames:
             self.quantised = on_grid(reference) or on_grid(device)
         self.frames += 1
-        error = _normalised(squares, self._unit())
+        error = math.sqrt(squares)
         if differs and self.first_frame < 0:
             self.first_frame = number
         if error > self.worst or (differs and self.worst_frame < 0):
             self.worst, self.worst_frame = error, number
         return error
 
+    @property
+    def unit(self) -> float:
+        """What errors are divided by: the wider range so far, or the magnitude of constants."""
+        ranges = (_known(self.reference_range), _known(self.device_range))
+        width = max(high - low for low, high in ranges)
+        return width or max(abs(end) for one in ranges for end in one) or 1.0
+
     def result(self) -> LayerError:
         """Return the error so far."""
         mean = self.squares / self.values if self.values else 0.0
-        nrmse = _normalised(mean, self._unit())
+        nrmse = math.sqrt(mean) / self.unit
         if not self.values and self.device_bad:
             nrmse = math.inf
         return LayerError(
-            self.pair, self.frames, self.values, nrmse, self.worst, self.worst_frame,
+            self.pair, self.frames, self.values, nrmse, self.worst / self.unit, self.worst_frame,
             self.first_frame, self.largest, _known(self.reference_range),
             _known(self.device_range), self.reference_bad, self.device_bad,
             self.same_steps and self.frames > 0, self.differing, self.quanta, self.step,
@@ -225,12 +232,6 @@ class RunningError:
         self.squares += bound * bound * a.count
         return bound * bound, differs
 
-    def _unit(self) -> float:
-        """Return what errors are divided by: the wider range, or the magnitude of constants."""
-        ranges = (_known(self.reference_range), _known(self.device_range))
-        width = max(high - low for low, high in ranges)
-        return width or max(abs(end) for one in ranges for end in one) or 1.0
-
 
 def same_steps(a: Tensor, b: Tensor) -> bool:
     """Say whether two tensors hold integers of one meaning (zero points may differ)."""
@@ -295,7 +296,3 @@ def _wider(known: tuple[float, float], values: Array) -> tuple[float, float]:
 
 def _known(ends: tuple[float, float]) -> tuple[float, float]:
     return ends if ends[0] <= ends[1] else (0.0, 0.0)
-
-
-def _normalised(mean_square: float, unit: float) -> float:
-    return math.sqrt(mean_square) / unit

@@ -126,11 +126,11 @@ def _one_channel(differs: Array) -> Found | None:
 
 def _is_rim(differs: Array, axis: int, index: int) -> bool:
     """Say whether one row or column at the edge of a map holds them: a border and no channel."""
-    channels = _channel_axis(differs.shape)
+    channels = channel_axis(differs.shape)
     return differs.ndim == 3 and axis != channels and index in (0, differs.shape[axis] - 1)
 
 
-def _channel_axis(shape: tuple[int, ...]) -> int:
+def channel_axis(shape: tuple[int, ...]) -> int:
     """Return the axis of a map that is not rows or columns, which are nearly equal in number."""
     if len(shape) != 3:
         return -1
@@ -141,7 +141,7 @@ def _channel_axis(shape: tuple[int, ...]) -> int:
 def _rim(differs: Array) -> Found | None:
     if differs.ndim != 3 or differs.sum() < FEW:
         return None
-    channels = _channel_axis(differs.shape)
+    channels = channel_axis(differs.shape)
     maps = np.moveaxis(differs, channels, 0)
     if min(maps.shape[1:]) < 4:
         return None

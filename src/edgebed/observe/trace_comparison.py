@@ -28,6 +28,9 @@ LOOKED_AT: Final = 3
 """Frames that decide what belongs together ..."""
 LOOKED_AT_BYTES: Final = 50_000_000
 """... unless they are larger than this."""
+CANDIDATES: Final = 8
+"""So many times the frames asked for are kept until all ranges are known."""
+
 Pairs = Iterator[tuple[Frame, Frame]]
 
 
@@ -139,7 +142,7 @@ class _Run:
     force: bool
     exact: bool | None
     running: list[RunningError] = field(default_factory=list)
-    heap: list[tuple[float, int]] = field(default_factory=list)
+    heap: list[tuple[float, int, tuple[tuple[Key, float], ...]]] = field(default_factory=list)
     agreed: int = 0
     classified: int = 0
     frames: int = 0
@@ -183,15 +186,27 @@ class _Run:
             )
             for run in self.running
         }
-        outputs = [error for key, error in errors.items() if key[0] == "output"]
-        error = max(outputs or errors.values(), default=0.0)
-        heapq.heappush(self.heap, (error, -a.number))
-        if len(self.heap) > self.most:
-            heapq.heappop(self.heap)
+        if self._has_outputs:
+            errors = {key: error for key, error in errors.items() if key[0] == "output"}
+        self._rank(a.number, tuple(errors.items()))
         self._classes(left, right)
         means[0].add(a)
         means[1].add(b)
         self.frames += 1
+
+    @property
+    def _has_outputs(self) -> bool:
+        return any(run.pair.role == "output" for run in self.running)
+
+    def _rank(self, number: int, errors: tuple[tuple[Key, float], ...]) -> None:
+        """Keep a frame among the candidates: their order is final once all ranges are known."""
+        heapq.heappush(self.heap, (self._largest(errors), -number, errors))
+        if len(self.heap) > CANDIDATES * self.most:
+            heapq.heappop(self.heap)
+
+    def _largest(self, errors: tuple[tuple[Key, float], ...]) -> float:
+        units = {run.pair.reference: run.unit for run in self.running}
+        return max((error / units[key] for key, error in errors), default=0.0)
 
     def _classes(self, left: Mapping[Key, object], right: Mapping[Key, object]) -> None:
         """Count the frame where the only output is a vector of classes."""
@@ -211,10 +226,10 @@ class _Run:
         departure = first_departure(errors, exact)
         if departure is not None:
             departure = replace(departure, unseen=unseen(departure, matching, reference.manifest))
-        worst = sorted(((e, -n) for e, n in self.heap if e > 0), key=lambda row: (-row[0], row[1]))
+        ranked = sorted((-self._largest(errors), -number) for _, number, errors in self.heap)
         return TraceComparison(
             reference, device, self.frames, exact, errors, matching, departure,
-            tuple((number, error) for error, number in worst),
+            tuple((number, -error) for error, number in ranked[: self.most] if error),
             (self.agreed, self.classified) if self.classified else None,
             tuple(notes(reference, device, self.frames, matching, errors, self.only)),
         )  # fmt: skip

@@ -1,0 +1,141 @@
+"""One layer in one frame: both traces' values beside each other, read again from the files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgebed.errors import EdgebedError, did_you_mean
+from edgebed.observe.layer_error import LayerError, same_steps
+from edgebed.observe.matching import Key, Pair, by_key, real_values, reference_values
+from edgebed.observe.signature import Signature, signature
+from edgebed.observe.trace import Frame, Tensor
+from edgebed.observe.trace_comparison import TraceComparison
+from edgebed.observe.trace_reader import TraceReader
+from edgebed.program.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class LayerValues:
+    """A layer in one frame.
+
+    Attributes:
+        error: of the layer over all frames.
+        frame: its number.
+        reference: real values, without axes of one.
+        device: real values in the reference's order.
+        stored: integers of both sides less their zero points, where they mean the same.
+        signature: how they differ; None where they are equal.
+    """
+
+    error: LayerError
+    frame: int
+    reference: Array
+    device: Array
+    stored: tuple[Array, Array] | None
+    signature: Signature | None
+
+    def most_different(self, most: int = 10) -> list[tuple[int, ...]]:
+        """Return the places of the largest differences, the largest first; equal ones in order."""
+        with np.errstate(invalid="ignore"):
+            gap = np.abs(self.reference.astype(np.float64) - self.device)
+        gap[np.isnan(self.reference) & np.isnan(self.device)] = 0.0
+        flat = np.nan_to_num(gap, nan=np.inf, posinf=np.inf).ravel()
+        places = np.argsort(-flat, kind="stable")[:most]
+        found = [np.unravel_index(place, gap.shape) for place in places if flat[place] > 0]
+        return [tuple(int(i) for i in place) for place in found]
+
+
+def layer_values(comparison: TraceComparison, layer: str, frame: int = -1) -> LayerValues:
+    """Read a layer's values of one frame again.
+
+    Args:
+        comparison: of the traces.
+        layer: its name in either trace.
+        frame: number; -1 takes the frame in which it is worst, else the first compared.
+
+    Raises:
+        EdgebedError: no such layer was compared, or its values were not kept in this frame.
+    """
+    error = comparison.error_of(layer)
+    if error is None:
+        known = [name for one in comparison.errors for name in (one.name, one.pair.device[1])]
+        raise EdgebedError(f"no layer {layer!r} was compared", try_=did_you_mean(layer, known))
+    number = frame if frame >= 0 else max(error.worst_frame, 0)
+    found = layer_frame(comparison, error.pair, number)
+    if found is None:
+        raise EdgebedError(
+            f"frame {number} has no values of layer {layer!r} in both traces",
+            why="they were recorded at another level, or the frame is missing",
+            try_="record both with level full",
+        )
+    pair, reference, device, _ = found
+    stored = None
+    if same_steps(reference, device):
+        stored = (
+            _centred(reference).reshape(pair.order.shape), pair.order.of(_centred(device))
+        )  # fmt: skip
+    return LayerValues(
+        error, number, reference_values(pair, reference), real_values(pair, device), stored,
+        _seen(*found),
+    )  # fmt: skip
+
+
+def layer_signature(comparison: TraceComparison, error: LayerError) -> Signature | None:
+    """Read a layer's worst frame again and say how its values differ; None of statistics alone."""
+    found = layer_frame(comparison, error.pair, error.first_frame)
+    worst = layer_frame(comparison, error.pair, error.worst_frame)
+    seen = [_seen(*one) for one in (worst, found) if one is not None]
+    known = [one for one in seen if one is not None]
+    stale = [one for one in known if one.defect == "stale_buffer"]
+    return next(iter(stale or known), None)
+
+
+Shown = tuple[Pair, Tensor, Tensor, "Tensor | None"]
+
+
+def layer_frame(comparison: TraceComparison, pair: Pair, number: int) -> Shown | None:
+    """Return a pair's tensors of one frame, and the device's of the frame before it."""
+    before: Tensor | None = None
+    device: Tensor | None = None
+    with TraceReader(comparison.device.path) as reader:
+        for frame in reader.frames():
+            if frame.number >= number:
+                device = _of(frame, number, pair.device)
+                break
+            before = by_key(frame).get(pair.device)
+    with TraceReader(comparison.reference.path) as reader:
+        for frame in reader.frames():
+            if frame.number >= number:
+                reference = _of(frame, number, pair.reference)
+                return (pair, reference, device, before) if reference and device else None
+    return None
+
+
+def _of(frame: Frame, number: int, key: Key) -> Tensor | None:
+    found = by_key(frame).get(key) if frame.number == number else None
+    return found if found is not None and found.values is not None else None
+
+
+def _seen(pair: Pair, reference: Tensor, device: Tensor, before: Tensor | None) -> Signature | None:
+    exact = same_steps(reference, device)
+    a = _centred(reference) if exact else reference_values(pair, reference)
+    b = pair.order.of(_centred(device)) if exact else real_values(pair, device)
+    old = None
+    if before is not None and before.values is not None and before.shape == device.shape:
+        old = pair.order.of(_centred(before)) if exact else real_values(pair, before)
+    step = 1.0 if exact else float(device.scale or 0.0) * 3
+    return signature(a.reshape(pair.order.shape), b, old, _ends(device) if exact else None, step)
+
+
+def _centred(tensor: Tensor) -> Array:
+    assert tensor.values is not None
+    return tensor.values.astype(np.int64) - tensor.zero_point
+
+
+def _ends(tensor: Tensor) -> tuple[float, float] | None:
+    if np.dtype(tensor.dtype).kind not in "iu":
+        return None
+    info = np.iinfo(tensor.dtype)
+    return float(int(info.min) - tensor.zero_point), float(int(info.max) - tensor.zero_point)

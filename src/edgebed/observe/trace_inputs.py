@@ -1,0 +1,140 @@
+"""Pictures of the worst frames: raw data, network inputs, and the departing layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
+from typing import Final
+
+import numpy as np
+
+from edgebed.errors import EdgebedError
+from edgebed.observe.layer_error import LayerError
+from edgebed.observe.layer_values import layer_values
+from edgebed.observe.matching import Pair, by_key, real_values, reference_values
+from edgebed.observe.svg import Axes, Series, lines
+from edgebed.observe.trace import Frame, Tensor
+from edgebed.observe.trace_comparison import TraceComparison, paired_frames
+from edgebed.observe.trace_pictures import Panel, as_picture, ends_of, heat, layer_panels, panels
+from edgebed.observe.trace_reader import TraceReader
+from edgebed.program.types import Array
+
+LONGEST: Final = 4096
+"""Values of a vector that is drawn as a line."""
+
+
+def worst_inputs(comparison: TraceComparison) -> str:
+    """Return the worst frames as HTML; empty where there are none or nothing is a picture."""
+    wanted = dict(comparison.worst)
+    drawn: dict[int, str] = {}
+    pairs = [e.pair for e in comparison.errors if e.pair.role in ("raw", "input", "output")]
+    with (
+        TraceReader(comparison.reference.path) as first,
+        TraceReader(comparison.device.path) as second,
+    ):
+        for a, b in paired_frames(first, second, [0, 0]):
+            if a.number in wanted:
+                drawn[a.number] = _frame(a, b, pairs, wanted[a.number])
+            if len(drawn) == len(wanted):
+                break
+    return "".join(drawn[number] for number, _ in comparison.worst if number in drawn)
+
+
+def layer_in_frame(comparison: TraceComparison, error: LayerError) -> tuple[str, int, str] | None:
+    """Return a tensor's values of both sides as HTML, the frame, and a sentence on them.
+
+    None where only statistics were kept.
+    """
+    try:
+        found = layer_values(comparison, error.name)
+    except EdgebedError:
+        return None
+    shown = layer_panels(found.reference, found.device)
+    body = panels(shown) if shown else _curves(found.reference, found.device)
+    if not body:
+        return None
+    said = found.signature.text if found.signature is not None else "nothing differs"
+    return body, found.frame, f"{said[:1].upper()}{said[1:]}."
+
+
+def _frame(a: Frame, b: Frame, pairs: Sequence[Pair], error: float) -> str:
+    left, right = by_key(a), by_key(b)
+    shown: list[Panel] = []
+    words = [f"frame {a.number}", f"nRMSE {error:.3g}"]
+    for pair in pairs:
+        x, y = left.get(pair.reference), right.get(pair.device)
+        if x is None or y is None or x.values is None or y.values is None:
+            continue
+        if pair.role == "output":
+            words += _classes(x, y)
+        else:
+            shown += _compared(pair, x, y)
+    if not shown:
+        return ""
+    return f'<h3 class="frame">{escape(", ".join(words))}</h3>{panels(shown)}'
+
+
+def _compared(pair: Pair, x: Tensor, y: Tensor) -> list[Panel]:
+    """Return one picture where both sides hold the same, else both and their difference."""
+    what = "raw data" if pair.role == "raw" else "network input"
+    own = None if pair.role == "raw" and x.dtype == "uint8" else ends_of(x.real)
+    first, second = as_picture(x, own), as_picture(y, own)
+    if first is None or second is None:
+        return []
+    note = "" if own is None else f"{own[0]:.3g} to {own[1]:.3g}"
+    gap = _gap(pair, x, y)
+    if gap is not None and not gap.any():
+        return [Panel(f"{what}, both", first, note)]
+    theirs = ends_of(y.real)
+    found = [
+        Panel(f"{what}, reference", first, note),
+        Panel(f"{what}, device", second, f"{theirs[0]:.3g} to {theirs[1]:.3g}"),
+    ]
+    seen = None if gap is None else as_picture(_tensor_like(x, gap), (0.0, 1.0))
+    if gap is not None and seen is not None:
+        largest = float(np.nanmax(gap))
+        shown = as_picture(_tensor_like(x, gap), (0.0, largest or 1.0))
+        assert shown is not None  # as `seen`
+        note = f"up to {largest:.3g}"
+        found.append(Panel(f"{what}, difference", heat(shown.astype(np.float64), 255.0), note))
+    return found
+
+
+def _gap(pair: Pair, x: Tensor, y: Tensor) -> Array | None:
+    if np.prod(x.shape) != np.prod(y.shape):
+        return None
+    gap = np.abs(reference_values(pair, x).astype(np.float64) - real_values(pair, y))
+    return gap.reshape(x.shape)
+
+
+def _tensor_like(x: Tensor, values: Array) -> Tensor:
+    return replace(x, values=values, dtype="float32", scale=None, zero_point=0)
+
+
+def _classes(x: Tensor, y: Tensor) -> list[str]:
+    assert x.values is not None and y.values is not None
+    vectors = [sum(length > 1 for length in one.shape) == 1 for one in (x, y)]
+    if not all(vectors):
+        return []
+    best = [int(one.real.argmax()) for one in (x, y)]
+    return [f"class {best[0]} becomes {best[1]}" if best[0] != best[1] else f"class {best[0]}"]
+
+
+def _curves(reference: Array, device: Array) -> str:
+    """Draw two vectors over their index; empty where they are no vectors or too long."""
+    if reference.ndim != 1 or not 1 < reference.size <= LONGEST:
+        return ""
+    good = np.concatenate([reference, device])
+    low, high = ends_of(good)
+    axes = Axes(
+        (0, reference.size - 1), (low, high if high > low else low + 1), "index", "value", 900
+    )
+    shown = [np.nan_to_num(one, nan=low, posinf=high, neginf=low) for one in (reference, device)]
+    return lines(
+        [
+            Series(name, [(float(i), float(v)) for i, v in enumerate(values)], ink)
+            for name, values, ink in (("reference", shown[0], 2), ("device", shown[1], 1))
+        ],
+        axes,
+    )

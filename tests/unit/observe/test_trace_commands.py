@@ -1,0 +1,189 @@
+"""`edgebed compare REF.trace DEV.trace`: what is printed, written and returned."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from traces import Recorder, float_network, integer_network, pictures, preprocessed, renamed
+
+from edgebed.cli import execute
+
+INTEGER = integer_network()
+
+
+def overflow(right: np.ndarray, _before: object) -> np.ndarray:
+    return ((right.astype(int) * 3 + 128) % 256 - 128).astype(np.int8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("traces with spaces")
+    times = {one.output: 10.0 + n for n, one in enumerate(INTEGER.ops)}
+    given = pictures(6)
+    for name, recorder in {
+        "float": Recorder(float_network(), digest="f"),
+        "integer": Recorder(INTEGER, microseconds=times),
+        "clean": Recorder(INTEGER, "board", microseconds=times),
+        "kernel": Recorder(INTEGER, "board", defects={"deep.q": overflow}, microseconds=times),
+        "elsewhere": Recorder(
+            INTEGER, "board", defects={"deep.q": overflow}, changed=renamed, digest="q"
+        ),
+        "bgr": Recorder(INTEGER, "board", preprocess=lambda p: preprocessed(p[..., ::-1])),
+    }.items():
+        recorder.record(found / f"{name}.trace", given)
+    return found
+
+
+def words(folder: Path, reference: str, device: str, *more: str) -> list[str]:
+    paths = [str(folder / f"{name}.trace") for name in (reference, device)]
+    return ["compare", *paths, *more]
+
+
+def test_equal_traces_leave_with_0(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(words(folder, "integer", "clean")) == 0
+    said = capsys.readouterr().out
+    assert "6 frames" in said and "\nequal\n" in said
+
+
+def test_clean_quantisation_is_sound(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(words(folder, "float", "clean")) == 0
+    assert "nothing departs" in capsys.readouterr().out
+
+
+def test_the_layer_its_fix_and_a_command_are_printed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(words(folder, "integer", "kernel")) == 2
+    said = capsys.readouterr().out
+    assert "AT DEEP.Q" in said and "Fix: " in said
+    line = next(one for one in said.splitlines() if "Shown by: " in one)
+    command = shlex.split(line.split("Shown by: ")[1])
+    assert command[0] == "edgebed"
+    assert execute(command[1:]) == 2
+    shown = capsys.readouterr().out
+    assert "deep.q (conv2d), 8x12x12" in shown and "reference, steps" in shown
+
+
+def test_wrong_input_is_one_fault_and_not_one_a_layer(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(words(folder, "float", "bgr", "--json")) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert [one["cause"] for one in found["verdicts"]] == ["channel_order"]
+    assert found["departure"]["layer"] == "x"
+
+
+def test_json_holds_what_the_page_shows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(words(folder, "float", "elsewhere", "--json")) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["frames"] == 6
+    assert found["verdicts"][0]["layer"] == "deep"
+    assert {"cause", "confidence", "evidence", "fix", "command"} <= set(found["verdicts"][0])
+    assert found["tensors"][1]["matched_by"] == "order"
+    assert found["tensors"][1]["rearranged"]
+    assert found["device"]["source"] == "board"
+    assert len(found["worst_frames"]) == 4
+
+
+def test_page_needs_nothing_else(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "out.html"
+    assert execute(words(folder, "integer", "kernel", "--html", str(page))) == 2
+    assert str(page) in capsys.readouterr().out
+    text = page.read_text()
+    assert "<script" not in text and "http" not in text
+    assert (
+        text.index("What is wrong") < text.index("Error per layer") < text.index("Time per layer")
+    )
+    assert "deep.q in frame" in text and "Worst inputs" in text
+    assert text.count("data:image/png;base64,") >= 6
+    assert "edgebed compare" in text and "--layer deep.q" in text
+
+
+def test_page_of_sound_traces_says_so(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "out.html"
+    assert execute(words(folder, "float", "clean", "--html", str(page))) == 0
+    assert "Nothing is wrong" in page.read_text()
+
+
+def test_names_from_traces_are_escaped(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    def nasty(one):  # type: ignore[no-untyped-def]
+        return replace(one, name=f"<b>{one.name}</b>&\"'") if one.role == "layer" else one
+
+    for name, recorder in {
+        "a": Recorder(INTEGER, changed=nasty),
+        "b": Recorder(INTEGER, "board", defects={"deep.q": overflow}, changed=nasty),
+    }.items():
+        recorder.record(tmp_path / f"{name}.trace", pictures(3))
+    page = tmp_path / "out.html"
+    assert execute(words(tmp_path, "a", "b", "--html", str(page))) == 2
+    assert "<b>deep.q" not in page.read_text()
+    assert "&lt;b&gt;deep.q" in page.read_text()
+
+
+CHECK = """
+from edgebed.observe.verdict import Verdict
+
+def dark(reference, device):
+    return [Verdict("too_dark", "", 0.6, f"In {len(device)} frames.", "Switch the light on.")]
+
+def broken(reference, device):
+    return 1 / 0
+
+def wrong(reference, device):
+    return "no verdict"
+"""
+
+
+def test_assertions_of_the_user(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "checks.py"
+    file.write_text(CHECK)
+    assert execute(words(folder, "integer", "clean", "--assert", f"{file}:dark")) == 2
+    said = capsys.readouterr().out
+    assert "TOO DARK (60% sure)" in said and "Switch the light on." in said
+    for name, part in (("broken", "ZeroDivisionError"), ("wrong", "list of Verdict"),
+                       ("drak", "did you mean 'dark'")):  # fmt: skip
+        assert execute(words(folder, "integer", "clean", "--assert", f"{file}:{name}")) == 1
+        error = capsys.readouterr().err
+        assert part in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [
+        (["--layer", "depp.q"], "did you mean 'deep.q'"),
+        (["--frame", "99"], "frame 99 is not in both traces"),
+        (["--input", "x.npy"], "--input is for a library"),
+        (["--assert", "nothing.py:f"], "nothing.py: is no file"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    folder: Path, more: list[str], part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(words(folder, "integer", "kernel", *more)) == 1
+    error = capsys.readouterr().err
+    assert part in error and error.count("\n") == 1
+
+
+def test_a_trace_beside_something_else(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.txt").write_text("hello")
+    (tmp_path / "text.trace").write_text("hello")
+    trace = str(folder / "clean.trace")
+    for other, part in (
+        ("text.txt", "is no trace"), ("text.trace", "is no trace"), ("gone.trace", "cannot be read")
+    ):  # fmt: skip
+        assert execute(["compare", trace, str(tmp_path / other)]) == 1
+        assert part in capsys.readouterr().err
+    assert execute(["compare", "net.tflite", "o", "--html", "x.html"]) == 1
+    assert "--html is for two traces" in capsys.readouterr().err
