@@ -20,7 +20,7 @@ VERBS: Final = {
     "compile": "Turn a model into firmware or a library, tested before it is done.",
     "compress": "Quantise a float network within a budget of accuracy.",
     "bench": "Race a compiled network against other runtimes.",
-    "compare": "Compare a compiled library with the interpreter and other runtimes.",
+    "compare": "Compare a library with the interpreter, or two traces layer by layer.",
     "show": "Print a program, its device layers, memory map and cost.",
     "targets": "List the devices.",
     "doctor": "Say what is installed and what each missing extra would enable.",
