@@ -22,7 +22,7 @@ import numpy as np
 from edgebed import files
 from edgebed.deploy import bundle
 from edgebed.deploy.bundle import Bundle, fitting, own_names, plan_content
-from edgebed.errors import EdgebedError
+from edgebed.errors import BudgetMissedError, EdgebedError
 from edgebed.events import Finished, Listener, Note, Started, ignore
 from edgebed.observe.compare import (
     MOVES,
@@ -133,7 +133,8 @@ def _built(target: LibraryTarget, stage: Path, folder: Path) -> dict[str, int]:
         return dict(target.build(stage))
     except EdgebedError as error:
         where = (error.where or str(folder)).replace(str(stage), str(folder))
-        raise EdgebedError(error.what, where=where, why=error.why, try_=error.try_) from error
+        kind = BudgetMissedError if isinstance(error, BudgetMissedError) else EdgebedError
+        raise kind(error.what, where=where, why=error.why, try_=error.try_) from error
 
 
 def _interpreted(program: Program, inputs: dict[str, Array]) -> dict[str, Array]:
