@@ -65,6 +65,9 @@ def meaning(case: Case) -> np.ndarray:
     elif case.rule == 3:  # rounded twice
         nearest = (total * multiplier + (1 << 30)) >> 31
         y = (((nearest - (total < 0)) >> c) + 2 * case.output_zero + 1) >> 1
+    elif case.rule == 4:  # a float32 product, ties to even
+        factors = multiplier.astype(np.int32).view(np.float32)
+        y = np.rint(total.astype(np.float32) * factors).astype(np.int64) + case.output_zero
     else:  # 2: rounded once
         places = 31 - c
         y = ((total * multiplier + (1 << (places - 1))) >> places) + case.output_zero
@@ -129,6 +132,10 @@ def _filled(draw, rng, shape, depthwise, weights, rules):
         c = exponent
         if rule == 3:
             c = np.maximum(-exponent - 1, 0)
+        elif rule == 4:
+            # A power of two is what ties come from.
+            scale = np.where(rng.random(outputs) < 0.5, 2.0 ** (exponent - 1), scale)
+            multiplier = scale.astype(np.float32).view(np.int32).astype(np.int64)
     low = draw(st.sampled_from([-128, -128, -20]))
     high = draw(st.sampled_from([127, 127, 30]))
     image = rng.integers(-128, 128, (shape.in_height, shape.in_width, shape.in_channels))

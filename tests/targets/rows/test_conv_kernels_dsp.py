@@ -56,7 +56,7 @@ def test_pointwise_convolution_also_in_place(m4: BareLayers, case: Case) -> None
 
 @pytest.fixture
 def no_layer_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dsp, "_FEW_WEIGHTS", 0)
+    monkeypatch.setattr(dsp, "_FEW_PRODUCTS", 0)
 
 
 @pytest.mark.usefixtures("no_layer_is_too_small")
@@ -64,7 +64,7 @@ def no_layer_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_rules_that_are_no_lines(m4: BareLayers, kind: str, data: st.DataObject) -> None:
-    case = data.draw(cases(kind=kind, rules=(2, 3)))
+    case = data.draw(cases(kind=kind, rules=(2, 3, 4)))
     np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
 
 
@@ -79,7 +79,7 @@ def test_weights_beyond_a_byte(m4: BareLayers, kind: str, data: st.DataObject) -
 
 @pytest.mark.usefixtures("no_layer_is_too_small")
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(case=cases(kind="dense", rules=(0, 2, 3)))
+@given(case=cases(kind="dense", rules=(0, 2, 3, 4)))
 def test_dense_layer(m4: BareLayers, case: Case) -> None:
     shape, weights = case.shape, case.weights.reshape(len(case.weights), -1)
     linear = case.rule == 0
@@ -88,7 +88,7 @@ def test_dense_layer(m4: BareLayers, case: Case) -> None:
 
 
 @settings(max_examples=50)
-@given(case=cases(rules=(2, 3), depthwise=True))
+@given(case=cases(rules=(2, 3, 4), depthwise=True))
 def test_depthwise_rules_that_are_no_lines(m4: BareLayers, case: Case) -> None:
     np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
 
@@ -142,7 +142,7 @@ def full_range(case: Case, share: float) -> Case:
 @given(data=st.data())
 def test_weights_of_the_full_range(m4: BareLayers, kind: str, data: st.DataObject) -> None:
     """256 * -128 less something is no halfword: such layers are as fast as others."""
-    case = data.draw(cases(kind=kind, rules=(0, 0, 2, 3)))
+    case = data.draw(cases(kind=kind, rules=(0, 0, 2, 3, 4)))
     case = full_range(case, data.draw(st.sampled_from([0.01, 0.1, 1.0])))
     kernel = packed(case)
     assert kernel.function.endswith("_dsp")
@@ -156,7 +156,7 @@ def test_weights_of_the_full_range(m4: BareLayers, kind: str, data: st.DataObjec
 def test_sums_that_are_added_in_parts(
     m4: BareLayers, limits: tuple[int, int], data: st.DataObject
 ) -> None:
-    case = data.draw(cases(kind="1x1", rules=(0, 2, 3)))
+    case = data.draw(cases(kind="1x1", rules=(0, 2, 3, 4)))
     inputs, outputs = data.draw(st.integers(1100, 1200)), data.draw(st.integers(1, 6))
     width = data.draw(st.integers(1, 3))
     rng = np.random.default_rng(inputs)

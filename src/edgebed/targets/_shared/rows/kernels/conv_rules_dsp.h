@@ -18,19 +18,36 @@ EB_STATIC inline int32_t eb_dsp_short(int32_t sum, int32_t multiplier, int32_t c
     return y;
 }
 
+/* The byte of a sum by any rule, without the limits of rules 3 and 4. */
+EB_STATIC inline int32_t eb_dsp_any_rule(int32_t sum, const eb_line *line,
+                                         const eb_output *output) {
+    if (output->rule == 3)
+        return eb_dsp_short(sum, line->multiplier, line->c, 2 * output->zero_point + 1);
+#ifndef EB_WITHOUT_FPU
+    if (output->rule == 4) {
+        union {
+            int32_t bits;
+            float value;
+        } factor, y;
+        factor.bits = line->multiplier;
+        y.value = (float)sum * factor.value;
+        __asm__("vcvtr.s32.f32 %0, %0" : "+t"(y.value)); /* half to even, within 32 bits */
+        __asm__("qadd %0, %1, %2" : "=r"(y.bits) : "r"(y.bits), "r"((int32_t)output->zero_point));
+        __asm__("ssat %0, #8, %1" : "=r"(y.bits) : "r"(y.bits));
+        return y.bits;
+    }
+#endif
+    return eb_requantize(sum, line, output);
+}
+
 /* Bytes of sums: of each output, of as many pixels, whose outputs lie `pitch` bytes apart. */
 EB_SHARED void eb_dsp_by_rule(const int32_t *sums, const eb_line *line, const eb_output *output,
                               int32_t count, int32_t pixels, int8_t *out, int32_t pitch) {
-    const int32_t twice_zero = 2 * output->zero_point + 1;
-    for (; count; count--, line++, out++, sums += pixels) {
-        if (output->rule == 3) {
-            const int32_t multiplier = line->multiplier, c = line->c;
-            if (pixels == 2) out[pitch] = (int8_t)eb_dsp_short(sums[1], multiplier, c, twice_zero);
-            *out = (int8_t)eb_dsp_short(*sums, multiplier, c, twice_zero);
-        } else {
-            if (pixels == 2) out[pitch] = (int8_t)eb_requantize(sums[1], line, output);
-            *out = (int8_t)eb_requantize(*sums, line, output);
-        }
+    for (; count; count--, line++, out++) {
+        /* With pitch 0 the first one's remains. */
+        if (pixels == 2) out[pitch] = (int8_t)eb_dsp_any_rule(sums[1], line, output);
+        *out = (int8_t)eb_dsp_any_rule(*sums, line, output);
+        sums += pixels;
     }
 }
 

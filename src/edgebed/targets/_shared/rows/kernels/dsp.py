@@ -16,8 +16,8 @@ from edgebed.targets._shared.rows.kernels.portable import (
 )
 from edgebed.targets._shared.rows.kernels.sets import Goal, Packed, WindowShape
 
-# Without a line a layer with fewer weights is not worth the code of its own kernel.
-_FEW_WEIGHTS: Final = 2048
+# Without a line a layer with fewer products is not worth the code of its own kernel.
+_FEW_PRODUCTS: Final = 1 << 12
 _SUMS_BYTES: Final = 256  # EB_DSP_SUMS of conv_rules_dsp.h
 _DENSE: Final = {"eb_conv_dsp": "eb_dense_dsp", "eb_conv_rules_dsp": "eb_dense_rules_dsp"}
 
@@ -32,7 +32,8 @@ class Dsp:
     ) -> Packed:
         """Return the kernel for a convolution; weights O x KH x KW x I."""
         pairs = pack_pairs(weights)
-        small = not linear and weights.size < _FEW_WEIGHTS
+        products = weights.size * shape.out_height * shape.out_width
+        small = not linear and products < _FEW_PRODUCTS
         if pairs is None or small:
             return PORTABLE.conv(shape, weights, goal, linear=linear)
         function, header = _variant(pairs, linear=linear)
