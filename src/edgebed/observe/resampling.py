@@ -83,8 +83,12 @@ def _smoothed(support: float, filter_: Callable[[Array], Array], source: int, si
     scale = max(source / size, 1.0)
     centre = (np.arange(size) + 0.5) * source / size
     distance = (np.arange(source) + 0.5 - centre[:, None]) / scale
-    weights = np.where(np.abs(distance) < support, filter_(distance), 0.0)
+    weights = np.where((distance > -support) & (distance <= support), filter_(distance), 0.0)
     return np.asarray(weights / weights.sum(1, keepdims=True))
+
+
+def _ones(x: Array) -> Array:
+    return np.ones_like(x)
 
 
 def _triangle(x: Array) -> Array:
@@ -102,6 +106,7 @@ METHODS: Final[Mapping[str, Callable[[int, int], Array]]] = {
     "bicubic": _bicubic,
     "smoothed bilinear": partial(_smoothed, 1.0, _triangle),
     "smoothed bicubic": partial(_smoothed, 2.0, partial(_cubic_weight, a=-0.5)),
+    "box": partial(_smoothed, 0.5, _ones),
     "Lanczos": partial(_smoothed, 3.0, _lanczos),
     "nearest without half-pixel centres": _nearest_floor,
     "bilinear without half-pixel centres": _bilinear_legacy,

@@ -8,10 +8,10 @@ blue swapped under a wrong normalisation.
 
 Thresholds, with the reason of each:
 
-* CLEAN 4 x noise, where noise is 0.3 of the larger of a device's step and 1/255 of the range:
-  rounding differently on both sides leaves sqrt(1/12 + 1/12) = 0.41 steps; 4 x 0.3 leaves room for
-  three times that. Below it nothing is said unless a prediction is exact.
-* EXACT 3: a prediction must be three times closer than the reference's own input. Another picture
+* CLEAN 12 x noise, where noise is 0.1 of the larger of a device's step and 1/255 of the range:
+  rounding differently on both sides leaves sqrt(1/12 + 1/12) = 0.41 steps; 12 x 0.1 leaves room
+  for three times that. Below it nothing is said unless a prediction is exact.
+* EXACT 1.5: a prediction must be that much closer than the reference's own input. Another picture
   decoder or camera noise is in all predictions alike, so it cannot make one win.
 * GAIN 4 and LEFT 0.25: an affine match must leave a quarter of the variance at most, and at most a
   quarter of what the untouched input leaves. Mirrored or shifted natural pictures correlate by 0.2
@@ -34,8 +34,8 @@ from edgebed.observe.observed import Observed
 from edgebed.observe.verdict import Verdict
 from edgebed.program.types import Array
 
-CLEAN: Final = 4.0
-EXACT: Final = 3.0
+CLEAN: Final = 12.0
+EXACT: Final = 1.5
 GAIN: Final = 4.0
 LEFT: Final = 0.25
 DEVIATION: Final = 0.03
@@ -147,7 +147,7 @@ def _explained(reference: Observed, device: Observed) -> Explanation | None:
     if scene is None:
         return None
     own = _own(scene)
-    if own.error <= scene.noise:
+    if own.error <= EXACT * scene.noise:
         return Explanation(scene, "clean", own, own)
     tried = [_judged(scene, one) for one in _suspects(scene)]
     exact = _exact(scene, own, tried)
@@ -210,10 +210,20 @@ def _exact(scene: Scene, own: Tried, tried: list[Tried]) -> Tried | None:
     best = min(tried, key=lambda one: one.error, default=None)
     if best is None or max(best.error, scene.noise) * EXACT > own.error:
         return None
-    if best.error > max(CLEAN * scene.noise, 0.02 * scene.span):
+    if best.error > max(CLEAN * scene.noise, 0.02 * scene.span, _allowed(scene, own)):
         return None
-    close = [one for one in tried if one.error <= 1.3 * max(best.error, scene.noise / 3)]
-    return min(close, key=lambda one: max(one.error, scene.noise / 3) * (1 + 0.1 * _cost(one)))
+    mapped = min([own, *tried], key=lambda one: one.left)
+    rest = max(mapped.left**0.5 * float(scene.seen.std()), scene.noise)
+    if rest < best.error and not _allowed(scene, own):
+        return None  # an affine map comes closer than any known fault
+    close = [one for one in tried if one.error <= 1.3 * max(best.error, scene.noise)]
+    return min(close, key=lambda one: max(one.error, scene.noise) * (1 + 0.1 * _cost(one)))
+
+
+def _allowed(scene: Scene, own: Tried) -> float:
+    """Return the error allowed where most integers are stuck at an end and no map is fitted."""
+    inside = _inside(scene)
+    return 0.1 * own.error if inside is not None and inside.mean() < 0.5 else 0.0
 
 
 def _affine(scene: Scene, own: Tried, tried: list[Tried]) -> Tried:

@@ -14,9 +14,9 @@ from edgebed.observe.verdict import Verdict
 from edgebed.program.types import Array
 
 TURNS: Final = (
-    ("rotation", "turns the picture by a quarter to the left", "by a quarter to the right", 1, False),
-    ("rotation", "turns the picture upside down", "by half a turn", 2, False),
-    ("rotation", "turns the picture by a quarter to the right", "by a quarter to the left", 3, False),
+    ("rotation", "turns the picture a quarter to the left", "a quarter to the right", 1, False),
+    ("rotation", "turns the picture by half a turn", "by half a turn", 2, False),
+    ("rotation", "turns the picture a quarter to the right", "a quarter to the left", 3, False),
     ("mirror", "mirrors the picture left to right", "", 0, True),
     ("mirror", "mirrors the picture top to bottom", "", 2, True),
     ("transposed", "swaps rows and columns", "", 1, True),
@@ -99,12 +99,9 @@ def _signed(at: int, size: int) -> int:
 
 def _before(scene: Scene) -> Iterator[Suspect]:
     """Give the frames before, where the sample has neighbours."""
-    numbers = [scene.reference.numbers[at] for at in scene.places]
-    follows = [i for i in range(1, len(numbers)) if numbers[i] == numbers[i - 1] + 1]
-    if len(follows) < max(2, len(numbers) // 2):
+    if scene.follows.sum() < 2 or scene.follows.mean() < 0.5:
         return
-    before = np.full_like(scene.expected, np.nan)
-    before[follows] = scene.expected[[at - 1 for at in follows]]
+    before = np.where(scene.follows[:, None, None, None], scene.before, np.nan)
     yield Suspect(
         "stale_frame",
         "feeds the frame before",

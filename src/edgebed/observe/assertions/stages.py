@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 
 from edgebed.observe.matching import Pair, match
 from edgebed.observe.observed import Observed, Signal
 from edgebed.program.types import Array
+
+LEAST: Final = 32
+"""Values of a channel below which its factor and offset are anybody's guess."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +58,49 @@ class Stage:
             values.shape[self._channel_axis], -1
         )
 
+    @cached_property
+    def systematic(self) -> tuple[float, float]:
+        """What of the error each channel's own factor and offset explain; see `systematic`."""
+        return systematic(self.channels(self.expected), self.channels(self.given))
+
     @property
     def _channel_axis(self) -> int:
         shape, layout = self.expected.shape[1:], self.reference.layout.upper().lstrip("N")
+        first = 2 if len(shape) == 4 and shape[0] == 1 else 1  # behind a batch axis of one
+        shape = shape[first - 1 :]
         if len(layout) == len(shape) and "C" in layout:
-            return 1 + layout.index("C")
-        if len(shape) == 4 and shape[0] == 1:  # a batch axis of one
-            return 2 if shape[2] == shape[3] else 4
-        if len(shape) == 3:
-            return 1 if shape[1] == shape[2] else 3 if shape[0] == shape[1] else 1
-        return len(shape)
+            return first + layout.index("C")
+        if len(shape) == 3:  # rows and columns are more often equal than not
+            return first + 2 if shape[0] == shape[1] != shape[2] else first
+        return first + len(shape) - 1
+
+
+def systematic(expected: Array, given: Array) -> tuple[float, float]:
+    """Return how much of the error each channel's own factor and offset explain.
+
+    Rounding is right on average, so it explains none of it; a wrong scale or bias all of it.
+
+    Args:
+        expected: channels x values.
+        given: of the same shape.
+
+    Returns:
+        A share of the squared error, and that part's root mean square in deviations of the
+        expected values. Zeros where a channel has fewer than LEAST values.
+    """
+    deviation = float(expected.std()) if expected.size else 0.0
+    if expected.shape[1] < LEAST or deviation == 0 or not np.isfinite(given).all():
+        return 0.0, 0.0
+    gap = given.astype(np.float64) - expected
+    total = float(np.square(gap).sum())
+    own = expected - expected.mean(1, keepdims=True, dtype=np.float64)
+    rest = gap - gap.mean(1, keepdims=True)
+    power = np.square(own).sum(1)
+    slope = (own * rest).sum(1) / np.where(power > 0, power, 1)
+    explained = total - float(np.square(rest - slope[:, None] * own).sum())
+    if total == 0:
+        return 0.0, 0.0
+    return explained / total, float(np.sqrt(max(explained, 0) / gap.size)) / deviation
 
 
 def stages_of(reference: Observed, device: Observed) -> tuple[Stage, ...]:
