@@ -13,10 +13,12 @@ from cyclopts import Parameter
 from edgebed.errors import BudgetMissedError, EdgebedError
 
 if TYPE_CHECKING:
+    from edgebed.compress.budget import Remedy
     from edgebed.compress.imported import Compressed, Data
     from edgebed.data.samples import PictureForm, Samples
     from edgebed.events import Listener
     from edgebed.program.types import Program
+    from edgebed.targets.contract import Target
 
 LISTED: Final = 8
 FEW: Final = 4  # with fewer samples the same ones calibrate and evaluate
@@ -28,6 +30,7 @@ def compress(
     *,
     data: Path | None = None,
     target: str | None = None,
+    cpu: str | None = None,
     max_drop: str = "1%",
     out: Path | None = None,
     calibration: str = "mse",
@@ -43,7 +46,7 @@ def compress(
     json: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Quantise a float network: 8 bits, and 16-bit activations where a layer needs them.
+    """Quantise a float network: 8 bits, and 16-bit activations or float32 where a layer needs them.
 
     The score is the share of right classes where the data has classes (a folder per class,
     labels.csv, or an array y), else the agreement with the float network.
@@ -51,8 +54,9 @@ def compress(
     Args:
         model: .onnx, .tflite or .pt2 with float32 weights.
         data: pictures (a folder), or tensors (.npy, .npz, a folder of .npy).
-        target: a device, to be told now if its arithmetic needs a network trained for it; see
-            `edgebed targets`.
+        target: a device, whose arithmetic says what a layer becomes that 8 bits are not enough
+            for: 16-bit activations (without --target, and host) or float32; see `edgebed targets`.
+        cpu: its core, where it has several.
         max_drop: leave with exit code 2, and write nothing, when the score falls by more than
             this: 1% (default) or 0.01.
         out: the .onnx file to write, with a .json report beside it; MODEL_int8.onnx in the current
@@ -85,7 +89,7 @@ def compress(
         raise EdgebedError(
             "--data is missing", try_="--data DIR with pictures, or tensors as .npy or .npz"
         )
-    _check_target(target)
+    device = _device(target, cpu)
     limit = parse_share(max_drop)
     place = _place(model, out)
     settings = Settings(
@@ -99,31 +103,34 @@ def compress(
         program, _ = optimise(read_model(model), listener)
         _check_layers(program, settings.floats)
         found = _data(program, data, pixels, channels, (samples, evaluate), seed, listener)
-        done = imported.compress(program, found, settings, limit, listener)
-        report = _report(model, place, done, limit)
+        done = imported.compress(program, found, settings, limit, listener, _remedy(device))
+        report = _report(model, place, done, limit) | _costs(done, device)
         if not done.choice.drop <= limit:
             _print(report, done, json)
             raise BudgetMissedError(
                 f"the score falls by {100 * done.choice.drop:.2f} %, nothing was written",
                 where=str(model),
                 why=f"--max-drop allows {100 * limit:g} %; score: {done.measure}",
-                try_=_advice(done),
+                try_=_advice(done, device),
             )
         made, _ = optimise(done.choice.program, listener)
         to_onnx.save(made, place)
         files.write_text(place.with_suffix(".json"), json_format.dumps(report, indent=2) + "\n")
-    _print(report, done, json)
+    chosen = " ".join([target or "host", *(["--cpu", cpu] if cpu else [])])
+    _print(report, done, json, chosen)
 
 
-def _check_target(name: str | None) -> None:
-    """Refuse a device whose arithmetic has no affine integers."""
-    from edgebed.targets import load, names
+def _device(name: str | None, cpu: str | None) -> Target | None:
+    """Return the device; refuse one whose arithmetic has no affine integers."""
+    from edgebed.cli.device_options import configured
+    from edgebed.targets import load
 
     if name is None:
-        return
-    if name not in names():
-        load(name)  # says what there is
-    if load(name).arithmetic.requantize == "power_of_two":
+        if cpu is not None:
+            raise EdgebedError(f"--cpu {cpu} without a target", try_="--target NAME")
+        return None
+    device = configured(load(name), name, {"cpu": cpu})
+    if device.arithmetic.requantize == "power_of_two":
         raise EdgebedError(
             f"{name} computes with powers of two",
             where="--target",
@@ -132,6 +139,39 @@ def _check_target(name: str | None) -> None:
             f"(bed-fast: in minutes); a network of your own trained with the ai8x tools (QAT), "
             f"then edgebed compile; or --target host, for this network as it is",
         )
+    return device
+
+
+def _remedy(device: Target | None) -> Remedy:
+    """Return what the device does with layers that 8 bits are not enough for."""
+    from edgebed.compile.passes.pipeline import optimise
+    from edgebed.compress.budget import DEFAULT, Remedy
+
+    if device is None or device.arithmetic.wide == DEFAULT.kind:
+        return DEFAULT
+
+    def possible(program: Program) -> bool:
+        return all(one.warning for one in device.check(optimise(program)[0]))
+
+    return Remedy(device.arithmetic.wide, possible)
+
+
+def _costs(done: Compressed, device: Target | None) -> dict[str, Any]:
+    """Return what float32 layers cost on the device: its figures with 8 bits, and with them."""
+    from edgebed.compile.passes.pipeline import optimise
+
+    if device is None or not done.choice.floats:
+        return {}
+    programs = {"eight_bits": done.narrow, "with_float_layers": done.choice.program}
+    return {
+        "costs": {
+            key: {
+                name: figure.to_json()
+                for name, figure in device.cost(optimise(program)[0]).total.items()
+            }
+            for key, program in programs.items()
+        }
+    }
 
 
 def _place(model: Path, out: Path | None) -> Path:
@@ -228,6 +268,7 @@ def _report(model: Path, place: Path, done: Compressed, limit: float) -> dict[st
         "max_drop": limit,
         "kind": "measured",
         "wide_layers": list(choice.wide),
+        "float_layers": list(choice.floats),
         "constant_bytes": {"before": done.bytes[0], "after": done.bytes[1]},
         "sensitivity": [
             {"layer": one.layer, "kind": one.kind, "noise_db": one.noise_db, "macs": one.macs}
@@ -236,11 +277,12 @@ def _report(model: Path, place: Path, done: Compressed, limit: float) -> dict[st
     }
 
 
-def _print(report: dict[str, Any], done: Compressed, json: bool) -> None:
-    print(json_format.dumps(report, indent=2) if json else "\n".join(_lines(report, done)))
+def _print(report: dict[str, Any], done: Compressed, json: bool, target: str = "host") -> None:
+    lines = _lines(report, done, target)
+    print(json_format.dumps(report, indent=2) if json else "\n".join(lines))
 
 
-def _lines(report: dict[str, Any], done: Compressed) -> Iterator[str]:
+def _lines(report: dict[str, Any], done: Compressed, target: str) -> Iterator[str]:
     yield f"score: {report['measure']} (measured)"
     both = f"float {report['float']:.4f}, integers {report['score']:.4f}"
     yield f"  {both}, drop {report['drop']:.4f}"
@@ -248,15 +290,31 @@ def _lines(report: dict[str, Any], done: Compressed) -> Iterator[str]:
     yield f"  weights and tables {before:,} -> {after:,} bytes"
     if done.choice.wide:
         yield f"  16-bit activations: {', '.join(done.choice.wide)}"
+    if done.choice.floats:
+        yield f"  float32 layers: {', '.join(done.choice.floats)}"
+    yield from _cost_lines(report.get("costs"))
     yield "most sensitive layers, each quantised alone (signal to noise of the outputs):"
     for one in done.table[:LISTED]:
         yield f"  {one.noise_db:6.1f} dB  {one.layer} ({one.kind})"
     if report["drop"] <= report["max_drop"]:
         yield f"written: {report['out']}"
-        yield f"next: edgebed compile {shlex.quote(report['out'])} --target host --out DIR"
+        yield f"next: edgebed compile {shlex.quote(report['out'])} --target {target} --out DIR"
 
 
-def _advice(done: Compressed) -> str:
+def _cost_lines(costs: dict[str, Any] | None) -> Iterator[str]:
+    from edgebed.figures import number
+
+    if costs is None:
+        return
+    for name, before in costs["eight_bits"].items():
+        after = costs["with_float_layers"][name]
+        both = f"{number(before['value'])} -> {number(after['value'])} {after['unit']}"
+        yield f"  {name} with them: {both}, {after['kind']}"
+
+
+def _advice(done: Compressed, device: Target | None) -> str:
+    if device is not None and device.arithmetic.wide == "none":
+        return "more --samples, a larger --max-drop, or a core with a floating-point unit"
     if done.table:
         return f"--keep-float {done.table[0].layer}, more --samples, or a larger --max-drop"
     return "more --samples, or a larger --max-drop"

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from edgebed.compress.agreement import agreement, measure_of
-from edgebed.compress.budget import Choice, within
+from edgebed.compress.budget import DEFAULT, Choice, Remedy, within
 from edgebed.compress.calibration import calibrate
 from edgebed.compress.equalise import equalise, pairs
+from edgebed.compress.quantize import quantise
 from edgebed.compress.scheme import WEIGHTED, Settings
 from edgebed.compress.sensitivity import Sensitivity, sensitivities
 from edgebed.errors import EdgebedError
@@ -48,6 +49,7 @@ class Compressed:
         reference: the float network's score.
         table: sensitivity of each layer, the most sensitive first.
         bytes: of all constants, before and after.
+        narrow: the integer program with 8 bits everywhere.
     """
 
     choice: Choice
@@ -55,6 +57,7 @@ class Compressed:
     reference: float
     table: tuple[Sensitivity, ...]
     bytes: tuple[int, int]
+    narrow: Program
 
 
 def compress(
@@ -63,6 +66,7 @@ def compress(
     settings: Settings,
     max_drop: float,
     listener: Listener = ignore,
+    remedy: Remedy = DEFAULT,
 ) -> Compressed:
     """Quantise a float network.
 
@@ -72,6 +76,7 @@ def compress(
         settings: to begin with.
         max_drop: allowed loss of the score, 0.01 for 1 %.
         listener: hears the steps.
+        remedy: what may be done where 8 bits are not enough.
 
     Raises:
         EdgebedError: nothing to quantise, or the data does not fit.
@@ -99,9 +104,10 @@ def compress(
         return table
 
     reference = 1.0 if data.labels is None else accuracy(real, data.labels)
-    choice = within(balanced, seen, settings, order, score, reference, max_drop, listener)
+    choice = within(balanced, seen, settings, order, score, reference, max_drop, listener, remedy)
     sizes = (constant_bytes(program), constant_bytes(choice.program))
-    return Compressed(choice, measure, reference, tuple(order()), sizes)
+    narrow = quantise(balanced, seen, settings)
+    return Compressed(choice, measure, reference, tuple(order()), sizes, narrow)
 
 
 def accuracy(outputs: Sequence[Mapping[str, Any]], labels: Sequence[int]) -> float:

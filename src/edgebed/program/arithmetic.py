@@ -19,6 +19,8 @@ from edgebed.errors import EdgebedError
 IntArray = npt.NDArray[Any]
 Rounding = Literal["truncate", "half_away", "half_up"]
 Activation = Literal["none", "relu", "abs"]
+Wide = Literal["int16", "float32", "none"]
+"""What a layer becomes where 8 bits are not enough."""
 
 INT8_MIN, INT8_MAX = -128, 127
 INT32_MAX = 2**31 - 1
@@ -231,6 +233,7 @@ class Arithmetic:
         bias_bits: width of the stored bias.
         shift_range: least and largest `right_shift` of a power-of-two rule.
         accumulator_bits: width within which accumulators must stay.
+        wide: what it computes where 8 bits are not enough: 16-bit activations, float32, or nothing.
     """
 
     weight_bits: tuple[int, ...]
@@ -242,6 +245,7 @@ class Arithmetic:
     bias_bits: int
     shift_range: tuple[int, int]
     accumulator_bits: int = 32
+    wide: Wide = "int16"
 
 
 def shift_half_up(acc: IntArray, right_shift: int) -> IntArray:

@@ -33,8 +33,9 @@ ARITHMETIC: Final = Arithmetic(
     bias_unit=1,
     bias_bits=32,
     shift_range=(-31, 31),
+    wide="float32",
 )
-"""int8 as TensorFlow Lite has it."""
+"""int8 as TensorFlow Lite has it, float32 where that is not enough."""
 GOALS: Final[tuple[Goal, ...]] = ("balanced", "time", "ram")
 _ALIGNMENT: Final = 16
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from edgebed.compile.plan import BuildPlan
 from edgebed.errors import EdgebedError, did_you_mean
-from edgebed.program.arithmetic import Arithmetic
+from edgebed.program.arithmetic import Arithmetic, Wide
 from edgebed.program.types import Program
 from edgebed.targets._shared.arm_cores import Core, find_core
 from edgebed.targets._shared.contract import library as contract
@@ -32,8 +32,9 @@ ARITHMETIC = Arithmetic(
     bias_unit=1,
     bias_bits=32,
     shift_range=(-31, 31),
+    wide="float32",
 )
-"""int8 as TensorFlow Lite has it."""
+"""int8 as TensorFlow Lite has it; float32 where that is not enough and the core has an FPU."""
 
 LIBRARY: Final = "library"
 """Folder of the C library inside a compiled folder."""
@@ -101,7 +102,9 @@ class Microcontroller:
         """
         given = dict(options)
         if "cpu" in given:
-            given["cpu"] = find_core(given["cpu"]).name
+            core = find_core(given["cpu"])
+            wide: Wide = "float32" if core.fpu else "none"
+            given |= {"cpu": core.name, "arithmetic": replace(ARITHMETIC, wide=wide)}
         if given.get("goal", "balanced") not in GOALS:
             raise EdgebedError(
                 f"no goal is called {given['goal']!r}", try_=did_you_mean(given["goal"], GOALS)
