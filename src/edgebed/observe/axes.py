@@ -63,8 +63,8 @@ def rearrangements(
 
     Natural is the identity, then the moves of one axis (channels first to channels last) that
     leave rows and columns in their order. Axes of one are left out. A flat tensor may have been
-    flattened from any permutation of the other. Where both layouts name the same axes, they
-    decide alone.
+    flattened from any permutation of the other. Where both layouts name the same axes, what
+    they say comes first.
 
     Args:
         reference: shape to be reached.
@@ -75,8 +75,11 @@ def rearrangements(
     if math.prod(reference) != math.prod(device):
         return ()
     named = _by_layout(reference, device, reference_layout, device_layout)
-    if named is not None:
-        return (named,)
+    others = _by_shape(reference, device)
+    return others if named is None else (named, *(one for one in others if one != named))
+
+
+def _by_shape(reference: Shape, device: Shape) -> tuple[Rearrangement, ...]:
     left, right = _without_ones(reference), _without_ones(device)
     if max(len(left), len(right)) > MOST_AXES:
         return (_flat(left),)

@@ -41,7 +41,7 @@ JUMP_LIMIT: Final = JUMP * JUMP_FLOOR
 STEP: Final = 3.0
 """A departure below this many times the errors before it has grown and not stepped."""
 REAL_LIMIT: Final = 0.01
-REAL_FLOOR: Final = 1e-4
+REAL_FLOOR: Final = 5e-4
 REAL_JUMP: Final = JUMP * REAL_FLOOR
 INPUT_LIMIT: Final = 0.01
 SELDOM: Final = 10.0

@@ -73,7 +73,7 @@ def _scale(clean: float | None, limit: float | None) -> str:
         parts.append(
             f'<line x1="{LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" '
             'stroke="var(--c7)" stroke-dasharray="4 4" opacity=".7"/>'
-            f'<text x="{right}" y="{y - 5:.1f}" text-anchor="end">departs, {limit:g}</text>'
+            f'<text x="{LEFT + 6}" y="{y - 5:.1f}">departs beyond {limit:g}</text>'
         )
     return "".join(parts)
 

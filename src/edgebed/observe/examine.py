@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from edgebed.observe.assertions import INPUT, LAYERS, Assertion, examine
+from edgebed.observe.departure import INPUT_LIMIT
 from edgebed.observe.departure_verdict import command, departure_verdict
 from edgebed.observe.layer_error import LayerError
 from edgebed.observe.observed import Observed, Signal, paired
@@ -35,7 +36,7 @@ def verdicts_on(comparison: TraceComparison, more: Iterable[Assertion] = ()) -> 
     """
     departure = departure_verdict(comparison)
     sample = paired(comparison.reference.path, comparison.device.path, most_bytes=MOST_BYTES)
-    said = examine(sample[0], _renamed(sample[1], comparison), more)
+    said = examine(sample[0], _renamed(*sample, comparison), more)
     said = [one if one.command else _with_command(one, comparison) for one in said]
     return ranked(_merged(departure, said, comparison))
 
@@ -68,25 +69,43 @@ def _with_command(one: Verdict, comparison: TraceComparison) -> Verdict:
     return replace(one, command=command(comparison, one.layer, error.worst_frame))
 
 
-def _renamed(device: Observed, comparison: TraceComparison) -> Observed:
-    """Return the device's layers by the reference's names, order and axes where they differ."""
+def _renamed(reference: Observed, device: Observed, comparison: TraceComparison) -> Observed:
+    """Return the device's inputs and layers by the reference's names, order, shapes and axes.
+
+    Inputs of the reference's shape stay as they are: their values may lie wrong, and that is for
+    the assertions to find.
+    """
     layers: dict[str, Signal] = {}
+    inputs: dict[str, Signal] = {}
     taken = set()
     for error in comparison.errors:
-        key = error.pair.device
-        if error.pair.role != "layer" or key[0] != "layer" or key[1] not in device.layers:
+        role, name = error.pair.device
+        signals, found = (device.inputs, inputs) if role == "input" else (device.layers, layers)
+        known = reference.inputs if role == "input" else reference.layers
+        if role not in ("input", "layer") or name not in signals or error.name not in known:
             continue
-        layers[error.name] = _as_reference(device.layers[key[1]], error)
-        taken.add(key[1])
-    rest = {n: s for n, s in device.layers.items() if n not in taken and n not in layers}
+        found[error.name] = _as_reference(known[error.name], signals[name], error)
+        taken.add((role, name))
+    _keep_others(inputs, device.inputs, {name for role, name in taken if role == "input"})
+    _keep_others(layers, device.layers, {name for role, name in taken if role == "layer"})
     figures = {e.pair.device[1]: e.name for e in comparison.errors if e.pair.role == "layer"}
     renamed = {figures.get(name, name): value for name, value in device.layer_figures.items()}
-    return replace(device, layers={**layers, **rest}, layer_figures=renamed)
+    return replace(device, inputs=inputs, layers=layers, layer_figures=renamed)
 
 
-def _as_reference(signal: Signal, error: LayerError) -> Signal:
-    order = error.pair.order
-    if signal.name == error.name and not order.moves:
-        return signal
-    stored = tuple(order.of(one) if order.moves else one for one in signal.stored)
-    return replace(signal, name=error.name, stored=stored)
+def _keep_others(found: dict[str, Signal], signals: Mapping[str, Signal], taken: set[str]) -> None:
+    for name, signal in signals.items():
+        if name not in taken:
+            found.setdefault(name, signal)
+
+
+def _as_reference(known: Signal, signal: Signal, error: LayerError) -> Signal:
+    shape, order = known.stored[0].shape, error.pair.order
+    same = shape == signal.stored[0].shape
+    if error.pair.role == "input" and same:
+        agree = error.nrmse <= INPUT_LIMIT  # then both lie alike, whatever a recorder wrote
+        return replace(signal, name=error.name, layout=known.layout if agree else signal.layout)
+    if not known.is_even or not signal.is_even or (same and not order.moves):
+        return replace(signal, name=error.name)
+    stored = tuple(order.of(one).reshape(shape) for one in signal.stored)
+    return replace(signal, name=error.name, stored=stored, layout=known.layout)

@@ -32,7 +32,8 @@ STEP_SHARE: Final = 1e-3
 
 GRID: Final = 256
 GRID_SIZE: Final = 2048
-"""Real numbers of so many values that take at most GRID lie on a grid."""
+GRID_LOOKED_AT: Final = 1 << 16
+"""Reals lie on a grid where GRID_SIZE or more of the first GRID_LOOKED_AT take GRID values."""
 
 
 @dataclass(frozen=True)
@@ -245,11 +246,13 @@ def same_steps(a: Tensor, b: Tensor) -> bool:
 
 def on_grid(tensor: Tensor) -> bool:
     """Say whether a tensor was quantised to 8 bits, whatever type it is recorded in."""
-    if tensor.scale is not None or np.dtype(tensor.dtype).kind in "iu":
+    if tensor.scale is not None or tensor.dtype in ("int8", "uint8", "int16"):
         return True
-    if tensor.values is None or tensor.values.size < GRID_SIZE:
+    if tensor.values is None or tensor.values.dtype.kind != "f":
         return False
-    return len(np.unique(tensor.values.reshape(-1)[: 2 * GRID_SIZE])) <= GRID
+    values = tensor.values.reshape(-1)[:GRID_LOOKED_AT]
+    values = values[values != 0]  # activations make zeros of reals too
+    return values.size >= GRID_SIZE and len(np.unique(values)) <= GRID
 
 
 def statistics_gap(a: Statistics, b: Statistics) -> float:

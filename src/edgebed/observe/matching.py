@@ -58,6 +58,7 @@ class Pair:
         how: they were paired.
         order: how the device's values lie.
         kind: of the op, where either trace says so.
+        same_kind: both traces know the op, and it is the same.
         correlation: of the values in the frames looked at; None where only statistics were kept.
         step: real value of a device step, fitted where the trace gives none; None otherwise.
         zero: real value of the device's integer 0 with a fitted step.
@@ -69,6 +70,7 @@ class Pair:
     how: How
     order: Rearrangement
     kind: str = ""
+    same_kind: bool = False
     correlation: float | None = None
     step: float | None = None
     zero: float = 0.0
@@ -86,8 +88,9 @@ class Pair:
 
     @property
     def doubtful(self) -> bool:
-        """Nothing but order and size speaks for this pair."""
-        return self.how == "order" and (self.correlation is None or self.correlation < SURE)
+        """Nothing but order and size speaks for this pair: neither name, op nor values."""
+        unlike = self.correlation is None or self.correlation < SURE
+        return self.how == "order" and unlike and not self.same_kind
 
 
 @dataclass(frozen=True)
@@ -308,15 +311,16 @@ def _correlated(
 def _pair(key: Key, how: How, other: Key, frames: Sequence[tuple[Frame, Frame]]) -> Pair:
     a, b = by_key(frames[0][0])[key], by_key(frames[0][1])[other]
     kind = a.kind or b.kind
+    same = bool(_family(a.kind)) and _family(a.kind) == _family(b.kind)
     if a.values is None or b.values is None or not a.values.size:
         natural = rearrangements(a.shape, b.shape, a.layout, b.layout)[0]
-        return Pair(key, other, how, natural, kind)
+        return Pair(key, other, how, natural, kind, same)
     ways = _correlated(key, other, frames)
     score, order = ways[0]
     best, other_order = max(ways, key=lambda way: way[0])
     if key[0] in ("layer", "output") and _heals(a, b, score, best):
         score, order = best, other_order
-    return _clipped(_fitted(Pair(key, other, how, order, kind, score), a, b), a, b)
+    return _clipped(_fitted(Pair(key, other, how, order, kind, same, score), a, b), a, b)
 
 
 def _heals(a: Tensor, b: Tensor, as_it_lies: float, rearranged: float) -> bool:

@@ -23,12 +23,18 @@ from edgebed.program.types import Array
 LONGEST: Final = 4096
 """Values of a vector that is drawn as a line."""
 
+FEW: Final = 2
+"""Frames of at most so many pictures stand side by side."""
+
 
 def worst_inputs(comparison: TraceComparison) -> str:
     """Return the worst frames as HTML; empty where there are none or nothing is a picture."""
     wanted = dict(comparison.worst)
     drawn: dict[int, str] = {}
     pairs = [e.pair for e in comparison.errors if e.pair.role in ("raw", "input", "output")]
+    if comparison.departure is not None:
+        pair = comparison.errors[comparison.departure.index].pair
+        pairs += [pair] if pair.role == "layer" else []
     with (
         TraceReader(comparison.reference.path) as first,
         TraceReader(comparison.device.path) as second,
@@ -38,7 +44,8 @@ def worst_inputs(comparison: TraceComparison) -> str:
                 drawn[a.number] = _frame(a, b, pairs, wanted[a.number])
             if len(drawn) == len(wanted):
                 break
-    return "".join(drawn[number] for number, _ in comparison.worst if number in drawn)
+    shown = "".join(drawn[number] for number, _ in comparison.worst if number in drawn)
+    return f'<div class="frames">{shown}</div>' if shown else ""
 
 
 def layer_in_frame(comparison: TraceComparison, error: LayerError) -> tuple[str, int, str] | None:
@@ -68,11 +75,21 @@ def _frame(a: Frame, b: Frame, pairs: Sequence[Pair], error: float) -> str:
             continue
         if pair.role == "output":
             words += _classes(x, y)
+        elif pair.role == "layer":
+            shown += _layer(pair, x, y)
         else:
             shown += _compared(pair, x, y)
     if not shown:
         return ""
-    return f'<h3 class="frame">{escape(", ".join(words))}</h3>{panels(shown)}'
+    wide = ' class="wide"' if len(shown) > FEW else ""
+    return f"<div{wide}><h3>{escape(', '.join(words))}</h3>{panels(shown)}</div>"
+
+
+def _layer(pair: Pair, x: Tensor, y: Tensor) -> list[Panel]:
+    if _gap(pair, x, y) is None:
+        return []
+    found = layer_panels(reference_values(pair, x), real_values(pair, y))
+    return [replace(one, title=f"{pair.name[-24:]}, {one.title}") for one in found]
 
 
 def _compared(pair: Pair, x: Tensor, y: Tensor) -> list[Panel]:

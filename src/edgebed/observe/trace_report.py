@@ -32,8 +32,10 @@ align-items:baseline;justify-content:space-between}
 .panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(168px,1fr));gap:14px}
 .panels img{image-rendering:pixelated;border:1px solid var(--line);width:100%;border-radius:6px}
 .panels figcaption{flex-wrap:wrap;gap:0 8px}
-h3.frame{margin-top:26px}
-tr.bad td{color:var(--c7);font-weight:600}
+.frames{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));
+gap:8px 28px}
+.frames .wide{grid-column:1/-1}
+.frames h3{margin-top:14px}
 .notes{margin:16px 0 0;padding-left:18px;color:var(--soft);font-size:14px;max-width:88ch}
 </style>"""
 
@@ -210,8 +212,8 @@ def _inputs(comparison: TraceComparison) -> list[Section]:
     if not body:
         return []
     lead = (
-        "The frames with the largest error of the output, the worst first. What came in, what each "
-        "side's network saw, and where the two inputs differ."
+        "The frames with the largest error of the output, the worst first: what came in, what each "
+        "side's network saw and, where a layer departs, what it made of it."
     )
     return [Section("Worst inputs", body, lead)]
 
