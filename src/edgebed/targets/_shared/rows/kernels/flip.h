@@ -2,7 +2,7 @@
 #ifndef EB_FLIP_H
 #define EB_FLIP_H
 
-#include "eb.h"
+#include "eb_math.h"
 
 typedef struct {
     int32_t count; /* values in a row */
@@ -11,8 +11,13 @@ typedef struct {
 static void eb_flip(const void *parameters, const int8_t *const *rows, int8_t *out, void *scratch,
                     int32_t step) {
     const eb_flip_t *layer = parameters;
+    const int8_t *from = rows[0];
+    int32_t count = layer->count;
     (void)scratch, (void)step;
-    for (int32_t i = 0; i < layer->count; i++) out[i] = (int8_t)(rows[0][i] ^ -128);
+    if (EB_UNALIGNED || (((uintptr_t)out | (uintptr_t)from) & 3) == 0)
+        for (; count >= 4; count -= 4, from += 4, out += 4)
+            *(eb_word *)(void *)out = *(const eb_word *)(const void *)from ^ 0x80808080u;
+    for (; count; count--) *out++ = (int8_t)(*from++ ^ -128);
 }
 
 #endif

@@ -13,17 +13,29 @@ typedef struct {
     int32_t away;    /* ties away from zero, else to even */
 } eb_real_out_t;
 
-/* The stored byte of a real number. */
+/* The nearest integer to steps within 32 bits, ties to even or away from zero. */
+EB_STATIC inline int32_t eb_real_nearest(float steps, int32_t away) {
+    int32_t whole = (int32_t)steps;
+    const float rest = steps - (float)whole;
+    if (rest > 0.5f || (rest == 0.5f && (away || (whole & 1)))) whole++;
+    if (rest < -0.5f || (rest == -0.5f && (away || (whole & 1)))) whole--;
+    return whole;
+}
+
+/* The stored byte of a real number; of none, the least. */
 EB_STATIC int32_t eb_real_byte(const eb_real_out_t *to, float real) {
     float steps = real / to->scale + to->early;
-    int32_t whole;
     if (!(steps > -100000.0f)) steps = -100000.0f;
     if (steps > 100000.0f) steps = 100000.0f;
-    whole = (int32_t)steps;
-    const float rest = steps - (float)whole;
-    if (rest > 0.5f || (rest == 0.5f && (to->away || (whole & 1)))) whole++;
-    if (rest < -0.5f || (rest == -0.5f && (to->away || (whole & 1)))) whole--;
-    return eb_limit(whole + to->zero, to->low, to->high);
+#if defined(__arm__) && !defined(EB_WITHOUT_FPU)
+    if (!to->away) {
+        int32_t whole;
+        __asm__("vcvtr.s32.f32 %0, %0" : "+t"(steps));
+        __asm__("vmov %0, %1" : "=r"(whole) : "t"(steps));
+        return eb_limit(whole + to->zero, to->low, to->high);
+    }
+#endif
+    return eb_limit(eb_real_nearest(steps, to->away) + to->zero, to->low, to->high);
 }
 
 typedef struct {
