@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgebed.errors import BudgetMissedError as BudgetMissedError
     from edgebed.errors import EdgebedError as EdgebedError
     from edgebed.figures import Figure as Figure
+    from edgebed.observe.pipeline import observe as observe
     from edgebed.program.contract import Contract as Contract
     from edgebed.program.run import run as run
     from edgebed.program.run import trace as trace
@@ -55,6 +56,7 @@ _WHERE = {
     "TensorType": ("edgebed.program.types", "TensorType"),
     "Trace": ("edgebed.targets.contract", "Trace"),
     "load": ("edgebed.targets.host.session", "load"),
+    "observe": ("edgebed.observe", ""),  # a package that can be called
     "run": ("edgebed.program.run", "run"),
     "target": ("edgebed.targets", "load"),
     "trace": ("edgebed.program.run", "trace"),
@@ -67,7 +69,8 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'edgebed' has no attribute {name!r}")
     module, attribute = _WHERE[name]
-    value = getattr(importlib.import_module(module), attribute)
+    found = importlib.import_module(module)
+    value = getattr(found, attribute) if attribute else found
     globals()[name] = value  # the next use costs nothing
     return value
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -155,9 +154,7 @@ def test_litert_layers_match_the_interpreter_by_name(cases_dir: Path, kernels: A
     (name,) = program.inputs
     shape = program.types[name].shape
     given = {name: np.random.default_rng(0).integers(-128, 128, (1, *shape)).astype(np.int8)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        (theirs,) = litert.record(path, given, kernels=kernels)
+    (theirs,) = litert.record(path, given, kernels=kernels)
     (ours,) = reference.record(program, given)
     shared = [one for one in theirs.tensors if ours.named(one.name) is not None]
     assert len(shared) == len(theirs.tensors) > 10  # nothing there has a name of its own

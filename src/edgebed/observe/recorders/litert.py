@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -39,12 +40,14 @@ def interpreter_of(path: Path, level: Level = "full", kernels: Kernels = "optimi
             "needs the package ai-edge-litert", try_="pip install 'edgebed[bench]'"
         ) from error
     try:
-        found = runtime.Interpreter(
-            model_path=str(path),
-            num_threads=1,
-            experimental_op_resolver_type=runtime.OpResolverType[RESOLVERS[kernels]],
-            experimental_preserve_all_tensors=level not in ("off", "io"),
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that inner tensors take memory: they are asked for
+            found = runtime.Interpreter(
+                model_path=str(path),
+                num_threads=1,
+                experimental_op_resolver_type=runtime.OpResolverType[RESOLVERS[kernels]],
+                experimental_preserve_all_tensors=level not in ("off", "io"),
+            )
         found.allocate_tensors()
     except Exception as error:  # the runtime has exceptions of its own
         why = " ".join(str(error).split())[:200]
