@@ -18,7 +18,7 @@ from edgebed.program.arithmetic import PowerOfTwo
 from edgebed.program.contract import ImageInput
 from edgebed.program.types import Constant, Program, TensorType
 from edgebed.targets._shared.arm_cores import CORES
-from edgebed.targets._shared.rows.manifest import read
+from edgebed.targets._shared.rows.manifest import TensorFacts, read
 from edgebed.targets.cortex_m.machine import VirtualMicrocontroller
 from edgebed.targets.cortex_m.target import TARGET
 
@@ -196,3 +196,22 @@ def test_a_binary_of_another_plan(folder: Path, tmp_path: Path) -> None:
     path = folder / "network.json"
     path.write_text(replace(read(path), digest="ab" * 32).to_json())
     fails(folder, r"firmware\.elf: the firmware was built from plan .* plan is abababababab")
+
+
+# ---- tensors ----
+
+
+@pytest.mark.parametrize("shape", [(32,), (3, 24), (1, 3, 24), (2, 1, 3, 24, 32)])
+def test_a_tensor_of_another_shape(built: Path, shape: tuple[int, ...]) -> None:
+    machine = VirtualMicrocontroller()
+    machine.load(built)
+    with pytest.raises(EdgebedError, match=r"the network takes int8 \(1, 3, 24, 32\)"):
+        machine.run(np.zeros(shape, np.int8))
+    machine.close()
+
+
+def test_only_a_batch_axis_of_one_may_be_absent() -> None:
+    facts = TensorFacts("x", (5, 3), "int8", 1.0, 0, 0, 15)
+    assert facts.is_one((5, 3)) and not facts.is_one((3,)) and not facts.is_one((1, 5, 3))
+    batch = replace(facts, shape=(1, 5, 3))
+    assert batch.is_one((1, 5, 3)) and batch.is_one((5, 3)) and not batch.is_one((2, 5, 3))

@@ -79,7 +79,7 @@ class VirtualNetwork:
 
     def _is_single(self, x: Mapping[str, Array]) -> bool:
         first = self._manifest.inputs[0]
-        return np.asarray(x[first.name]).shape in (first.shape, first.shape[1:])
+        return first.is_one(np.asarray(x[first.name]).shape)
 
     def _samples(self, x: Mapping[str, Array]) -> list[dict[str, Array]]:
         names = [one.name for one in self._manifest.inputs]

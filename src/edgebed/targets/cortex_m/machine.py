@@ -272,7 +272,7 @@ def _bytes_of(tensor: Array | None, facts: TensorFacts) -> bytes:
     if tensor is None:
         raise EdgebedError(f"input {facts.name!r} is missing")
     shape = tuple(facts.shape)
-    if tensor.dtype != np.dtype(facts.dtype) or tensor.shape not in (shape, shape[1:]):
+    if tensor.dtype != np.dtype(facts.dtype) or not facts.is_one(tensor.shape):
         raise EdgebedError(
             f"input {facts.name!r} is {tensor.dtype} {tensor.shape}",
             why=f"the network takes {facts.dtype} {shape}",

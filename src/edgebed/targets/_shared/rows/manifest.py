@@ -41,6 +41,10 @@ class TensorFacts:
     nbytes: int
     rows: int = 1
 
+    def is_one(self, shape: tuple[int, ...]) -> bool:
+        """Return whether an array of this shape is one sample; a batch axis of 1 may be absent."""
+        return shape == self.shape or (self.shape[:1] == (1,) and shape == self.shape[1:])
+
 
 @dataclass(frozen=True)
 class StageFacts:
