@@ -11,16 +11,16 @@ from edgebed.targets._shared.rows.stage import Stage
 from edgebed.targets.contract import Cost, LayerCost
 from edgebed.targets.cortex_m.figures import chip, figures
 
-PER_MAC: Final = {"portable": 5.5, "dsp": 1.1, "mve": 0.25}
+PER_MAC: Final = {"portable": 5.2, "dsp": 0.95, "mve": 0.2}
 """Instructions of a multiply-accumulate of a convolution or dense layer."""
-PER_TAP: Final = {"portable": 9.0, "dsp": 2.0, "mve": 0.9}
+PER_TAP: Final = {"portable": 18.0, "dsp": 2.8, "mve": 1.0}
 """The same of a depthwise layer."""
-PER_BYTE: Final = {"portable": 14.0, "dsp": 5.0, "mve": 2.5}
+PER_BYTE: Final = {"portable": 8.0, "dsp": 3.0, "mve": 1.5}
 """Instructions for each byte of output, requantisation and calls included."""
-CODE_BYTES: Final = {"portable": 5000, "dsp": 7000, "mve": 7000}
+CODE_BYTES: Final = {"portable": 6500, "dsp": 9500, "mve": 8500}
 STACK_BYTES: Final = 300
-BAND: Final = (0.7, 1.5)
-SOURCE: Final = "model: instructions by multiply-accumulate and byte, from counts of four networks"
+BAND: Final = (0.8, 1.3)
+SOURCE: Final = "model: by multiply-accumulate and byte; within 20 % of the counts of four networks"
 
 
 def estimate(project: Project, core: Core) -> Cost:
