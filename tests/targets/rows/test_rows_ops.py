@@ -33,14 +33,16 @@ from edgebed.program.ops.prelu import Prelu
 from edgebed.program.ops.quantize import Quantize
 from edgebed.program.ops.reduce import Reduce
 from edgebed.program.ops.requantize import Requantize
+from edgebed.program.ops.reshape import Reshape
 from edgebed.program.ops.resize import Resize
 from edgebed.program.ops.slice import Slice
 from edgebed.program.ops.softmax import Softmax
 from edgebed.program.ops.space_to_depth import SpaceToDepth
 from edgebed.program.ops.strided_slice import StridedSlice
 from edgebed.program.ops.subtract import Subtract
+from edgebed.program.ops.transpose import Transpose
 from edgebed.program.ops.unary import Unary
-from edgebed.program.types import Constant, TensorType
+from edgebed.program.types import Constant, Program, TensorType
 from edgebed.targets._shared.rows.lower import real_values
 
 BOTH = ("int8", "uint8")
@@ -107,6 +109,53 @@ def test_a_change_of_sign_only_moves_nothing():
     rule = Affine(0.05, 131, low=0, high=255, dtype="uint8")
     project = check(one_op(Requantize(**ONE, requantize=rule), [byte((12,))]))
     assert "eb_lookup" not in {stage.function for stage in project.network.stages}
+
+
+def channels_last(perm, back):
+    """Return a network whose file has pictures in another order than C x H x W."""
+    rng = np.random.default_rng(3)
+    table = {"t": Constant(rng.integers(-128, 128, (3, 256)).astype(np.int8), 8)}
+
+    def at(inputs, output):
+        return {"name": output, "inputs": (inputs,), "output": output}
+
+    ops = (
+        Quantize(**at("a", "q"), scale=0.02, zero_point=1, dtype="int8"),
+        Lookup(**at("q", "l"), table="t", scale=0.1, axis=perm[0]),
+        Requantize(**at("l", "r"), requantize=Affine(0.03, 5)),
+        Transpose(**at("r", "map"), perm=perm),
+        MaxPool(**at("map", "p"), kernel=(3, 3), stride=(1, 1), padding=(1, 1, 1, 1)),
+        Transpose(**at("p", "given"), perm=back),
+        Dequantize(**at("given", "d")),
+        Unary(**at("d", "o"), function="abs"),
+    )
+    shape = [3, 6, 5]
+    kind = real([shape[perm.index(axis)] for axis in range(3)])
+    return Program("last", {"a": kind}, ops, ("o",), table)
+
+
+@pytest.mark.parametrize("goal", ["balanced", "ram"])
+def test_a_picture_channels_last_is_read_as_it_lies(goal):
+    project = check(channels_last((2, 0, 1), (1, 2, 0)), goal=goal)
+    assert "eb_move" not in {stage.function for stage in project.network.stages}
+
+
+@pytest.mark.parametrize("goal", ["balanced", "ram"])
+@pytest.mark.parametrize("perm", [(1, 0, 2), (0, 1, 2), (2, 1, 0)])
+def test_values_one_by_one_in_any_order(goal, perm):
+    check(channels_last(perm, (2, 1, 0)), goal=goal)
+
+
+@pytest.mark.parametrize("size", ["int8", "float32"])
+def test_copies_into_another_order(size):
+    """Contiguous runs, few channels last and first, and all axes reversed."""
+    kind = byte((3, 9, 11)) if size == "int8" else real((3, 9, 11))
+    for perm in ((1, 2, 0), (2, 0, 1), (2, 1, 0), (1, 0, 2)):
+        ops = (
+            Transpose(name="t", inputs=("a",), output="t", perm=perm),
+            Reshape(name="r", inputs=("t",), output="o", shape=(297,)),
+        )
+        check(Program("moved", {"a": kind}, ops, ("o",), {}))
 
 
 @pytest.mark.parametrize("scale", [0.01, 0.1, 0.5, 2.0])

@@ -18,6 +18,10 @@ from edgebed.targets._shared.rows.stage import Network, Stage, Table, Tensor, Wi
 Order = tuple[int, ...]
 """Axes from the sparsest to the densest in memory."""
 
+# Ops that take what they read in any order of memory.
+_ANY_ORDER = frozenset(
+    ("cast", "dequantize", "identity", "lookup", "quantize", "requantize", "transpose", "unary")
+)
 _SIZES = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8}
 
 
@@ -31,6 +35,23 @@ class Place:
     """
 
     storage: str
+    order: Order
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How an op value by value goes over a tensor.
+
+    Attributes:
+        window: of the input.
+        steps: rows.
+        values: of each row.
+        order: of all values.
+    """
+
+    window: Window
+    steps: int
+    values: int
     order: Order
 
 
@@ -82,6 +103,37 @@ class Frame:
     def whole(self, tensor: str) -> Window:
         """Return the window that is all of the tensor at every step."""
         return Window(self.settled(tensor), whole=True)
+
+    def as_it_lies(self, op: Op) -> Rows:
+        """Return the rows in which an op of one tensor, value by value, reads and writes.
+
+        The input is not brought into its usual order: the output gets the order and the rows that
+        the input has, and its memory.
+        """
+        source = op.inputs[0]
+        self._materialise(source)
+        if not self._order_stays(op):
+            self.settled(source)
+        storage, order = self.places[source].storage, self.places[source].order
+        rows = self.tensors[storage].rows
+        kind = self.kind(op.output)
+        values = kind.size // rows
+        self.places[op.output] = Place(op.output, order)
+        self.tensors[op.output] = Tensor(op.output, rows, values * element_bytes(kind))
+        return Rows(Window(storage, whole=rows == 1), rows, values, order)
+
+    def _order_stays(self, op: Op) -> bool:
+        """Return whether an op value by value should leave its input's order as it is.
+
+        In its usual order memory may be cut into rows first. Values that grow are better moved
+        before, unless their readers may take them as they lie.
+        """
+        kind, out, order = self.kind(op.inputs[0]), self.kind(op.output), usual_order
+        if _same_order(kind.shape, self.places[op.inputs[0]].order, order(kind)):
+            return False
+        if element_bytes(out) <= element_bytes(kind):
+            return True
+        return all(reader.kind in _ANY_ORDER for reader in self.program.readers(op.output))
 
     def output(self, op: Op) -> str:
         """Create the memory of an op's output, in its usual order, and return its name."""

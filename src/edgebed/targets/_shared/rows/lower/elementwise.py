@@ -14,7 +14,7 @@ from edgebed.program.ops.constant import Constant as ConstantOp
 from edgebed.program.ops.lookup import Lookup
 from edgebed.program.types import Op
 from edgebed.targets._shared.rows import pairs
-from edgebed.targets._shared.rows.frame import Frame, usual_order
+from edgebed.targets._shared.rows.frame import Frame, Rows, usual_order
 from edgebed.targets._shared.rows.pairs import Levels, Pair
 from edgebed.targets._shared.rows.stage import Stage, Table, Window
 
@@ -95,32 +95,39 @@ def _through(
     frame: Frame, op: Op, table: npt.NDArray[Any], axis: int | None, *, weights: bool
 ) -> None:
     """Add a stage that looks every byte up, in the table of its index along an axis."""
-    shape = frame.kind(op.output).shape
-    rows = frame.pixels(op.output)[0]
-    order = usual_order(frame.kind(op.output))
-    if rows > 1:
-        order = order[1:]
-    tables = 1 if axis is None else shape[axis]
-    inner = outer = math.prod(shape[a] for a in order)
-    row_tables = 0
-    if axis is not None and axis in order:
-        at = order.index(axis)
-        inner = math.prod(shape[a] for a in order[at + 1 :])
-        outer, row_tables = math.prod(shape[a] for a in order[:at]), 0
-    elif axis is not None:  # one table a row
-        tables, outer, row_tables = 1, 1, 256
-    else:
-        outer = 1
+    rows = frame.as_it_lies(op)
+    kind = frame.kind(op.output)
+    numbers = _tables_of_row(kind.shape, rows, axis)
+    if numbers is None:
+        whole = replace(rows.window, whole=True)
+        rows = replace(rows, window=whole, steps=1, values=kind.size)
+        numbers = _tables_of_row(kind.shape, rows, axis)
     data = np.ascontiguousarray(table, np.int8).tobytes()
     held = frame.table(op, "table", "int8_t", data, weights=weights)
+    listed = ", ".join(map(str, numbers or ()))
+    same = rows.steps == frame.tensors[op.output].rows
     frame.add(
         Stage(
-            name=op.name, kind=op.kind, output=op.output, inputs=(one_row(frame, op.inputs[0]),),
-            steps=rows, function="eb_lookup", header="lookup.h", layer_type="eb_lookup_t",
-            layer=f"{{{held.name}, {outer}, {tables}, {inner}, {row_tables}}}",
-            tables=(held,), in_place=(0,),
+            name=op.name, kind=op.kind, output=op.output, inputs=(rows.window,), steps=rows.steps,
+            function="eb_lookup", header="lookup.h", layer_type="eb_lookup_t",
+            layer=f"{{{held.name}, {listed}}}", tables=(held,), in_place=(0,) if same else (),
         )
     )  # fmt: skip
+
+
+def _tables_of_row(shape: Sequence[int], rows: Rows, axis: int | None) -> Four | None:
+    """Return how a row goes through tables; None where rows begin anywhere within them.
+
+    The result is how often, through how many, values of each, and bytes from one row's first table
+    to the next row's.
+    """
+    if axis is None:
+        return 1, 1, rows.values, 0
+    tables = shape[axis]
+    inner = math.prod(shape[a] for a in rows.order[rows.order.index(axis) + 1 :])
+    if rows.values % (inner * tables) == 0:
+        return rows.values // (inner * tables), tables, inner, 0
+    return (1, 1, inner, 256) if (rows.values, rows.steps) == (inner, tables) else None
 
 
 def one_row(frame: Frame, tensor: str) -> Window:

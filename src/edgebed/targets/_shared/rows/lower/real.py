@@ -28,7 +28,7 @@ def quantize(frame: Frame, op: Op) -> None:
     away = int(layer.rounding == "half_away")
     numbers = f"{out.zero_point - offset}, {low - offset}, {high - offset}, {away}"
     to = f"{{{literal(layer.scale)}, 0.0f, {numbers}}}"
-    _each(frame, op, "eb_quantize", f"{{{to}, {_row_values(frame, op)}}}", in_place=True)
+    each(frame, op, "eb_quantize", "real.h", to, in_place=True)
 
 
 def dequantize(frame: Frame, op: Op) -> None:
@@ -36,8 +36,8 @@ def dequantize(frame: Frame, op: Op) -> None:
     kind = frame.kind(op.inputs[0])
     if kind.dtype not in _BYTES:
         raise frame.refuse(op, f"has no kernel from {kind.dtype}", "int8 or uint8")
-    numbers = f"{literal(kind.scale)}, {frame.zero(op.inputs[0])}, {_row_values(frame, op)}"
-    _each(frame, op, "eb_dequantize", f"{{{numbers}}}", in_place=False)
+    numbers = f"{literal(kind.scale)}, {frame.zero(op.inputs[0])}"
+    each(frame, op, "eb_dequantize", "real.h", numbers, in_place=False)
 
 
 def cast_to(frame: Frame, op: Op) -> None:
@@ -46,9 +46,7 @@ def cast_to(frame: Frame, op: Op) -> None:
     if kind.dtype not in _BYTES or not out.is_float:
         raise frame.refuse(op, f"has no kernel from {kind.dtype} to {out.dtype}", "int8 to float32")
     offset = -128 if kind.dtype == "uint8" else 0
-    _each(
-        frame, op, "eb_dequantize", f"{{1.0f, {offset}, {_row_values(frame, op)}}}", in_place=False
-    )
+    each(frame, op, "eb_dequantize", "real.h", f"1.0f, {offset}", in_place=False)
 
 
 def mean(frame: Frame, layer: AvgPool, window: Window, geometry: str, *, whole: bool) -> None:
@@ -120,18 +118,13 @@ def _windows(frame: Frame, layer: AvgPool, window: Window, text: str, scratch: i
     )  # fmt: skip
 
 
-def _row_values(frame: Frame, op: Op) -> int:
-    _, width, channels = frame.pixels(op.output)
-    return width * channels
-
-
-def _each(frame: Frame, op: Op, function: str, layer: str, *, in_place: bool) -> None:
-    rows = frame.pixels(op.output)[0]
-    source = frame.row(op.inputs[0]) if rows > 1 else frame.whole(op.inputs[0])
+def each(frame: Frame, op: Op, function: str, header: str, numbers: str, *, in_place: bool) -> None:
+    """Add the stage of an op value by value; `numbers` begin its parameters, a count ends them."""
+    rows = frame.as_it_lies(op)
     frame.add(
         Stage(
-            name=op.name, kind=op.kind, output=op.output, inputs=(source,), steps=rows,
-            function=function, header="real.h", layer_type=f"{function}_t", layer=layer,
-            in_place=(0,) if in_place else (),
+            name=op.name, kind=op.kind, output=op.output, inputs=(rows.window,), steps=rows.steps,
+            function=function, header=header, layer_type=f"{function}_t",
+            layer=f"{{{numbers}, {rows.values}}}", in_place=(0,) if in_place else (),
         )
     )  # fmt: skip

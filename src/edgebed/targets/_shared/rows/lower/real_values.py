@@ -15,7 +15,7 @@ from edgebed.program.ops.unary import Unary
 from edgebed.program.types import Op
 from edgebed.targets._shared.rows.frame import Frame, usual_order
 from edgebed.targets._shared.rows.lower.elementwise import REAL, braced, one_row
-from edgebed.targets._shared.rows.lower.real import literal
+from edgebed.targets._shared.rows.lower.real import each, literal
 from edgebed.targets._shared.rows.stage import Stage, Window
 
 FUNCTIONS: Final = (
@@ -37,15 +37,8 @@ def unary(frame: Frame, op: Op) -> None:
         beta = most if layer.high is None else layer.high
     if function not in FUNCTIONS:
         raise frame.refuse(op, f"has no kernel for {function!r}", "quantise it to int8")
-    rows, width, channels = frame.pixels(op.output)
-    numbers = f"{FUNCTIONS.index(function)}, {literal(alpha)}, {literal(beta)}, {width * channels}"
-    frame.add(
-        Stage(
-            name=op.name, kind=op.kind, output=op.output, inputs=(one_row(frame, op.inputs[0]),),
-            steps=rows, function="eb_real_unary", header="real_pairs.h",
-            layer_type="eb_real_unary_t", layer=f"{{{numbers}}}", in_place=(0,),
-        )
-    )  # fmt: skip
+    numbers = f"{FUNCTIONS.index(function)}, {literal(alpha)}, {literal(beta)}"
+    each(frame, op, "eb_real_unary", "real_pairs.h", numbers, in_place=True)
 
 
 def prelu(frame: Frame, op: Op) -> None:
