@@ -38,6 +38,8 @@ def run(
     threads: Annotated[int, FOLDER] = 1,
     profile: Annotated[bool, FOLDER] = False,
     watch: Annotated[bool, FOLDER] = False,
+    trace: Annotated[Path | None, FOLDER] = None,
+    level: Annotated[str, FOLDER] = "io",
     frames: Annotated[int, BOTH] = 0,
     out: Annotated[Path | None, BOTH] = None,
     json: Annotated[bool, BOTH] = False,
@@ -67,6 +69,8 @@ def run(
         threads: that share the long layers of a library.
         profile: print the time of each layer of a library.
         watch: print a line for every sample as soon as a virtual device has answered.
+        trace: write a frame for each input to this file, for `edgebed compare` and `observe`.
+        level: what of each frame is kept: io (inputs, outputs), statistics, or full (every layer).
         frames: how many pictures go through the board; 0 = all.
         out: the run folder; for a compiled folder OUT.npy (further outputs of a library go to
             OUT.1.npy, ...), or a folder when --input is pictures.
@@ -89,6 +93,8 @@ def run(
         "threads": threads,
         "profile": profile,
         "watch": watch,
+        "trace": trace,
+        "level": level,
     }
     given = _given(compiled)
     if what in RECIPES and not given:
@@ -124,17 +130,21 @@ def _run_compiled(
     what: Path, options: Mapping[str, Any], out: Path | None, *, json: bool, quiet: bool
 ) -> int:
     """Run a library in this process, or firmware on its virtual board."""
+    from edgebed.cli.run_trace import check_level, check_trace
     from edgebed.deploy.bundle import find
     from edgebed.targets import library_target
 
     folder = find(what) or what
     own = library_target(folder)
+    file, level = options["trace"], check_level(options["level"], options["trace"])
+    if file is not None:
+        check_trace(file, options["input"])
     if own is None:
         from edgebed.cli.run_folder import run_folder
 
         _check_fitting(what, options, SWITCHES, "a library", "firmware for a board")
-        kept = {name: options[name] for name in ("target", "frames", "uart_port")}
-        return run_folder(what, options["input"], out, **kept, json=json, quiet=quiet)
+        kept = {name: options[name] for name in ("target", "frames", "uart_port", "trace")}
+        return run_folder(what, options["input"], out, **kept, level=level, json=json, quiet=quiet)
     from edgebed.cli.run_library import run_library
 
     _check_fitting(what, options, ("frames", "uart_port"), "a board", "a library")
@@ -142,8 +152,8 @@ def _run_compiled(
         raise EdgebedError(f"is compiled for {own}, not for {options['target']}", where=str(what))
     if options["threads"] < 1:
         raise EdgebedError(f"--threads is {options['threads']}", try_="1 or more")
-    kept = {name: options[name] for name in SWITCHES}
-    return run_library(folder, options["input"], out, **kept, json=json)
+    kept = {name: options[name] for name in (*SWITCHES, "trace")}
+    return run_library(folder, options["input"], out, **kept, level=level, json=json)
 
 
 def _given(options: Mapping[str, Any]) -> list[str]:

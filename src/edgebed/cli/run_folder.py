@@ -7,7 +7,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from edgebed import files
 from edgebed.cli.progress import listening
+from edgebed.cli.run_trace import BoardTrace, board_trace
 from edgebed.deploy.bundle import Bundle, load
 from edgebed.errors import EdgebedError
 from edgebed.events import Finished, Listener, Note, Progress, Started
@@ -22,6 +23,7 @@ from edgebed.figures import Figure, number
 from edgebed.program.types import Array
 
 if TYPE_CHECKING:
+    from edgebed.observe.trace import Level
     from edgebed.targets.contract import Frame, Machine
 
 LISTED: Final = 6
@@ -39,6 +41,7 @@ class Done:
     figures: Mapping[str, Figure]
     events: list[Any]
     left_out: tuple[str, ...] = ()
+    trace: Path | None = None
 
 
 def run_folder(
@@ -49,6 +52,8 @@ def run_folder(
     target: str | None = None,
     frames: int = 0,
     uart_port: int | None = None,
+    trace: Path | None = None,
+    level: Level = "io",
     json: bool = False,
     quiet: bool = False,
 ) -> int:
@@ -60,7 +65,9 @@ def run_folder(
         _say_slow(listener)
         if uart_port is not None:
             _offer_serial(machine, uart_port, listener)
-        done = _through(machine, bundle, source, out, frames, listener)
+        with board_trace(machine, bundle.program, bundle.target, trace, level) as recorder:
+            done = _through(machine, bundle, source, out, frames, listener, recorder)
+        done = replace(done, trace=trace)
         listener(Finished("run", f"{len(done.outputs)} files written"))
         if uart_port is not None:
             _wait_for_end(machine)
@@ -112,11 +119,12 @@ def _through(
     out: Path | None,
     frames: int,
     listener: Listener,
+    recorder: BoardTrace,
 ) -> Done:
     if source is None:
         return Done({}, {}, [])
     if source.suffix == ".npy" and _is_tensor(source, bundle):
-        return _tensor(machine, bundle, source, out)
+        return _tensor(machine, bundle, source, out, recorder)
     if bundle.program.contract is None:
         raise EdgebedError(
             "takes tensors only",
@@ -124,7 +132,7 @@ def _through(
             why="its program has no contract that says how a picture becomes a tensor",
             try_=f"--input TENSOR.npy of {bundle.program.input_type}",
         )
-    return _pictures(machine, bundle, source, out or Path("frames"), frames, listener)
+    return _pictures(machine, bundle, source, out or Path("frames"), frames, listener, recorder)
 
 
 def _offer_serial(machine: Machine, port: int, listener: Listener) -> None:
@@ -150,7 +158,9 @@ def _is_tensor(path: Path, bundle: Bundle) -> bool:
     return shape[-1:] != (3,)
 
 
-def _tensor(machine: Machine, bundle: Bundle, source: Path, out: Path | None) -> Done:
+def _tensor(
+    machine: Machine, bundle: Bundle, source: Path, out: Path | None, recorder: BoardTrace
+) -> Done:
     tensor = read_tensor(source)
     _check_tensor(tensor, bundle, source)
     path = out or source.with_name(f"{source.stem}_output.npy")
@@ -159,6 +169,7 @@ def _tensor(machine: Machine, bundle: Bundle, source: Path, out: Path | None) ->
     check_place(path, source)
     started = time.monotonic()
     trace = machine.run(tensor)
+    recorder.take(trace, tensor=tensor)
     pace = _pace([time.monotonic() - started])
     outputs = {}
     for index, (name, values) in enumerate(trace.outputs.items()):
@@ -169,7 +180,13 @@ def _tensor(machine: Machine, bundle: Bundle, source: Path, out: Path | None) ->
 
 
 def _pictures(
-    machine: Machine, bundle: Bundle, source: Path, out: Path, count: int, listener: Listener
+    machine: Machine,
+    bundle: Bundle,
+    source: Path,
+    out: Path,
+    count: int,
+    listener: Listener,
+    recorder: BoardTrace,
 ) -> Done:
     from edgebed.data.readers.pictures import frames as pictures
     from edgebed.observe.pictures import write_png
@@ -195,6 +212,7 @@ def _pictures(
         started = time.monotonic()
         frame = machine.show(picture)
         seconds.append(time.monotonic() - started)
+        recorder.take(frame.trace, picture=picture)
         place = folder / f"{index:04d}_{name}.png"
         write_png(place, frame.lcd)
         outputs[place.stem] = str(place)
@@ -306,6 +324,7 @@ def _plain(done: Done) -> dict[str, Any]:
     }
     return {
         "outputs": done.outputs,
+        **({"trace": str(done.trace)} if done.trace is not None else {}),
         "figures": figures,
         "events": done.events,
         "left_out": list(done.left_out),
@@ -322,6 +341,8 @@ def _lines(done: Done) -> Iterator[str]:
         pictures = len(done.outputs) - 1 + len(done.left_out)
         yield f"left out {len(done.left_out)} of {pictures} pictures:"
         yield from (f"  {text}" for text in done.left_out)
+    if done.trace is not None:
+        yield f"trace: {done.trace}"
     shown = list(done.outputs.values())
     if len(shown) > LISTED:
         yield f"{len(shown) - LISTED} files before these:"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgebed.cli.run_folder import KINDS, check_place, read_tensor, write_tensor
+from edgebed.cli.run_trace import traced
 from edgebed.cli.text import table
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure, number
@@ -21,6 +22,7 @@ from edgebed.program.types import Array
 from edgebed.targets.contract import Cost
 
 if TYPE_CHECKING:
+    from edgebed.observe.trace import Level
     from edgebed.targets.contract import Library, Tensor
 
 TIMED_NS = 200_000_000
@@ -31,7 +33,7 @@ WATCHED: Final = 8
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run left: paths by output name, the library's figures, its profile where asked."""
+    """What a run left: paths by output name, the library's figures, profile and trace if asked."""
 
     outputs: Mapping[str, str]
     samples: int
@@ -39,6 +41,7 @@ class Ran:
     threads: int
     figures: Mapping[str, Figure]
     profile: Any = None
+    trace: Path | None = None
 
 
 def run_library(
@@ -49,6 +52,8 @@ def run_library(
     threads: int = 1,
     profile: bool = False,
     watch: bool = False,
+    trace: Path | None = None,
+    level: Level = "io",
     json: bool = False,
 ) -> int:
     """Compute `source` and print where the results are; see `edgebed run --help`."""
@@ -64,7 +69,9 @@ def run_library(
         for one in places.values():
             check_place(one, source)
         inputs = read_inputs(source, library.inputs)
-        if watch:
+        if trace is not None:
+            outputs = traced(library, folder, inputs, trace, level)
+        elif watch:
             outputs = _watched(library, inputs, source, json=json)
         else:
             outputs = _compute(library, inputs, source)
@@ -77,6 +84,7 @@ def run_library(
             threads,
             _figures(library),
             _profiled(library, inputs, asked=profile),
+            trace,
         )
     print(json_format.dumps(_plain(done), indent=2) if json else "\n".join(_lines(done)))
     return 0
@@ -220,6 +228,7 @@ def _places(path: Path, outputs: Sequence[Tensor]) -> dict[str, Path]:
 def _plain(done: Ran) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "outputs": dict(done.outputs),
+        **({"trace": str(done.trace)} if done.trace is not None else {}),
         "samples": done.samples,
         "isa": done.isa,
         "threads": done.threads,
@@ -278,6 +287,8 @@ def _lines(done: Ran) -> Iterator[str]:
         yield from _layer_lines(done.profile)
     elif done.profile is not None:
         yield from _profile_lines(done.profile)
+    if done.trace is not None:
+        yield f"{done.trace}: {done.samples} frame{'s' if done.samples > 1 else ''}"
     if len(done.outputs) == 1:
         yield from done.outputs.values()
         return

@@ -21,7 +21,7 @@ from edgebed.figures import Figure
 from edgebed.observe.compare import sample_shape
 from edgebed.observe.recorders.described import manifest_of, samples, tensor_of
 from edgebed.observe.trace import Frame, Level, Manifest, Tensor
-from edgebed.program import from_onnx
+from edgebed.program import from_onnx, to_onnx
 from edgebed.program.types import Array, Program
 from edgebed.targets.contract import Cost, Counted, Library, LibraryTarget, Watchable
 
@@ -209,6 +209,7 @@ def _twin(program: Program, folder: Path, library: Library, stack: ExitStack) ->
     inner = tuple(op.output for op in program.ops if op.output not in program.outputs)
     whole = program.with_(outputs=(*program.outputs, *inner))
     place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgebed-observed-")))
+    to_onnx.save(whole, place / PROGRAM)
     target.plan(whole).write(place)
     target.build(place)
     return target.open(place, isa=library.isa)

@@ -1,0 +1,131 @@
+"""`edgebed run --trace`: one frame of a trace for each input."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgebed.errors import EdgebedError, did_you_mean
+from edgebed.program.types import Array
+
+if TYPE_CHECKING:
+    from edgebed.observe.trace import Level
+    from edgebed.observe.trace_writer import TraceWriter
+    from edgebed.program.types import Program
+    from edgebed.targets.contract import Library, Machine, Trace
+
+
+def check_level(level: str, trace: Path | None) -> Level:
+    """Return a level that exists and has a file.
+
+    Raises:
+        EdgebedError: it does not, or there is no --trace for it.
+    """
+    from edgebed.observe.trace import LEVELS
+
+    for one in LEVELS:
+        if one == level:
+            if trace is None and level not in ("io", "off"):
+                raise EdgebedError(f"--level {level} needs a file", try_="--trace FILE.trace")
+            return one
+    raise EdgebedError(f"--level {level} is none", try_=did_you_mean(level, LEVELS))
+
+
+def check_trace(trace: Path, source: Path | None) -> None:
+    """Refuse to write a trace over what is read, or into a folder.
+
+    Raises:
+        EdgebedError: that is what was asked for.
+    """
+    if trace.is_dir():
+        raise EdgebedError("is a folder", where=f"--trace {trace}", try_=f"{trace}/run.trace")
+    if source is not None and trace.exists() and source.exists() and trace.samefile(source):
+        raise EdgebedError(
+            "--trace is the input",
+            where=str(trace),
+            why="nothing of yours is ever overwritten",
+            try_="another --trace",
+        )
+
+
+def traced(
+    library: Library, folder: Path, inputs: Mapping[str, Array], trace: Path, level: Level
+) -> tuple[Array, ...]:
+    """Compute sample by sample, write each as a frame, and return the outputs in order.
+
+    Args:
+        library: opened from `folder`.
+        folder: a compiled folder.
+        inputs: by name, as `Library.run` takes them.
+        trace: file to write.
+        level: what is kept.
+
+    Returns:
+        Each output as `Library.run` gives it for these inputs.
+    """
+    from edgebed.observe.compare import sample_shape
+    from edgebed.observe.recorders import library as recorder
+    from edgebed.observe.trace_writer import TraceWriter
+
+    answers: list[list[Array]] = [[] for _ in library.outputs]
+    frames = recorder.record(folder, inputs, level, library=library)
+    with TraceWriter(trace, recorder.manifest(folder, library, level)) as writer:
+        for frame in frames:
+            writer.write(frame)
+            for into, one in zip(answers, library.outputs, strict=True):
+                values = next(t.values for t in frame.of("output") if t.name == one.name)
+                assert values is not None  # recorders give values, the writer reduces them
+                into.append(values.reshape(sample_shape(one.shape)))
+    return tuple(
+        np.stack(parts) if len(parts) > 1 else parts[0].reshape(one.shape)
+        for parts, one in zip(answers, library.outputs, strict=True)
+    )
+
+
+class BoardTrace:
+    """Writes what a board answers, frame by frame; without a file it does nothing."""
+
+    def __init__(self, program: Program, writer: TraceWriter | None) -> None:
+        self._program, self._writer = program, writer
+
+    def take(
+        self, trace: Trace, *, tensor: Array | None = None, picture: Array | None = None
+    ) -> None:
+        """Write one frame; see `edgebed.observe.recorders.machine.frame_of`."""
+        from dataclasses import replace
+
+        from edgebed.observe.recorders.machine import frame_of
+
+        if self._writer is not None:
+            number = self._writer.frames
+            frame = frame_of(self._program, trace, number, tensor=tensor, picture=picture)
+            self._writer.write(replace(frame, time_ns=time.time_ns()))
+
+
+@contextmanager
+def board_trace(
+    machine: Machine, program: Program, target: str, trace: Path | None, level: Level
+) -> Iterator[BoardTrace]:
+    """Give what writes a board's frames.
+
+    Args:
+        machine: the board, which is told to keep what the level asks for.
+        program: on the board.
+        target: its name.
+        trace: file to write; None for none.
+        level: what is kept.
+    """
+    from edgebed.observe.recorders import machine as recorder
+    from edgebed.observe.trace_writer import TraceWriter
+
+    if trace is None:
+        yield BoardTrace(program, None)
+        return
+    recorder.prepare(machine, level)
+    with TraceWriter(trace, recorder.manifest(program, target, level)) as writer:
+        yield BoardTrace(program, writer)
