@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from edgebed import targets
 from edgebed.errors import EdgebedError
 from edgebed.targets.host import cpu
 from edgebed.targets.host.library import CREW_BYTES, aligned, open_library, pointers
-from edgebed.targets.host.manifest import LayerFacts, Manifest, TensorFacts, read
+from edgebed.targets.host.manifest import FILE, LayerFacts, Manifest, TensorFacts, read
 
 Array = npt.NDArray[Any]
 Inputs = Array | Sequence[Array] | Mapping[str, Array]
@@ -355,7 +356,8 @@ def load(folder: str | Path, *, threads: int = 1, isa: str | None = None) -> Ses
     """Load a compiled network.
 
     Args:
-        folder: written by `edgebed compile MODEL --target host --out DIR`.
+        folder: written by `edgebed compile MODEL --target host --out DIR`, or for another target
+            whose virtual device then computes.
         threads: that share the long layers.
         isa: instruction set (`portable`, `avx2`, `avxvnni`, `avx512`) instead of the best one
             that the processor has and EDGEBED_ISA allows.
@@ -363,4 +365,8 @@ def load(folder: str | Path, *, threads: int = 1, isa: str | None = None) -> Ses
     Raises:
         EdgebedError: the folder is no compiled network, is damaged, or is for another machine.
     """
-    return Session(Path(folder), threads=threads, isa=isa)
+    place = Path(folder)
+    if not (place / FILE).is_file() and targets.library_target(place) is not None:
+        # Another target's folder: its virtual device answers under the same calls.
+        return cast(Session, targets.open_library(place, threads=threads, isa=isa))
+    return Session(place, threads=threads, isa=isa)
