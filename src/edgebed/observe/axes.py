@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -56,6 +57,7 @@ class Rearrangement:
         return f"{sizes} with its axes in the order {', '.join(map(str, self.axes))}"
 
 
+@lru_cache(maxsize=1024)
 def rearrangements(
     reference: Shape, device: Shape, reference_layout: str = "", device_layout: str = ""
 ) -> tuple[Rearrangement, ...]:
@@ -109,8 +111,12 @@ def correlation(
         positions: flat positions to look at; None draws them evenly.
     """
     where = sample_positions(reference.size) if positions is None else positions
-    a = reference.reshape(-1)[where].astype(np.float64)
-    b = order.sampled(device, where).astype(np.float64)
+    return pearson(reference.reshape(-1)[where], order.sampled(device, where))
+
+
+def pearson(left: Array, right: Array) -> float:
+    """Return the correlation of the finite values of two vectors; 0 where one is constant."""
+    a, b = left.astype(np.float64), right.astype(np.float64)
     good = np.isfinite(a) & np.isfinite(b)
     if good.sum() < 2:
         return 0.0

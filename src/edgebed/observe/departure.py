@@ -40,6 +40,12 @@ JUMP_FLOOR: Final = 0.005
 JUMP_LIMIT: Final = JUMP * JUMP_FLOOR
 STEP: Final = 3.0
 """A departure below this many times the errors before it has grown and not stepped."""
+HEALS: Final = 5.0
+"""Errors behind a departure that are smaller by this factor have healed ..."""
+USUAL: Final = 1.5
+"""... and so have errors up to this many times the largest before it."""
+NEXT: Final = 3
+"""So many layers behind one that resembles nothing say whether it is at fault."""
 REAL_LIMIT: Final = 0.01
 REAL_FLOOR: Final = 5e-4
 REAL_JUMP: Final = JUMP * REAL_FLOOR
@@ -98,10 +104,18 @@ def first_departure(errors: Sequence[LayerError], exact: bool) -> Departure | No
     for index, one in enumerate(errors):
         rule = rule_of(one, exact, quantised)
         if one.frames and departs(one, before, rule):
+            if one.pair.unlike and not _persists(errors[index + 1 :], before, exact, quantised):
+                continue  # what stands before sound layers and resembles nothing is no pair
             return _departure(errors, index, before, rule)
         if one.pair.role != "raw":
             before = max(before, one.nrmse)
     return None
+
+
+def _persists(later: Sequence[LayerError], before: float, exact: bool, quantised: bool) -> bool:
+    """Say whether any of the next layers departs too, or none is left to tell."""
+    known = [one for one in later if one.frames and not one.pair.unlike][:NEXT]
+    return not known or any(departs(o, before, rule_of(o, exact, quantised)) for o in known)
 
 
 def rule_of(error: LayerError, exact: bool, quantised: bool) -> Rule:
@@ -152,8 +166,6 @@ def _pattern(error: LayerError, before: float, after: float, rule: Rule) -> Patt
         return "not finite"
     if rule != "exact" and _seldom(error):
         return "seldom"
-    if after < error.nrmse / 2:
-        return "spike"
     if rule != "exact" and 0 < error.nrmse < STEP * before:
         return "grows"
-    return "step"
+    return "spike" if after <= max(error.nrmse / HEALS, USUAL * before) else "step"

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgebed.errors import EdgebedError, did_you_mean
+from edgebed.observe.alignment import Key, by_key
 from edgebed.observe.layer_error import LayerError, same_steps
-from edgebed.observe.matching import Key, Pair, by_key, real_values, reference_values
+from edgebed.observe.matching import Pair, real_values, reference_values
 from edgebed.observe.signature import Signature, signature
 from edgebed.observe.trace import Frame, Tensor
 from edgebed.observe.trace_comparison import TraceComparison

@@ -19,7 +19,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from edgebed.observe.axes import Rearrangement, correlation, rearrangements, sample_positions
+from edgebed.observe.alignment import UNLIKE, Key, Samples, align, by_key, family, size_of
+from edgebed.observe.axes import Rearrangement, correlation, rearrangements
 from edgebed.observe.trace import Frame, Role, Tensor
 from edgebed.program.types import Array
 
@@ -27,24 +28,13 @@ HEALS_BELOW: Final = 0.5
 """A layer of equal shape is rearranged only where it correlates less than this as it lies ..."""
 HEALS_ABOVE: Final = 0.98
 """... and more than this rearranged."""
-UNLIKE: Final = 1e-4
-"""Correlations of 1 - UNLIKE and more are as good as 1: clean quantisation reaches it."""
 SURE: Final = 0.5
 """Layers paired by order alone that correlate less are marked as doubtful."""
-FAMILIES: Final = (
-    ("depthwise", ("depthwise",)), ("conv", ("conv",)), ("pool", ("pool", "reducemean", "mean")),
-    ("dense", ("dense", "gemm", "matmul", "fullyconnected", "linear")), ("add", ("add",)),
-    ("multiply", ("mul",)), ("softmax", ("softmax",)), ("concat", ("concat",)),
-    ("norm", ("norm",)), ("resize", ("resize", "upsample")), ("pad", ("pad",)),
-    ("clip", ("relu", "clip", "hardswish", "silu")),
-    ("move", ("reshape", "flatten", "transpose", "squeeze", "identity")),
-)  # fmt: skip
 APPENDED: Final = re.compile(
     r"(:\d+|\.q|[._/](de)?quanti[sz](e|ed|elinear)?(_output)?(_\d+)?)+$", re.IGNORECASE
 )
 """What converters append to the name of a tensor that they quantise."""
 
-Key = tuple[Role, str]
 How = Literal["name", "similar name", "order"]
 
 
@@ -87,10 +77,14 @@ class Pair:
         return self.reference[0]
 
     @property
+    def unlike(self) -> bool:
+        """Paired by order, and the values do not confirm it: a fault, or no pair at all."""
+        return self.how == "order" and (self.correlation is None or self.correlation < SURE)
+
+    @property
     def doubtful(self) -> bool:
         """Nothing but order and size speaks for this pair: neither name, op nor values."""
-        unlike = self.correlation is None or self.correlation < SURE
-        return self.how == "order" and unlike and not self.same_kind
+        return self.unlike and not self.same_kind
 
 
 @dataclass(frozen=True)
@@ -123,13 +117,12 @@ def match(
     left = _in_order(by_key(frames[0][0]), layers[0])
     right = _in_order(by_key(frames[0][1]), layers[1])
     names, unlike = _by_name(left, right)
-    rest_left = [key for key in left if key not in names]
-    rest_right = [key for key in right if key not in set(names.values())]
     found = {key: ("name", other) if key[1] == other[1] else ("similar name", other)
              for key, other in names.items()}  # fmt: skip
-    for key, other in _aligned(rest_left, rest_right, frames):
+    samples = Samples(frames)
+    for key, other in _by_order(left, right, names, samples):
         found[key] = ("order", other)
-    pairs = [_pair(key, *found[key], frames) for key in left if key in found]  # type: ignore[arg-type]
+    pairs = [_pair(key, *found[key], samples) for key in left if key in found]  # type: ignore[arg-type]
     taken = {pair.device for pair in pairs}
     return Matching(
         tuple(pairs),
@@ -137,14 +130,6 @@ def match(
         tuple(key for key in right if key not in taken),
         tuple(unlike),
     )
-
-
-def by_key(frame: Frame) -> dict[Key, Tensor]:
-    """Return a frame's tensors by role and name; of several with one name, the first."""
-    found: dict[Key, Tensor] = {}
-    for one in frame.tensors:
-        found.setdefault((one.role, one.name), one)
-    return found
 
 
 def _in_order(tensors: Mapping[Key, Tensor], layers: Sequence[str]) -> dict[Key, Tensor]:
@@ -189,7 +174,7 @@ def _by_name(
             other = index.get(place)
             if other is None:
                 continue
-            if _size(left[key]) == _size(right[other]):
+            if size_of(left[key]) == size_of(right[other]):
                 found[key] = other
             elif spelt is str:
                 unlike.append(
@@ -223,99 +208,54 @@ def _plain(name: str) -> str:
     return "".join(letter for letter in first if letter.isalnum()) or name
 
 
-def _aligned(
-    left: Sequence[Key], right: Sequence[Key], frames: Sequence[tuple[Frame, Frame]]
+def _by_order(
+    left: Mapping[Key, Tensor],
+    right: Mapping[Key, Tensor],
+    named: Mapping[Key, Key],
+    samples: Samples,
 ) -> list[tuple[Key, Key]]:
+    """Pair what names left over, each between the partners of its named neighbours."""
     found: list[tuple[Key, Key]] = []
+    places = {key: place for place, key in enumerate(right)}
+    bounds = _bounds(list(left), named, places)
     for roles in (("raw",), ("input",), ("output",), ("layer", "output")):
-        mine, theirs = {pair[0] for pair in found}, {pair[1] for pair in found}
+        mine = {*named, *(pair[0] for pair in found)}
+        theirs = {*named.values(), *(pair[1] for pair in found)}
         a = [key for key in left if key[0] in roles and key not in mine]
         b = [key for key in right if key[0] in roles and key not in theirs]
-        found += _best_alignment(a, b, frames)
+
+        def score(x: Key, y: Key, free: bool = "layer" not in roles) -> float:
+            inside = bounds[x][0] < places[y] < bounds[x][1]
+            return samples.score(x, y) if free or inside else 0.0
+
+        found += align(a, b, score)
     return found
 
 
-def _best_alignment(
-    left: Sequence[Key], right: Sequence[Key], frames: Sequence[tuple[Frame, Frame]]
-) -> list[tuple[Key, Key]]:
-    """Return the pairs, ascending in both orders, whose scores have the largest sum."""
-    if not left or not right:
-        return []
-    band = abs(len(left) - len(right)) + 16
-    scores = np.zeros((len(left), len(right)))
-    for i, key in enumerate(left):
-        for j in range(max(0, i - band), min(len(right), i + band + 1)):
-            scores[i, j] = _score(key, right[j], frames)
-    best = np.zeros((len(left) + 1, len(right) + 1))
-    for i in range(len(left)):
-        for j in range(len(right)):
-            both = best[i, j] + scores[i, j] if scores[i, j] > 0 else -1.0
-            best[i + 1, j + 1] = max(best[i, j + 1], best[i + 1, j], both)
-    found = []
-    i, j = len(left), len(right)
-    while i and j:
-        if best[i, j] == best[i - 1, j]:
-            i -= 1
-        elif best[i, j] == best[i, j - 1]:
-            j -= 1
-        else:
-            i, j = i - 1, j - 1
-            found.append((left[i], right[j]))
-    return found[::-1]
+def _bounds(
+    left: Sequence[Key], named: Mapping[Key, Key], places: Mapping[Key, int]
+) -> dict[Key, tuple[int, int]]:
+    """Return between which places of the other trace each tensor's partner may stand."""
+    before, behind = -1, len(places)
+    low: list[int] = []
+    for key in left:
+        before = places[named[key]] if key in named and key[0] == "layer" else before
+        low.append(before)
+    high: list[int] = []
+    for key in reversed(left):
+        behind = places[named[key]] if key in named and key[0] == "layer" else behind
+        high.append(behind)
+    return dict(zip(left, zip(low, reversed(high), strict=True), strict=True))
 
 
-def _score(left: Key, right: Key, frames: Sequence[tuple[Frame, Frame]]) -> float:
-    """Return how well two tensors fit; 0 where their sizes differ."""
-    a, b = by_key(frames[0][0])[left], by_key(frames[0][1])[right]
-    if _size(a) != _size(b):
-        return 0.0
-    kinds = _family(a.kind), _family(b.kind)
-    score = 0.6 if not all(kinds) else 0.8 if kinds[0] == kinds[1] else 0.4
-    unlike = 1 - max(_likeness(left, right, frames), 0.0)
-    return score - math.log10(unlike + UNLIKE)
-
-
-def _likeness(left: Key, right: Key, frames: Sequence[tuple[Frame, Frame]]) -> float:
-    """Return the best correlation; of statistics, how close mean and deviation are."""
-    a, b = by_key(frames[0][0])[left], by_key(frames[0][1])[right]
-    if a.values is not None and b.values is not None:
-        return max(score for score, _ in _correlated(left, right, frames))
-    if a.statistics is None or b.statistics is None:
-        return 0.0
-    x, y = a.statistics, b.statistics
-    unit = max(x.high - x.low, y.high - y.low) or 1.0
-    gap = abs(x.mean - y.mean) + abs(x.deviation - y.deviation)
-    return max(0.0, 1 - 5 * gap / unit)
-
-
-def _correlated(
-    left: Key, right: Key, frames: Sequence[tuple[Frame, Frame]]
-) -> list[tuple[float, Rearrangement]]:
-    """Return every way the device's values may lie with its mean correlation, natural first."""
-    pairs = [(by_key(a).get(left), by_key(b).get(right)) for a, b in frames]
-    tensors = [(a, b) for a, b in pairs if a is not None and b is not None]
-    a, b = tensors[0]
-    found = []
-    where = sample_positions(_size(a))
-    for order in rearrangements(a.shape, b.shape, a.layout, b.layout):
-        scores = [
-            correlation(x.real, y.real, order, where)
-            for x, y in tensors
-            if x.shape == a.shape and y.shape == b.shape
-            and x.values is not None and y.values is not None
-        ]  # fmt: skip
-        found.append((float(np.mean(scores)) if scores else 0.0, order))
-    return found
-
-
-def _pair(key: Key, how: How, other: Key, frames: Sequence[tuple[Frame, Frame]]) -> Pair:
-    a, b = by_key(frames[0][0])[key], by_key(frames[0][1])[other]
+def _pair(key: Key, how: How, other: Key, samples: Samples) -> Pair:
+    a, b = samples.left[key], samples.right[other]
     kind = a.kind or b.kind
-    same = bool(_family(a.kind)) and _family(a.kind) == _family(b.kind)
+    same = bool(family(a.kind)) and family(a.kind) == family(b.kind)
     if a.values is None or b.values is None or not a.values.size:
         natural = rearrangements(a.shape, b.shape, a.layout, b.layout)[0]
         return Pair(key, other, how, natural, kind, same)
-    ways = _correlated(key, other, frames)
+    ways = samples.ways(key, other)
     score, order = ways[0]
     best, other_order = max(ways, key=lambda way: way[0])
     if key[0] in ("layer", "output") and _heals(a, b, score, best):
@@ -356,15 +296,6 @@ def _clipped(pair: Pair, a: Tensor, b: Tensor) -> Pair:
         if score > HEALS_ABOVE and score > (pair.correlation or 0) + UNLIKE:
             return replace(pair, clip=(0.0, high), correlation=score)
     return pair
-
-
-def _family(kind: str) -> str:
-    plain = "".join(letter for letter in kind.lower() if letter.isalnum())
-    return next((name for name, stems in FAMILIES if any(s in plain for s in stems)), plain)
-
-
-def _size(tensor: Tensor) -> int:
-    return int(np.prod(tensor.shape, dtype=np.int64))
 
 
 def _shape(tensor: Tensor) -> str:

@@ -16,10 +16,11 @@ from typing import Final
 import numpy as np
 
 from edgebed.errors import EdgebedError
+from edgebed.observe.alignment import Key, by_key
 from edgebed.observe.comparability import check_same_network, notes, promised, unseen
 from edgebed.observe.departure import Departure, first_departure
 from edgebed.observe.layer_error import LayerError, RunningError
-from edgebed.observe.matching import Key, Matching, by_key, match
+from edgebed.observe.matching import Matching, match
 from edgebed.observe.trace import Frame
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.observe.trace_side import Means, Side

@@ -10,9 +10,10 @@ from typing import Final
 import numpy as np
 
 from edgebed.errors import EdgebedError
+from edgebed.observe.alignment import by_key
 from edgebed.observe.layer_error import LayerError
 from edgebed.observe.layer_values import layer_values
-from edgebed.observe.matching import Pair, by_key, real_values, reference_values
+from edgebed.observe.matching import Pair, real_values, reference_values
 from edgebed.observe.svg import Axes, Series, lines
 from edgebed.observe.trace import Frame, Tensor
 from edgebed.observe.trace_comparison import TraceComparison, paired_frames
