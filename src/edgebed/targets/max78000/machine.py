@@ -20,9 +20,11 @@ from edgebed.program import from_onnx
 from edgebed.program.types import Program
 from edgebed.targets._shared.elf import load_firmware
 from edgebed.targets.contract import Frame, Trace
+from edgebed.targets.max78000 import watch
 from edgebed.targets.max78000.board.board import Board
 from edgebed.targets.max78000.board.meter import Meter
 from edgebed.targets.max78000.board.options import BoardOptions
+from edgebed.targets.max78000.layers import Placed
 from edgebed.targets.max78000.link import Information, Link, Stream, detection_rows
 
 Array = npt.NDArray[Any]
@@ -58,13 +60,15 @@ class VirtualBoard:
 
     Args:
         options: speed and wiring of the board.
-        keep_layers: put every inner layer's result into `Trace.layers` (takes time).
+        keep_layers: put every inner layer's result into `Trace.layers` (takes time), by the
+            program's names where the folder's plan tells the placement.
     """
 
     def __init__(self, options: BoardOptions | None = None, *, keep_layers: bool = False) -> None:
         self._options, self.keep_layers = options, keep_layers
         self._board: Board | None = None
         self._program: Program | None = None
+        self._placed: tuple[Placed, ...] | None = None
 
     # ---- Machine ----
 
@@ -92,6 +96,7 @@ class VirtualBoard:
         self._link.stop_streaming()
         self._information = _named(self._link.information(), self._program)
         self._meter = Meter(board)
+        self._folder, self._placed = folder, None
 
     def self_test(self) -> None:
         """Let the firmware replay its own test vectors.
@@ -175,9 +180,16 @@ class VirtualBoard:
         layers = {}
         if self.keep_layers:
             values = board.chip.cnn.accelerator.layer_outputs()
-            layers = {f"layer{i:02d}": value for i, value in enumerate(values)}
+            layers = watch.named(self._chain(), self._program, values)
         events = tuple(line for line in [*text.split("\n"), *notes] if line)
         return Trace(outputs, result, events, layers)
+
+    def _chain(self) -> tuple[Placed, ...]:
+        """Return the placed layers, planned when they are first asked for."""
+        if self._placed is None:
+            program = self._program
+            self._placed = watch.chain_of(self._folder, program) if program is not None else ()
+        return self._placed
 
     def _checked(self) -> Board:
         if self._board is None:

@@ -1,0 +1,75 @@
+"""The accelerator's results as tensors of the program, by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebed.errors import EdgebedError
+from edgebed.program.types import Program
+from edgebed.targets.max78000.compiler import compile_program
+from edgebed.targets.max78000.describe import layout
+from edgebed.targets.max78000.layers import Placed, processors_in
+from edgebed.targets.max78000.registers import folds_passes
+
+Array = npt.NDArray[Any]
+PLAN = "plan.json"
+
+
+def chain_of(folder: Path, program: Program) -> tuple[Placed, ...]:
+    """Return the placed layers of a compiled folder; none where they cannot be known.
+
+    They are planned again, and believed where that gives the very layers that the folder's plan
+    lists: a project of another tool may have been placed otherwise.
+    """
+    try:
+        listed = json.loads((folder / PLAN).read_text(encoding="utf-8"))["layout"]["layers"]
+        compiled = compile_program(program)
+    except (OSError, ValueError, KeyError, TypeError, EdgebedError):
+        return ()
+    return compiled.chain if [dict(r) for r in layout(compiled).layers] == listed else ()
+
+
+def named(
+    chain: Sequence[Placed], program: Program | None, results: Sequence[Array]
+) -> dict[str, Array]:
+    """Return results of layers by the tensors that they are, C x H x W.
+
+    Args:
+        chain: of `chain_of`; empty where it is not known.
+        program: that runs.
+        results: of each layer, as the accelerator gives them.
+
+    Returns:
+        Tensors of the program; layer00, layer01, ... as the accelerator has them where the chain
+        is not known.
+    """
+    if program is None or len(chain) != len(results):
+        return {f"layer{number:02d}": one for number, one in enumerate(results)}
+    found = {}
+    for placed, result in zip(chain, results, strict=True):
+        kind = program.types.get(placed.layer.output)
+        if kind is not None:
+            pixels = kind.size // placed.layer.out_shape[0]
+            first = placed.layer.skipped  # around it, a dilated convolution leaves junk
+            mine = channels_of(placed, result)[:, first : first + pixels]
+            found[placed.layer.output] = mine.reshape(kind.shape)
+    return found
+
+
+def channels_of(placed: Placed, result: Array) -> Array:
+    """Return the real channels of a result, C x pixels; the accelerator's has gaps and dummies."""
+    if not placed.layer.passthrough:
+        columns = [placed.at.column(channel) for channel in range(placed.layer.out_shape[0])]
+        return result[columns].reshape(len(columns), -1)
+    enabled = processors_in(placed.at.processors)
+    if folds_passes(placed):  # passes are walked as rows
+        passes = result.reshape(len(enabled), -1, placed.at.passes).transpose(2, 0, 1)
+    else:
+        passes = result.reshape(placed.at.passes, len(enabled), -1)
+    return np.stack([passes[number, enabled.index(p)] for number, p in placed.at.sites])

@@ -1,0 +1,62 @@
+"""The virtual board's inner tensors go into traces under the program's names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgebed.cli import execute
+from edgebed.observe.recorders import reference
+from edgebed.observe.trace_reader import TraceReader
+from edgebed.program import to_onnx
+from edgebed.program.arithmetic import PowerOfTwo
+from edgebed.program.ops.add import Add
+from edgebed.program.ops.conv2d import Conv2d
+from edgebed.program.ops.max_pool import MaxPool
+from edgebed.program.types import Constant, Program, TensorType
+
+pytest.importorskip("unicorn", reason="unicorn is not installed")
+
+
+def residual() -> Program:
+    """Widths with gaps between processors, several passes, a sum of two maps, a pool."""
+    rng = np.random.default_rng(0)
+    shapes = {"w0": (12, 3, 3, 3), "w1": (12, 12, 3, 3), "w2": (70, 12, 1, 1), "w3": (5, 70, 3, 3)}
+    held = {
+        name: Constant(rng.integers(-20, 20, shape).astype(np.int8), 8, 2**-7)
+        for name, shape in shapes.items()
+    }
+    same = {"padding": (1, 1, 1, 1), "requantize": PowerOfTwo(7), "activation": "relu"}
+    ops = (
+        Conv2d(name="a", inputs=("x",), output="first", weight="w0", **same),  # type: ignore[arg-type]
+        Conv2d(name="b", inputs=("first",), output="second", weight="w1", **same),  # type: ignore[arg-type]
+        Add(name="c", inputs=("first", "second"), output="sum"),
+        MaxPool(name="d", inputs=("sum",), output="pooled", kernel=(2, 2), stride=(2, 2)),
+        Conv2d(name="e", inputs=("pooled",), output="wide", weight="w2", requantize=PowerOfTwo(7)),
+        Conv2d(name="f", inputs=("wide",), output="scores", weight="w3", **same),  # type: ignore[arg-type]
+    )
+    return Program("residual", {"x": TensorType((3, 12, 12))}, ops, ("scores",), held)
+
+
+def test_layers_have_the_references_names_and_integers(tmp_path: Path) -> None:
+    program = residual()
+    to_onnx.save(program, tmp_path / "residual.onnx")
+    folder, place = tmp_path / "board", tmp_path / "t.trace"
+    words = ["compile", str(tmp_path / "residual.onnx"), "--target", "max78000"]
+    assert execute([*words, "--out", str(folder), "--quiet"]) == 0
+    x = np.random.default_rng(1).integers(-128, 128, (3, 12, 12)).astype(np.int8)
+    np.save(tmp_path / "x.npy", x)
+    words = ["run", str(folder), "--input", str(tmp_path / "x.npy"), "--quiet"]
+    assert execute([*words, "--trace", str(place), "--level", "full"]) == 0
+    with TraceReader(place) as reader:
+        (frame,) = reader.frames()
+    (right,) = reference.record(program, {"x": x})
+    seen = {one.name for one in frame.tensors}
+    assert {"x", "first", "second", "wide", "scores"} <= seen
+    for one in frame.tensors:
+        known = right.named(one.name)
+        assert known is not None and one.scale == known.scale
+        np.testing.assert_array_equal(one.values, known.values, one.name)
+    assert frame.figures["cnn_cycles"].value > 0
