@@ -6,8 +6,9 @@
 #include "eb_math.h"
 #include "eb_window.h"
 
-/* Keeps a loop rolled on cores with eight registers, where more would not fit. */
-#if defined(__thumb__) && !defined(__thumb2__)
+/* Keeps a loop rolled on cores with eight registers, where more would not fit, and on those whose own
+   kernels leave it only the smallest layers. */
+#if (defined(__thumb__) && !defined(__thumb2__)) || EB_DSP
 #define EB_ROLLED(counter) EB_HIDE(counter)
 #else
 #define EB_ROLLED(counter)

@@ -7,6 +7,13 @@
 #define EB_UNUSED __attribute__((unused))
 #define EB_STATIC static EB_UNUSED
 
+/* Code that runs too rarely for its speed to matter. */
+#if defined(__clang__)
+#define EB_SMALL __attribute__((minsize))
+#else
+#define EB_SMALL __attribute__((optimize("Os")))
+#endif
+
 /* Hides a value from the compiler, so that it does not turn a loop into a call of memcpy. */
 #define EB_HIDE(value) __asm__("" : "+r"(value))
 

@@ -12,7 +12,7 @@ typedef struct {
 } eb_softmax_t;
 
 /* 1 / (1 + a), 31 bits; gemmlowp's three Newton steps. */
-EB_STATIC int32_t eb_softmax_reciprocal(int32_t a) {
+EB_STATIC EB_SMALL int32_t eb_softmax_reciprocal(int32_t a) {
     const int32_t half = (int32_t)(((uint32_t)a + 0x80000000u) >> 1);
     int32_t x = 1515870810 + eb_rules_rounded(half, -1010580540);
     for (int32_t i = 0; i < 3; i++) {
@@ -26,7 +26,7 @@ EB_STATIC int32_t eb_softmax_exp(const eb_softmax_t *layer, int32_t steps) {
     return steps < layer->entries ? layer->grown[steps] : 0;
 }
 
-EB_STATIC void eb_softmax_line(const eb_softmax_t *layer, const int8_t *x, int8_t *out) {
+EB_STATIC EB_SMALL void eb_softmax_line(const eb_softmax_t *layer, const int8_t *x, int8_t *out) {
     const int32_t end = layer->size * layer->inner;
     int32_t most = -128, headroom = 0;
     uint32_t total = 0;
@@ -45,7 +45,7 @@ EB_STATIC void eb_softmax_line(const eb_softmax_t *layer, const int8_t *x, int8_
 }
 
 /* eb_kernel */
-EB_STATIC void eb_softmax(const void *parameters, const int8_t *const *rows, int8_t *out,
+EB_STATIC EB_SMALL void eb_softmax(const void *parameters, const int8_t *const *rows, int8_t *out,
                           void *scratch, int32_t step) {
     const eb_softmax_t *layer = parameters;
     const int32_t block = layer->size * layer->inner;
