@@ -261,8 +261,8 @@ def main() -> None:
         runs = options.clean // len(options.networks.split(","))
         result = {"clean": clean(network, runs)}
         print(network.name, json.dumps(result), flush=True)
-        result["bugs"] = matrix(network, options.seeds, options.pictures)
-        total = sum(row["seeds"] for row in result["bugs"])
+        result["bugs"] = matrix(network, options.seeds, options.pictures) if options.seeds else []
+        total = sum(row["seeds"] for row in result["bugs"]) or 1
         result["named_percent"] = 100 * sum(row["named"] for row in result["bugs"]) / total
         result["published_percent"] = 100 * sum(row["published"] for row in result["bugs"]) / total
         result["seconds"] = round(time.perf_counter() - begin)

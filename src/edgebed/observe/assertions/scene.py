@@ -14,7 +14,7 @@ from edgebed.program.types import Array
 
 FRAMES: Final = 6
 """So many frames decide about inputs; more add time and no evidence."""
-VALUES: Final = 60_000
+VALUES: Final = 20_000
 """About so many values a channel are compared."""
 REPRODUCED: Final = 0.02
 """Share of unexplained variance below which a resize counts as the reference's own."""
