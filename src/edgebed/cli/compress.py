@@ -116,8 +116,8 @@ def compress(
         made, _ = optimise(done.choice.program, listener)
         to_onnx.save(made, place)
         files.write_text(place.with_suffix(".json"), json_format.dumps(report, indent=2) + "\n")
-    chosen = " ".join([target or "host", *(["--cpu", cpu] if cpu else [])])
-    _print(report, done, json, chosen)
+    chosen = f"--target {target}" if target else "--target host"
+    _print(report, done, json, f"{chosen} --cpu {cpu}" if cpu else chosen)
 
 
 def _device(name: str | None, cpu: str | None) -> Target | None:
@@ -277,7 +277,7 @@ def _report(model: Path, place: Path, done: Compressed, limit: float) -> dict[st
     }
 
 
-def _print(report: dict[str, Any], done: Compressed, json: bool, target: str = "host") -> None:
+def _print(report: dict[str, Any], done: Compressed, json: bool, target: str = "") -> None:
     lines = _lines(report, done, target)
     print(json_format.dumps(report, indent=2) if json else "\n".join(lines))
 
@@ -298,7 +298,7 @@ def _lines(report: dict[str, Any], done: Compressed, target: str) -> Iterator[st
         yield f"  {one.noise_db:6.1f} dB  {one.layer} ({one.kind})"
     if report["drop"] <= report["max_drop"]:
         yield f"written: {report['out']}"
-        yield f"next: edgebed compile {shlex.quote(report['out'])} --target {target} --out DIR"
+        yield f"next: edgebed compile {shlex.quote(report['out'])} {target} --out DIR"
 
 
 def _cost_lines(costs: dict[str, Any] | None) -> Iterator[str]:
