@@ -32,7 +32,9 @@ typedef struct {
     const int8_t *x;        /* inputs of the first pixel */
     const int32_t *offsets; /* of each step's inputs from there */
     int32_t steps;
-    int32_t triples; /* steps are in threes, each sixteen bytes behind the one before */
+    int32_t triples; /* steps are in threes, each sixteen bytes behind the one before, */
+    int32_t triple_step; /* and so many bytes between their first ones */
+    int32_t is_short;    /* the last step's last four inputs have no weights */
     const int8_t *weights;
     int32_t weight_step; /* from a block of outputs to the next one, in bytes */
     const int8_t *sums_of_weights; /* 0, or of the kernel's rows above each, for rows outside */
@@ -61,107 +63,12 @@ EB_INLINE int32x4_t eb_start_of(const eb_block *it, const eb_line *line, int32_t
 
 #if EB_NEON_DOT
 
-/* In this order, which compilers would else trade for one that spills registers. */
-#define EB_DOT(sum, w, x, lane) \
-    __asm__ volatile("sdot %0.4s, %1.16b, %2.4b[" #lane "]" : "+w"(sum) : "w"(w), "w"(x))
-#define EB_DOT_LANE(lane)                                                                     \
-    a = vld1q_s8(w + 32 * (lane));                                                            \
-    b = vld1q_s8(w + 32 * (lane) + 16);                                                       \
-    _Pragma("GCC unroll 8") for (int32_t p = 0; p < pixels; p++) EB_DOT(low[p], a, v[p], lane); \
-    _Pragma("GCC unroll 8") for (int32_t p = 0; p < pixels; p++) EB_DOT(high[p], b, v[p], lane);
-
-EB_INLINE void eb_dot_step(int32x4_t *low, int32x4_t *high, const int8x16_t *v, const int8_t *w,
-                           const int32_t pixels) {
-    int8x16_t a, b;
-    EB_DOT_LANE(0)
-    EB_DOT_LANE(1)
-    EB_DOT_LANE(2)
-    EB_DOT_LANE(3)
-}
-
-EB_INLINE void eb_inputs_of(int8x16_t *v, const int8_t *x, const int32_t count) {
-#pragma GCC unroll 10
-    for (int32_t p = 0; p < count; p++) v[p] = vld1q_s8(x + 16 * p);
-}
-
-/* Adds all products of a block. Three neighbouring columns of the kernel share inputs. */
-EB_INLINE void eb_dot_steps(const eb_block *it, const int8_t *x, int32x4_t *low,
-                            int32x4_t *high, const int8_t *w, const int32_t pixels) {
-    const int32_t *offset = it->offsets;
-    int8x16_t v[10];
-    if (pixels == 8 && it->triples) {
-#pragma GCC unroll 1
-        for (int32_t n = it->triples; n; n--, offset += 3, w += 384) {
-            eb_inputs_of(v, x + *offset, pixels + 2);
-            eb_dot_step(low, high, v, w, pixels);
-            eb_dot_step(low, high, v + 1, w + 128, pixels);
-            eb_dot_step(low, high, v + 2, w + 256, pixels);
-        }
-        return;
-    }
-    if (it->steps & 1) {
-        eb_inputs_of(v, x + *offset++, pixels);
-        eb_dot_step(low, high, v, w, pixels);
-        w += 128;
-    }
-#pragma GCC unroll 1
-    for (int32_t n = it->steps >> 1; n; n--, offset += 2, w += 256) {
-        eb_inputs_of(v, x + offset[0], pixels);
-        eb_dot_step(low, high, v, w, pixels);
-        eb_inputs_of(v, x + offset[1], pixels);
-        eb_dot_step(low, high, v, w + 128, pixels);
-    }
-}
-
-/* Stores both halves; %1 moves on to the next pixel. */
-#define EB_STORE_TWO(to, y, step)                                                        \
-    __asm__ volatile("st1 {%1.d}[0], [%0], %2\n\tst1 {%1.d}[1], [%0], %2"                \
-                     : "+r"(to) : "w"(y), "r"(step) : "memory")
-
-/* Lanes are outputs. */
-EB_INLINE void eb_outputs8(const eb_block *it, const int8_t *x, int32_t o, int8_t *to,
-                           const int32_t pixels) {
-        const int8_t *w = it->weights + o * (int64_t)it->weight_step;
-        const eb_line *line = it->lines + 8 * o;
-        int32x4_t low[8], high[8];
-        low[0] = eb_start_of(it, line, 8 * o);
-        high[0] = eb_start_of(it, line + 4, 8 * o + 4);
-#pragma GCC unroll 8
-        for (int32_t p = 1; p < pixels; p++) low[p] = low[0], high[p] = high[0];
-        eb_dot_steps(it, x, low, high, w, pixels);
-        __asm__("" : "+r"(line)); /* rather read twice than kept in the stack */
-        int8x16_t y[4];
-        if (it->sums) {
-#pragma GCC unroll 8
-            for (int32_t p = 0; p < pixels; p++) {
-                vst1q_s32(it->sums + 8 * p, low[p]);
-                vst1q_s32(it->sums + 8 * p + 4, high[p]);
-            }
-            return;
-        }
-        eb_requantize4(low, pixels, line, &it->output);
-        eb_requantize4(high, pixels, line + 4, &it->output);
-#pragma GCC unroll 4
-        for (int32_t p = 0; p < pixels; p += 2) {
-            const int32_t q = p + 1 < pixels ? p + 1 : p;
-            y[p / 2] = eb_bytes16(low[p], high[p], low[q], high[q]);
-        }
-        if (it->output.low > -128 || it->output.high < 127)
-#pragma GCC unroll 4
-            for (int32_t p = 0; p < pixels; p += 2) y[p / 2] = eb_clamp16(y[p / 2], &it->output);
-        if (pixels == 1) {
-            vst1_s8(to, vget_low_s8(y[0]));
-            return;
-        }
-        const int64_t step = it->out_step;
-#pragma GCC unroll 4
-        for (int32_t p = 0; p < pixels; p += 2) EB_STORE_TWO(to, y[p / 2], step);
-}
+#include "dot_neon.h"
 
 #else
 
-/* Two products of a byte and a byte fit 16 bits, because the packed weights are not -128. In this
-   order, which compilers would else trade for one that spills registers. */
+/* Two products of a byte and a byte fit 16 bits, because no two packed weights that meet are -128.
+   In this order, which compilers would else trade for one that spills registers. */
 #if defined(__aarch64__)
 #define EB_MULTIPLY(t, a, b) \
     __asm__ volatile("smull %0.8h, %1.8b, %2.8b" : "=w"(t) : "w"(a), "w"(b))
@@ -354,6 +261,10 @@ static int32_t eb_rows_inside(const eb_conv *layer, const int8_t *const *rows, e
     return first;
 }
 
+EB_INLINE int32_t eb_window_bytes(const eb_conv *layer) {
+    return layer->kernel_height * layer->kernel_width * layer->in_channels;
+}
+
 /* The table behind the weights, or 0. */
 EB_INLINE const int8_t *eb_table_of(const eb_conv *layer, const eb_block *block) {
     const int32_t blocks = (layer->out_channels + EB_OUTPUTS - 1) / EB_OUTPUTS;
@@ -375,7 +286,7 @@ static void eb_conv_neon(const void *parameters, const int8_t *const *rows, int8
     block.x = inputs;
     block.offsets = offsets;
     block.steps = all;
-    block.triples = 0;
+    block.triples = block.is_short = 0;
     block.weights = (const int8_t *)layer->weights;
     block.weight_step = 16 * EB_OUTPUTS * all;
     block.sums_of_weights = 0;
@@ -383,12 +294,17 @@ static void eb_conv_neon(const void *parameters, const int8_t *const *rows, int8
     if (layer->depth & EB_WINDOWS) {
 #pragma GCC unroll 1
         for (int32_t k = 0; k < steps; k++) offsets[k] = k * 16 * layer->out_width;
+        block.is_short = !twice && 16 * all - eb_window_bytes(layer) >= 4;
         eb_windows_neon(layer, rows, steps, eb_table_of(layer, &block), inputs);
     } else {
         if (!twice) first = eb_rows_inside(layer, rows, &block, &height);
-        if (layer->kernel_width == 3 && layer->stride == 1 && layer->dilation == 1)
+        if (layer->kernel_width == 3 && layer->stride == 1 && layer->dilation == 1 && !twice)
             block.triples = block.steps / 3;
-        eb_planes_neon(layer, rows + first, height, offsets, inputs);
+        block.triple_step = 16 * (layer->out_width + 2);
+        /* Nothing but whole groups of pixels by triples needs no offsets. */
+        int32_t *const wanted =
+            EB_PIXELS == 8 && block.triples && !(layer->out_width & 7) ? 0 : offsets;
+        eb_planes_neon(layer, rows + first, height, wanted, inputs);
     }
 #pragma GCC unroll 1
     for (int32_t k = steps; k < all; k++) offsets[k] = offsets[k - steps];

@@ -5,17 +5,31 @@
 
 #include "requantize_neon.h"
 
+#if defined(__aarch64__)
+#define EB_COPY_128(to, from)                                                              \
+    __asm__ volatile("ld1 {v16.16b, v17.16b, v18.16b, v19.16b}, [%1], #64\n\t"             \
+                     "ld1 {v20.16b, v21.16b, v22.16b, v23.16b}, [%1], #64\n\t"             \
+                     "st1 {v16.16b, v17.16b, v18.16b, v19.16b}, [%0], #64\n\t"             \
+                     "st1 {v20.16b, v21.16b, v22.16b, v23.16b}, [%0], #64"                  \
+                     : "+r"(to), "+r"(from) : : "v16", "v17", "v18", "v19", "v20", "v21",  \
+                       "v22", "v23", "memory")
+#else
+#define EB_COPY_128(to, from)                                                              \
+    do {                                                                                   \
+        int8x16_t v_[8];                                                                   \
+        _Pragma("GCC unroll 8") for (int32_t i_ = 0; i_ < 8; i_++)                         \
+            v_[i_] = vld1q_s8((from) + 16 * i_);                                           \
+        _Pragma("GCC unroll 8") for (int32_t i_ = 0; i_ < 8; i_++)                         \
+            vst1q_s8((to) + 16 * i_, v_[i_]);                                              \
+        (from) += 128, (to) += 128;                                                        \
+    } while (0)
+#endif
+
 /* Sixteen bytes each from `count` places. */
 EB_INLINE int8_t *eb_gather_neon(int8_t *to, const int8_t *from, int32_t step, int32_t count) {
     if (step == 16)
 #pragma GCC unroll 1
-        for (; count >= 8; count -= 8, from += 128, to += 128) {
-            int8x16_t v[8];
-#pragma GCC unroll 8
-            for (int32_t i = 0; i < 8; i++) v[i] = vld1q_s8(from + 16 * i);
-#pragma GCC unroll 8
-            for (int32_t i = 0; i < 8; i++) vst1q_s8(to + 16 * i, v[i]);
-        }
+        for (; count >= 8; count -= 8) EB_COPY_128(to, from);
 #pragma GCC unroll 1
     for (; count >= 4; count -= 4, from += 4 * step, to += 64) {
         const int8x16_t a = vld1q_s8(from), b = vld1q_s8(from + step);
@@ -63,27 +77,33 @@ static __attribute__((noinline)) void eb_last_plane(const eb_conv *layer, const 
     eb_fill_neon(to, layer->zero_point, 16 * phase->after);
 }
 
-/* Planes of one row, `apart` bytes from one to the next: sixteen channels each of every stride-th
-   pixel; as many as are full. */
-static __attribute__((noinline)) void eb_full_planes(const eb_conv *layer, const int8_t *row,
+/* Planes of `count` rows, `apart` bytes from one to the next: sixteen channels each of every
+   stride-th pixel; as many as are full, and room for one that is not. */
+static __attribute__((noinline)) void eb_full_planes(const eb_conv *layer,
+                                                     const int8_t *const *rows, int32_t count,
                                                      const eb_phase *phase, int8_t *to,
                                                      int32_t apart) {
     const int32_t channels = layer->in_channels, step = layer->stride * channels;
+    const int32_t rest = channels & 15 ? apart : 0;
     const int8x16_t zero = vdupq_n_s8(layer->zero_point);
     const eb_phase it = *phase;
-    const int8_t *from = row + it.first * channels;
+    for (; count > 0; count--, rows++, to += rest) {
+        const int8_t *from = *rows ? *rows + it.first * channels : to;
+        const int32_t before = *rows ? it.before : it.before + it.inside + it.after;
+        const int32_t inside = *rows ? it.inside : 0, after = *rows ? it.after : 0;
 #pragma GCC unroll 1
-    for (int32_t c = channels >> 4; c > 0; c--, from += 16, to += apart) {
-        int8_t *put = to;
+        for (int32_t c = channels >> 4; c > 0; c--, from += 16, to += apart) {
+            int8_t *put = to;
 #pragma GCC unroll 1
-        for (int32_t n = it.before; n > 0; n--, put += 16) vst1q_s8(put, zero);
-        put = eb_gather_neon(put, from, step, it.inside);
+            for (int32_t n = before; n > 0; n--, put += 16) vst1q_s8(put, zero);
+            put = eb_gather_neon(put, from, step, inside);
 #pragma GCC unroll 1
-        for (int32_t n = it.after; n > 0; n--, put += 16) vst1q_s8(put, zero);
+            for (int32_t n = after; n > 0; n--, put += 16) vst1q_s8(put, zero);
+        }
     }
 }
 
-/* Copies all planes and notes where each step's inputs lie. */
+/* Copies all planes, and notes where each step's inputs lie unless `offset` is 0. */
 static void eb_planes_neon(const eb_conv *layer, const int8_t *const *rows, int32_t count,
                            int32_t *offset, int8_t *to) {
     const int32_t stride = layer->stride, width = layer->kernel_width;
@@ -92,40 +112,49 @@ static void eb_planes_neon(const eb_conv *layer, const int8_t *const *rows, int3
     const int32_t columns = layer->out_width + reach / stride;
     const int32_t plane = 16 * columns, groups = (layer->in_channels + 15) >> 4;
     const int32_t all = count * groups * width;
-    for (int32_t kx = 0, at = 0, phase = 0; kx < width; kx++) {
+    for (int32_t kx = 0, at = 0, phase = 0; offset && kx < width; kx++) {
         offset[kx] = phase * plane + at;
         for (phase += layer->dilation; phase >= stride; phase -= stride) at += 16;
     }
 #pragma GCC unroll 1
-    for (int32_t n = width; n < all; n++) offset[n] = offset[n - width] + phases * plane;
+    for (int32_t n = width; offset && n < all; n++) offset[n] = offset[n - width] + phases * plane;
     for (int32_t n = 0; n < phases; n++) {
         const eb_phase phase = eb_phase_of(layer, n - layer->pad, columns);
         const eb_phase none = {columns, 0, 0, 0};
         int8_t *put = to + n * plane;
-        for (int32_t ky = 0; ky < count; ky++, put += groups * phases * plane) {
-            const eb_phase *which = rows[ky] ? &phase : &none;
-            eb_full_planes(layer, rows[ky], which, put, phases * plane);
-            if (layer->in_channels & 15)
-                eb_last_plane(layer, rows[ky], which, put + (groups - 1) * phases * plane);
-        }
+        eb_full_planes(layer, rows, count, &phase, put, phases * plane);
+        put += (groups - 1) * phases * plane;
+        if (layer->in_channels & 15)
+            for (int32_t ky = 0; ky < count; ky++, put += groups * phases * plane)
+                eb_last_plane(layer, rows[ky], rows[ky] ? &phase : &none, put);
     }
 }
 
 #if defined(__aarch64__)
+EB_INLINE void eb_window3_neon(const int8_t *row, int32_t size, uint8x16_t first, uint8x16_t second,
+                               int8_t *to, int8_t *other) {
+    const int8x16x3_t v = {{vld1q_s8(row), vld1q_s8(row + size), vld1q_s8(row + 2 * size)}};
+    vst1q_s8(to, vqtbl3q_s8(v, first));
+    vst1q_s8(other, vqtbl3q_s8(v, second));
+}
+
 /* Windows of three rows, at most sixteen bytes each, that make two steps: which byte comes from
    where is said in the table. */
 static void eb_windows3_neon(const eb_conv *layer, const int8_t *row, int32_t size,
                              const int8_t *table, int8_t *to) {
     const uint8x16_t first = vreinterpretq_u8_s8(vld1q_s8(table));
     const uint8x16_t second = vreinterpretq_u8_s8(vld1q_s8(table + 16));
-    const int32_t step = layer->stride * layer->in_channels, count = layer->out_width;
+    const int32_t step = layer->stride * layer->in_channels;
+    int32_t count = layer->out_width;
     int8_t *other = to + 16 * count;
 #pragma GCC unroll 1
-    for (int32_t p = 0; p < count; p++, row += step, to += 16, other += 16) {
-        const int8x16x3_t v = {{vld1q_s8(row), vld1q_s8(row + size), vld1q_s8(row + 2 * size)}};
-        vst1q_s8(to, vqtbl3q_s8(v, first));
-        vst1q_s8(other, vqtbl3q_s8(v, second));
-    }
+    for (; count >= 4; count -= 4, row += 4 * step, to += 64, other += 64)
+#pragma GCC unroll 4
+        for (int32_t p = 0; p < 4; p++)
+            eb_window3_neon(row + p * step, size, first, second, to + 16 * p, other + 16 * p);
+#pragma GCC unroll 1
+    for (; count > 0; count--, row += step, to += 16, other += 16)
+        eb_window3_neon(row, size, first, second, to, other);
 }
 #endif
 

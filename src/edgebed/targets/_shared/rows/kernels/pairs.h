@@ -105,32 +105,7 @@ EB_STATIC inline int32_t eb_sum_clamp(int32_t t) {
     } while (0)
 
 #if defined(__ARM_NEON)
-#include <arm_neon.h>
-
-EB_STATIC inline int16x4_t eb_sum_four(int16x4_t a, int16x4_t b, const eb_pair_t *layer) {
-    int32x4_t t = vmlaq_n_s32(vdupq_n_s32(layer->c), vmovl_s16(a), layer->a_factor);
-    t = vmlaq_n_s32(t, vmovl_s16(b), layer->b_factor);
-    return vqshrn_n_s32(t, 16);
-}
-
-EB_STATIC inline int8x8_t eb_sum_eight(int8x8_t a, int8x8_t b, const eb_pair_t *layer) {
-    const int16x8_t x = vmovl_s8(a), y = vmovl_s8(b);
-    const int16x4_t low = eb_sum_four(vget_low_s16(x), vget_low_s16(y), layer);
-    const int16x4_t high = eb_sum_four(vget_high_s16(x), vget_high_s16(y), layer);
-    return vqshrn_n_s16(vcombine_s16(low, high), EB_SUM_SHIFT - 16);
-}
-
-/* As many sums as are multiples of sixteen; returns how many. */
-EB_STATIC int32_t eb_sum_neon(const eb_pair_t *layer, const int8_t *a, const int8_t *b, int8_t *out) {
-    const eb_pair_t it = *layer;
-    int32_t i = 0;
-    for (; i + 16 <= it.shape[3]; i += 16) {
-        const int8x16_t x = vld1q_s8(a + i), y = vld1q_s8(b + i);
-        vst1q_s8(out + i, vcombine_s8(eb_sum_eight(vget_low_s8(x), vget_low_s8(y), &it),
-                                      eb_sum_eight(vget_high_s8(x), vget_high_s8(y), &it)));
-    }
-    return i;
-}
+#include "pairs_neon.h"
 #endif
 
 #if EB_DSP && defined(__GNUC__)
