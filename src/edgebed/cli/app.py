@@ -21,6 +21,7 @@ VERBS: Final = {
     "compress": "Quantise a float network within a budget of accuracy.",
     "bench": "Race a compiled network against other runtimes.",
     "compare": "Compare a library with the interpreter, or two traces layer by layer.",
+    "observe": "Say what is wrong in a trace, and whether its inputs have drifted.",
     "show": "Print a program, its device layers, memory map and cost.",
     "targets": "List the devices.",
     "doctor": "Say what is installed and what each missing extra would enable.",

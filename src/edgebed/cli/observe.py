@@ -1,0 +1,158 @@
+"""`edgebed observe`: what one trace says, alone, beside its program and against its profile."""
+
+from __future__ import annotations
+
+import json as json_format
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgebed.errors import EdgebedError
+
+if TYPE_CHECKING:
+    from edgebed.observe.drift_profile import Profile
+    from edgebed.observe.verdict import Verdict
+    from edgebed.program.types import Program
+
+FOUND: Final = 2
+WIDTH: Final = 100
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is printed.
+
+    Attributes:
+        trace: that was examined.
+        frames: that were read.
+        windows: that were tested against the profile; None without one.
+        verdicts: the surest first.
+        notes: what a reader must know, as sentences.
+    """
+
+    trace: Path
+    frames: int
+    windows: int | None
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...]
+
+
+def observe(
+    trace: Path,
+    /,
+    *,
+    program: Path | None = None,
+    profile: Path | None = None,
+    write_profile: Path | None = None,
+    window: int = 64,
+    json: bool = False,
+) -> int:
+    """Say what is wrong in a trace: by itself, with its program, and against its profile.
+
+    edgebed observe T.trace --program DIR
+
+    edgebed observe GOOD.trace --write-profile DIR/profile.json
+
+    Alone: NaN and infinities, a frame that stands still, flat or saturated inputs and layers,
+    integers left unused, late frames, a layer slower than others of its kind. With the program its
+    inputs go through the reference interpreter, and layers are compared. With a profile: what has
+    drifted, in which way, since which frame.
+
+    Args:
+        trace: to examine.
+        program: a compiled folder or a network file; a folder's profile.json is used if it has one.
+        profile: reference statistics that --write-profile made.
+        write_profile: make the profile of this trace, of good frames, and write it to this file.
+        window: frames that are tested for drift together.
+        json: print one JSON object.
+
+    Returns:
+        0 where nothing was found, 2 where something was.
+    """
+    if write_profile is not None:
+        return _write(trace, write_profile, program, profile, json)
+    reference = _profile(program, profile)
+    answer = _answer(trace, _program(program), reference, window)
+    print(json_format.dumps(_plain(answer), indent=2) if json else "\n".join(_lines(answer)))
+    return FOUND if answer.verdicts else 0
+
+
+def _write(trace: Path, out: Path, program: Path | None, profile: Path | None, json: bool) -> int:
+    from edgebed.observe.drift_profile import profile_of
+
+    if program is not None or profile is not None:
+        other = "--program" if program is not None else "--profile"
+        raise EdgebedError(f"{other} has no meaning with --write-profile", where=str(trace))
+    made = profile_of(trace)
+    made.save(out)
+    size = out.stat().st_size
+    plain = {"profile": str(out), "frames": made.frames, "tensors": len(made.tensors),
+             "features": len(made.features), "bytes": size}  # fmt: skip
+    text = f"{out}: {made.frames} frames, {len(made.tensors)} tensors, {size:,} bytes"
+    print(json_format.dumps(plain, indent=2) if json else text)
+    return 0
+
+
+def _profile(program: Path | None, profile: Path | None) -> Profile | None:
+    from edgebed.observe.drift_profile import NAME, Profile
+
+    if profile is None and program is not None and (program / NAME).is_file():
+        profile = program / NAME
+    return None if profile is None else Profile.load(profile)
+
+
+def _program(path: Path | None) -> Program | None:
+    if path is None:
+        return None
+    from edgebed.cli.model import read_model
+    from edgebed.deploy.bundle import find
+
+    return read_model(find(path) or path, None).program
+
+
+def _answer(trace: Path, program: Program | None, profile: Profile | None, window: int) -> Answer:
+    from edgebed.observe.alone import alone
+    from edgebed.observe.drift import drift
+    from edgebed.observe.verdict import ranked
+
+    by_itself = alone(trace, program)
+    verdicts, notes = list(by_itself.verdicts), list(by_itself.notes)
+    windows = None
+    if profile is not None and by_itself.frames:
+        drifted = drift(trace, profile, window)
+        windows = drifted.windows
+        known = {(one.cause, one.layer) for one in drifted.verdicts}
+        verdicts = [one for one in verdicts if (one.cause, one.layer) not in known]
+        verdicts += drifted.verdicts
+        notes += [note for note in drifted.notes if note not in notes]
+    if by_itself.cut:
+        notes.append(f"The trace is cut: {by_itself.cut}; it was read up to there.")
+    return Answer(trace, by_itself.frames, windows, ranked(verdicts), tuple(notes))
+
+
+def _lines(answer: Answer) -> Iterator[str]:
+    tested = "" if answer.windows is None else f", windows against the profile: {answer.windows}"
+    yield f"{answer.trace}: {answer.frames} frames{tested}"
+    for note in answer.notes:
+        yield f"note: {note}"
+    if not answer.verdicts:
+        yield "nothing found"
+    for one in answer.verdicts:
+        yield ""
+        yield f"{one.title} ({one.confidence:.0%} sure)"
+        for text in (one.evidence, one.fix):
+            yield from textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+        if one.command:
+            yield f"  {one.command}"
+
+
+def _plain(answer: Answer) -> dict[str, Any]:
+    return {
+        "trace": str(answer.trace),
+        "frames": answer.frames,
+        "windows": answer.windows,
+        "verdicts": [one.to_json() for one in answer.verdicts],
+        "notes": list(answer.notes),
+    }

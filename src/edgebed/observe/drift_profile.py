@@ -1,0 +1,293 @@
+"""Reference statistics that travel with a program: what its frames usually look like.
+
+How far a window of frames may lie from them is in the profile too; see
+`edgebed.observe.drift_chance`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from edgebed import files
+from edgebed.errors import EdgebedError
+from edgebed.observe.drift_chance import SIZES, by_chance, table_of
+from edgebed.observe.drift_stream import Observation, edges_of, is_integer, key_of, observations
+from edgebed.observe.trace import Frame, Manifest
+from edgebed.observe.trace_reader import TraceReader
+from edgebed.program.types import Array
+
+FORMAT: Final = 1
+NAME: Final = "profile.json"
+"""Of the file beside a program."""
+LEAST: Final = 16
+"""Frames a reference needs."""
+MOST: Final = 2000
+"""Frames that are kept in memory; of longer traces every second, fourth, ... counts."""
+Limits = tuple[float, float, float]
+"""Real values of a tensor's least and largest integer, and of one step."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What the reference says of a feature.
+
+    Attributes:
+        mean, deviation, least, most: over frames.
+        reach: for each of SIZES the distance that one window in a thousand exceeds.
+    """
+
+    mean: float
+    deviation: float
+    least: float
+    most: float
+    reach: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the reference says of a tensor's counts.
+
+    Attributes:
+        shares: of its values in each bin, mean over frames.
+        reach: for each of SIZES the distance that one window in a thousand exceeds.
+        edges: between the bins, for real numbers; empty for integers.
+        low, high: real values of the least and the largest integer; 0 for real numbers.
+    """
+
+    shares: tuple[float, ...]
+    reach: tuple[float, ...]
+    edges: tuple[float, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Reference statistics of a program.
+
+    Attributes:
+        source, network, digest: of the reference trace's manifest.
+        frames: that it was made from.
+        false_alarms: share of windows in which chance exceeds the threshold.
+        sizes: of windows.
+        thresholds: for each size, what the largest distance must exceed.
+        unrelated: correlation of inputs of frames that are far from each other.
+        longest_still: frames in a row with equal inputs.
+        tensors: in order of execution.
+        features: by `tensor/feature`.
+        counted: by tensor.
+    """
+
+    source: str
+    network: str
+    digest: str
+    frames: int
+    false_alarms: float
+    sizes: tuple[int, ...]
+    thresholds: tuple[float, ...]
+    unrelated: float
+    longest_still: int
+    tensors: tuple[str, ...]
+    features: Mapping[str, Feature]
+    counted: Mapping[str, Counted]
+
+    def at(self, values: Sequence[float], frames: float) -> float:
+        """Return what a value for each of `sizes` is for a number of unrelated frames."""
+        place = math.log(min(max(frames, self.sizes[0]), self.sizes[-1]))
+        return float(np.interp(place, np.log(self.sizes), values))
+
+    def repeats(self, alike: Sequence[float | None]) -> float:
+        """Return how many frames of a window say as much as one unrelated frame, at least 1."""
+        known = [one for one in alike if one is not None]
+        if not known:
+            return 1.0
+        more = (float(np.mean(known)) - self.unrelated) / max(1 - self.unrelated, 1e-6)
+        more = min(max(more, 0.0), 0.999)
+        return (1 + more) / (1 - more)
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON.
+
+        Raises:
+            EdgebedError: the file cannot be written.
+        """
+        files.write_text(path, json.dumps({"format": FORMAT, **_rounded(asdict(self))}) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Profile:
+        """Read what `save` wrote.
+
+        Raises:
+            EdgebedError: there is no such file, it is no profile, or of another format.
+        """
+        plain = _plain(path)
+        try:
+            parts = {
+                "features": {k: Feature(**_tuples(v)) for k, v in plain.pop("features").items()},
+                "counted": {k: Counted(**_tuples(v)) for k, v in plain.pop("counted").items()},
+            }
+            found = cls(**_tuples(plain), **parts)
+            _check(found)
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise EdgebedError(
+                "is a damaged profile", where=str(path), why=str(error), try_="--write-profile"
+            ) from error
+        return found
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    where, try_ = str(path), "a file that --write-profile made"
+    try:
+        plain = json.loads(path.read_bytes())
+    except OSError as error:
+        raise EdgebedError(f"cannot be read: {error.strerror}", where=where, try_=try_) from error
+    except ValueError as error:
+        raise EdgebedError("is no JSON", where=where, why=str(error), try_=try_) from error
+    if not isinstance(plain, dict) or "format" not in plain or "thresholds" not in plain:
+        raise EdgebedError("is no profile", where=where, try_=try_)
+    if (found := plain.pop("format")) != FORMAT:
+        why = f"this version of edgebed reads format {FORMAT}"
+        raise EdgebedError(f"has profile format {found}", where=where, why=why, try_=try_)
+    return plain
+
+
+def _tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+
+
+def _check(found: Profile) -> None:
+    sized = [found.thresholds, *(one.reach for one in found.features.values())]
+    sized += [one.reach for one in found.counted.values()]
+    if not found.sizes or any(len(one) != len(found.sizes) for one in sized):
+        raise ValueError("the number of window sizes differs inside")
+
+
+def _rounded(value: Any) -> Any:
+    """Return plain data with six digits a number: more say nothing and double the file."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, tuple) else value
+
+
+def profile_of(path: Path, *, false_alarms: float = 1e-4, seed: int = 0) -> Profile:
+    """Return the profile that a trace of calibration or validation frames makes.
+
+    Args:
+        path: of the trace; at least LEAST frames.
+        false_alarms: share of windows in which chance may raise an alarm.
+        seed: of the random windows.
+
+    Raises:
+        EdgebedError: the file is no trace or too short, or has nothing to be watched.
+    """
+    with TraceReader(path) as reader:
+        edges = edges_of(reader.frames())
+    with TraceReader(path) as reader:
+        try:
+            return profile_of_frames(
+                reader.frames(), reader.manifest, edges, false_alarms=false_alarms, seed=seed
+            )
+        except EdgebedError as error:
+            raise EdgebedError(
+                error.what, where=str(path), why=error.why, try_=error.try_
+            ) from error
+
+
+def profile_of_frames(
+    frames: Iterable[Frame], manifest: Manifest, edges: Mapping[str, Array] | None = None, *,
+    false_alarms: float = 1e-4, seed: int = 0,
+) -> Profile:  # fmt: skip
+    """Return the profile that frames at hand make; see `profile_of`.
+
+    Args:
+        frames: in order.
+        manifest: says where they are from.
+        edges: between bins of tensors of real numbers; those without get no counts.
+        false_alarms: share of windows in which chance may raise an alarm.
+        seed: of the random windows.
+
+    Raises:
+        EdgebedError: they are too few, or have nothing to be watched.
+    """
+    limits: dict[str, Limits] = {}
+    seen = _thinned(_noted(frames, limits), edges or {})
+    if len(seen) < LEAST:
+        raise EdgebedError(
+            f"{len(seen)} whole frames are too few for a reference",
+            why=f"{LEAST} are needed, some hundreds are good",
+            try_="record more frames",
+        )
+    return _profile(manifest, seen, edges or {}, limits, (false_alarms, seed))
+
+
+def _noted(frames: Iterable[Frame], limits: dict[str, Limits]) -> Iterator[Frame]:
+    """Pass frames on; note real low, real high and step of the integers in the first."""
+    for frame in frames:
+        for tensor in frame.tensors if not limits else ():
+            low = high = 0.0
+            if is_integer(tensor):
+                info, step = np.iinfo(tensor.dtype), tensor.scale or 0.0
+                low, high = ((int(q) - tensor.zero_point) * step for q in (info.min, info.max))
+            limits[key_of(tensor)] = (low, high, tensor.scale or 0.0)
+        yield frame
+
+
+def _thinned(frames: Iterable[Frame], edges: Mapping[str, Array]) -> list[Observation]:
+    kept: list[Observation] = []
+    stride = 1
+    for place, one in enumerate(observations(frames, edges)):
+        if place % stride:
+            continue
+        kept.append(one)
+        if len(kept) > MOST:
+            kept, stride = kept[::2], 2 * stride
+    return kept
+
+
+def _profile(
+    manifest: Manifest, seen: Sequence[Observation], edges: Mapping[str, Array],
+    limits: Mapping[str, Limits], chance: tuple[float, int],
+) -> Profile:  # fmt: skip
+    far = [one.far_alike for one in seen if one.far_alike is not None]
+    unrelated = min(float(np.mean(far)), 0.95) if far else 0.0
+    table = table_of(seen, {name: row[2] for name, row in limits.items()})
+    near = [one.alike for one in seen if one.alike is not None]
+    more = min(max((float(np.mean(near)) - unrelated) / (1 - unrelated), 0.0), 0.95) if near else 0
+    block = min(math.ceil((1 + more) / (1 - more) - 0.25), max(len(seen) // 8, 1))
+    reach, apart, thresholds = by_chance(table, block, *chance)
+    mean, deviation = table.values.mean(0), table.values.std(0)
+    least, most = table.values.min(0), table.values.max(0)
+    features = {
+        name: Feature(*(float(x[at]) for x in (mean, deviation, least, most)), tuple(reach[at]))
+        for at, name in enumerate(table.names)
+    }
+    shares = np.diff(table.cumulated.mean(0), axis=1, prepend=0.0)
+    counted = {
+        name: Counted(
+            tuple(shares[at].tolist()), tuple(apart[at]),
+            tuple(edges[name].tolist()) if name in edges else (), *limits[name][:2],
+        )
+        for at, name in enumerate(table.tensors)
+    }  # fmt: skip
+    return Profile(
+        manifest.source, manifest.network, manifest.digest, len(seen), chance[0], SIZES,
+        tuple(thresholds), unrelated, _longest(seen),
+        tuple(dict.fromkeys(name.rpartition("/")[0] for name in table.names)), features, counted,
+    )  # fmt: skip
+
+
+def _longest(seen: Sequence[Observation]) -> int:
+    longest = run = 1
+    for one in seen[1:]:
+        run = run + 1 if one.still else 1
+        longest = max(longest, run)
+    return longest

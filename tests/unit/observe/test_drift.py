@@ -1,0 +1,347 @@
+"""Drift is seen, named and dated; what is no drift raises nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import subprocess
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgebed.cli import execute
+from edgebed.errors import EdgebedError
+from edgebed.figures import Figure
+from edgebed.observe.drift import Drift, drift, drift_of_sketches
+from edgebed.observe.drift_profile import Profile, profile_of
+from edgebed.observe.sketch import BINS, BYTES, C_SOURCE, Sketch, pack, unpack
+from edgebed.observe.trace import Frame, Level, Manifest, Tensor
+from edgebed.observe.trace_writer import TraceWriter
+from edgebed.program.types import Array
+
+SIDE = 24
+Fault = Callable[[Array], Array]
+
+
+def scenes(seed: int, count: int) -> Iterator[Array]:
+    """Pictures 0..255, rows x columns x 3: bright on top, reddish, with upright edges."""
+    random = np.random.default_rng(seed)
+    down = np.linspace(1, 0, SIDE)[:, None, None]
+    for _ in range(count):
+        tint = np.array([20.0, 0, -20]) + random.normal(0, 8, 3)
+        bars = np.repeat(random.normal(0, 30, (1, SIDE, 1)), SIDE, 0)
+        blobs = np.kron(random.normal(0, 15, (6, 6, 1)), np.ones((4, 4, 1)))
+        grain = random.normal(0, 4, (SIDE, SIDE, 3))
+        light = 100 + random.normal(0, 15) + 50 * down
+        yield np.clip(light + tint + bars + blobs + grain, 0, 255)
+
+
+def frames(pictures: Iterator[Array]) -> Iterator[Frame]:
+    """A network that says whether the left half is the brighter one."""
+    for at, picture in enumerate(pictures):
+        stored = (np.round(picture) - 128).astype(np.int8)
+        layer = np.maximum(stored[::2, ::2].mean(2), -60).astype(np.int8)
+        gap = np.tanh((picture[:, : SIDE // 2].mean() - picture[:, SIDE // 2 :].mean()) / 20)
+        scores = np.array([gap, -gap], np.float32)
+        yield Frame(at, (
+            Tensor("x", "input", stored.shape, "int8", 1 / 255, -128, "HWC", "", stored),
+            Tensor("half", "layer", layer.shape, "int8", 1 / 255, -128, "", "Pool", layer),
+            Tensor("scores", "output", (2,), "float32", kind="Tanh", values=scores),
+        ))  # fmt: skip
+
+
+def write(path: Path, source: Iterator[Frame], level: Level = "full") -> Path:
+    with TraceWriter(path, Manifest("reference", level, "halves", "d1")) as writer:
+        for frame in source:
+            writer.write(frame)
+    return path
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    return profile_of(write(tmp_path_factory.mktemp("p") / "r.trace", frames(scenes(0, 300))))
+
+
+def with_fault(tmp_path: Path, profile: Profile, fault: Fault, clean: int = 80) -> Drift:
+    pictures = [*scenes(1, clean), *(fault(one) for one in scenes(2, 112))]
+    return drift(write(tmp_path / "t.trace", frames(iter(pictures))), profile)
+
+
+def noisy(picture: Array) -> Array:
+    return np.clip(picture + np.random.default_rng(3).normal(0, 25, picture.shape), 0, 255)
+
+
+def blurred(picture: Array) -> Array:
+    wide = np.pad(picture, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    rows = np.mean([wide[at : at + SIDE] for at in range(5)], axis=0)
+    return np.asarray(np.mean([rows[:, at : at + SIDE] for at in range(5)], axis=0))
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (lambda p: 0.6 * p, "brightness_shift"),
+        (lambda p: 60 + 0.5 * p, "contrast_shift"),
+        (lambda p: np.clip(1.7 * p, 0, 255), "saturation"),
+        (lambda p: p[:, :, ::-1], "channel_order"),
+        (lambda p: np.rot90(p), "orientation"),
+        (lambda p: np.rot90(p, 2), "orientation"),
+        (noisy, "noise"),
+        (blurred, "blur"),
+        (lambda p: p * np.array([1, 0, 1]), "missing_channel"),
+        (lambda p: np.full_like(p, 4), "dead_sensor"),
+    ],
+)
+def test_a_fault_is_named_and_dated(
+    tmp_path: Path, profile: Profile, fault: Fault, cause: str
+) -> None:
+    found = with_fault(tmp_path, profile, fault)
+    if cause == "contrast_shift":
+        assert found.verdicts[0].cause in ("contrast_shift", "brightness_shift")
+    else:
+        assert [one.cause for one in found.verdicts] == [cause]
+    since = int(found.verdicts[0].evidence.split("Since frame ")[1].split(":")[0])
+    assert abs(since - 80) <= 4
+
+
+def test_a_camera_that_stands_still_is_named(tmp_path: Path, profile: Profile) -> None:
+    pictures = [*scenes(1, 40), *([*scenes(2, 1)] * 20)]
+    found = drift(write(tmp_path / "t.trace", frames(iter(pictures))), profile)
+    assert [one.cause for one in found.verdicts] == ["stuck_frame"]
+    assert "Since frame 40" in found.verdicts[0].evidence
+
+
+def test_clean_frames_raise_nothing_in_many_windows(tmp_path: Path, profile: Profile) -> None:
+    path = write(tmp_path / "t.trace", frames(scenes(5, 1600)))
+    for window in (64, 16, 8):
+        found = drift(path, profile, window)
+        assert (found.windows, found.drifted) == (1600 // window, 0)
+
+
+def test_a_video_of_one_usual_scene_raises_nothing(tmp_path: Path, profile: Profile) -> None:
+    """Frames that resemble each other say no more together than a few do."""
+    (scene,) = scenes(8, 1)
+    random = np.random.default_rng(9)
+    video = (np.clip(scene + random.normal(0, 1, scene.shape), 0, 255) for _ in range(128))
+    assert not drift(write(tmp_path / "t.trace", frames(video)), profile).verdicts
+
+
+def test_other_classes_from_inputs_as_usual_are_named(tmp_path: Path, profile: Profile) -> None:
+    def decided(source: Iterator[Frame]) -> Iterator[Frame]:
+        for frame in source:
+            values = np.array([0.9, -0.9], np.float32)
+            yield replace(frame, tensors=(*frame.tensors[:2], replace(frame.tensors[2],
+                          values=values)))  # fmt: skip
+
+    path = write(tmp_path / "t.trace", decided(frames(scenes(4, 64))))
+    (verdict,) = drift(path, profile).verdicts
+    assert verdict.cause == "class_prior_shift"
+    assert "class 0 wins in 100%" in verdict.evidence or "class 1 wins in 0%" in verdict.evidence
+
+
+def test_a_layer_that_moves_alone_is_named(tmp_path: Path, profile: Profile) -> None:
+    def broken(source: Iterator[Frame]) -> Iterator[Frame]:
+        for frame in source:
+            layer = frame.tensors[1]
+            assert layer.values is not None
+            halved = replace(layer, values=(layer.values // 2).astype(np.int8))
+            yield replace(frame, tensors=(frame.tensors[0], halved, frame.tensors[2]))
+
+    found = drift(write(tmp_path / "t.trace", broken(frames(scenes(4, 64)))), profile)
+    assert [(one.cause, one.layer) for one in found.verdicts] == [("layer_shift", "half")]
+
+
+def test_statistics_alone_are_enough_to_see_a_dark_picture(tmp_path: Path) -> None:
+    made = profile_of(write(tmp_path / "r.trace", frames(scenes(0, 200)), "statistics"))
+    clean = write(tmp_path / "c.trace", frames(scenes(1, 64)), "statistics")
+    dark = write(tmp_path / "d.trace", frames(0.5 * p for p in scenes(2, 64)), "statistics")
+    assert not drift(clean, made).verdicts
+    assert drift(dark, made).verdicts[0].layer == "input x"
+
+
+def test_a_profile_is_the_same_after_saving(tmp_path: Path, profile: Profile) -> None:
+    profile.save(tmp_path / "profile.json")
+    loaded = Profile.load(tmp_path / "profile.json")
+    assert loaded.features.keys() == profile.features.keys()
+    assert loaded.thresholds == pytest.approx(profile.thresholds, rel=1e-5)
+    assert (loaded.network, loaded.digest, loaded.frames) == ("halves", "d1", 300)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is no JSON"),
+        (b"[]", "is no profile"),
+        (b"\xff\xfe", "is no JSON"),
+        (b'{"format": 9, "thresholds": []}', "profile format 9"),
+        (b'{"format": 1, "thresholds": []}', "damaged profile"),
+        (b'{"format": 1, "thresholds": [], "features": {"a": 3}, "counted": {}}', "damaged"),
+    ],
+)
+def test_a_bad_profile_is_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "profile.json").write_bytes(content)
+    with pytest.raises(EdgebedError, match=words):
+        Profile.load(tmp_path / "profile.json")
+
+
+def test_too_few_frames_make_no_reference(tmp_path: Path) -> None:
+    with pytest.raises(EdgebedError, match="3 whole frames are too few"):
+        profile_of(write(tmp_path / "r.trace", frames(scenes(0, 3))))
+
+
+def test_another_networks_trace_is_refused(tmp_path: Path, profile: Profile) -> None:
+    def renamed() -> Iterator[Frame]:
+        for one in frames(scenes(0, 2)):
+            yield replace(one, tensors=tuple(replace(t, name="y" + t.name) for t in one.tensors))
+
+    with pytest.raises(EdgebedError, match="has no tensor of the profile"):
+        drift(write(tmp_path / "t.trace", renamed()), profile)
+
+
+# Sketches of devices.
+
+
+def sketches(source: Iterator[Frame]) -> dict[str, Sketch]:
+    found: dict[str, Sketch] = {}
+    for frame in source:
+        for key, tensor in zip(("input x", "half"), frame.tensors, strict=False):
+            assert tensor.values is not None
+            one = Sketch.of(tensor.values)
+            found[key] = found[key] + one if key in found else one
+    return found
+
+
+def test_a_devices_sketches_show_drift_and_clean_ones_none(profile: Profile) -> None:
+    assert not drift_of_sketches(sketches(frames(scenes(6, 100))), profile)
+    (verdict,) = drift_of_sketches(sketches(frames(0.5 * p for p in scenes(6, 100))), profile)
+    assert verdict.layer == "input x"
+    assert "over 100 frames" in verdict.evidence.lower()
+
+
+int8s = st.lists(st.integers(-128, 127), min_size=1, max_size=300)
+
+
+@given(int8s, int8s)
+def test_sketches_merge_by_adding_and_survive_their_bytes(one: list[int], other: list[int]) -> None:
+    a, b = (Sketch.of(np.array(values, np.int8)) for values in (one, other))
+    both = Sketch.of(np.array(one + other, np.int8))
+    merged = a + b
+    assert (merged.bins, merged.at_low, merged.at_high) == (both.bins, both.at_low, both.at_high)
+    assert merged.frames == 2
+    assert Sketch.from_bytes(merged.to_bytes()) == merged
+    assert len(merged.to_bytes()) == BYTES
+    report = pack({"x": a, "layer": b})
+    assert unpack(report, ["layer", "x", "other"]) == {"x": a, "layer": b}
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_at_all_bring_a_report_down(data: bytes) -> None:
+    for given_bytes in (data, b"EBSK" + data, pack({"x": Sketch(1, (0,) * BINS)})[:-1] + data):
+        try:
+            unpack(given_bytes, ["x"])
+        except EdgebedError:
+            continue
+        assert zlib.crc32(given_bytes[12:]) == int.from_bytes(given_bytes[8:12], "little")
+
+
+def test_the_c_for_devices_counts_the_same(tmp_path: Path) -> None:
+    from edgebed.targets._shared.toolchain import host_compilers
+
+    compilers = host_compilers()
+    if not compilers:
+        pytest.skip("no C compiler for this computer")
+    source, library = tmp_path / "sketch.c", tmp_path / "sketch.so"
+    source.write_text(C_SOURCE.replace("static void", "void"))
+    words = [*compilers[0].command, "-shared", "-fPIC", "-O1", str(source), "-o", str(library)]
+    subprocess.run(words, check=True, capture_output=True)
+    values = np.random.default_rng(0).integers(-128, 128, 5000).astype(np.int8)
+    room = ctypes.create_string_buffer(BYTES)
+    add = ctypes.CDLL(str(library)).eb_sketch_add
+    add(room, values.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint32(values.size))
+    assert Sketch.from_bytes(room.raw) == Sketch.of(values)
+
+
+# The command.
+
+
+def test_observe_writes_a_profile_and_says_what_drifted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write(tmp_path / "good.trace", frames(scenes(0, 200)))
+    dark = write(tmp_path / "dark.trace", frames(0.5 * p for p in scenes(1, 64)))
+    kept = tmp_path / "profile.json"
+    assert execute(["observe", str(good), "--write-profile", str(kept)]) == 0
+    assert execute(["observe", str(good), "--profile", str(kept)]) == 0
+    assert "nothing found" in capsys.readouterr().out
+    assert execute(["observe", str(dark), "--profile", str(kept), "--json"]) == 2
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdicts"][0]["cause"] == "brightness_shift"
+    assert answer["frames"] == 64
+
+
+def test_observe_reads_a_cut_trace_up_to_the_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "t.trace", frames(scenes(0, 20)))
+    path.write_bytes(path.read_bytes()[:-2000])
+    assert execute(["observe", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "19 frames" in out and "is cut" in out
+
+
+@pytest.mark.parametrize("content", [b"", b"EBTRACE", b"no trace at all"])
+def test_observe_says_of_a_bad_file_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    (tmp_path / "t.trace").write_bytes(content)
+    assert execute(["observe", str(tmp_path / "t.trace")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert execute(["observe", str(tmp_path / "none.trace")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda t: replace(t, values=np.full_like(t.values, 3)), "constant_layer"),
+        (lambda t: replace(t, values=np.full_like(t.values, 127) - (t.values > 30)), "saturation"),
+    ],
+)
+def test_observe_names_a_layer_without_any_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[Tensor], Tensor],
+    cause: str,
+) -> None:  # fmt: skip
+    broken = (
+        replace(one, tensors=(one.tensors[0], change(replace(one.tensors[1], scale=0.1)),
+                              one.tensors[2]))
+        for one in frames(scenes(0, 12))
+    )  # fmt: skip
+    path = write(tmp_path / "t.trace", broken)
+    assert execute(["observe", str(path), "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)["verdicts"]
+    assert [(one["cause"], one["layer"]) for one in found] == [(cause, "half")]
+
+
+def test_observe_names_values_that_are_none_and_late_frames(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def timed() -> Iterator[Frame]:
+        for at, one in enumerate(frames(scenes(0, 60))):
+            scores = one.tensors[2].values
+            assert scores is not None
+            if at >= 7:
+                scores = np.array([np.nan, np.inf], np.float32)
+            spent = Figure(50.0 if at % 10 == 9 else 10.0 + at % 3, "ms", "measured", "clock")
+            tensors = (*one.tensors[:2], replace(one.tensors[2], values=scores))
+            yield replace(one, tensors=tensors, figures={"latency": spent})
+
+    assert execute(["observe", str(write(tmp_path / "t.trace", timed())), "--json"]) == 2
+    found = {v["cause"]: v for v in json.loads(capsys.readouterr().out)["verdicts"]}
+    assert found.keys() == {"bad_values", "late_frames"}
+    assert found["bad_values"]["layer"] == "output scores"
+    assert "Since frame 7: 106" in found["bad_values"]["evidence"]
