@@ -74,6 +74,12 @@ def test_rules_that_are_no_lines(m4: BareLayers, kind: str, data: st.DataObject)
 @given(data=st.data())
 def test_weights_beyond_a_byte(m4: BareLayers, kind: str, data: st.DataObject) -> None:
     case = data.draw(cases(kind=kind, wide=True, rules=(0, 3)))
+    if data.draw(st.booleans()):  # all 256 values of an unsigned byte
+        low = data.draw(st.integers(-255, -1))
+        case.weights.flat[:2] = case.weights.flat[-2:] = low, low + 255
+        case = replace(case, weights=np.clip(case.weights, low, low + 255))
+    if case.weights.max() < 255:
+        assert packed(case).function.endswith("_dsp")
     np.testing.assert_array_equal(m4.run(case, packed(case)), meaning(case))
 
 

@@ -105,6 +105,29 @@ def test_weights_beyond_the_fast_range_give_the_same(core_name, limit, tmp_path)
 
 
 @pytest.mark.parametrize("core_name", CORE_NAMES)
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_the_full_range_of_a_byte_costs_nothing(core_name, depthwise, tmp_path):
+    """-128 times -128 fits beside any other product; only two of them do not."""
+    rng = np.random.default_rng(4)
+    layer = draw(rng, _same(rng, 3, 7, 16, 16, 3), depthwise=depthwise)
+    weights = np.full(layer.weights.shape, -127)
+    if depthwise:
+        weights.reshape(16, 9)[:, ::2] = -128
+    else:
+        weights[..., :8] = -128
+    full, plain = replace(layer, weights=weights), replace(layer, weights=np.sign(weights))
+    image = np.full((3, 7, 16), -128)
+    kernels, counts = CORES[core_name].kernels, []
+    for one in (full, plain):
+        pack = kernels.depthwise if depthwise else kernels.conv
+        packed = pack(one.shape, one.weights, "balanced", linear=one.rule == 0)
+        y, count = _emulated(core_name, one, packed, image, tmp_path)
+        np.testing.assert_array_equal(y, meaning(one, image, depthwise=depthwise))
+        counts.append(count)
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("core_name", CORE_NAMES)
 def test_extreme_inputs_and_weights_do_not_overflow(core_name, tmp_path):
     rng = np.random.default_rng(9)
     layer = draw(rng, _same(rng, 2, 8, 64, 8, 1))

@@ -44,8 +44,8 @@ typedef struct {
 #define EB_WIDEN_HIGH(sum, t) __asm__ volatile("vaddw.s16 %q0, %q0, %f1" : "+w"(sum) : "w"(t))
 #endif
 
-/* Adds two taps of sixteen channels: products of two bytes fit 16 bits in pairs, because packed
-   weights are not -128. */
+/* Adds two taps of sixteen channels: products of two bytes fit 16 bits in pairs, because no two
+   packed weights that meet are -128. */
 EB_INLINE void eb_add_taps(int32x4_t acc[4][4], const int32_t p, int8x16_t x, int8x16_t w,
                            int8x16_t y, int8x16_t u) {
     int16x8_t low, high;

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgebed.targets._shared.rows.kernels.portable import PORTABLE
+from edgebed.targets._shared.rows.kernels.portable import PORTABLE, fits_bytes
 from edgebed.targets._shared.rows.kernels.sets import Goal, KernelSet, Packed, WindowShape
 
 Array = npt.NDArray[Any]
@@ -45,9 +45,8 @@ class Neon:
 
     def conv(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
         """See `KernelSet.conv`."""
-        parts = _parts(weights, -128 if self.dot else -127)
         windows = _collects(shape)
-        arranged = [_steps(part, windows=windows) for part in parts or ()]
+        arranged = self._arranged(weights, windows=windows)
         steps = sum(part.shape[1] for part in arranged)
         if not 0 < steps < _STEPS_LIMIT:
             return self.fallback.conv(shape, weights, goal, linear=linear)
@@ -83,8 +82,10 @@ class Neon:
 
     def depthwise(self, shape: WindowShape, weights: Array, goal: Goal, *, linear: bool) -> Packed:
         """See `KernelSet.depthwise`."""
-        parts = _parts(weights, -127)
         taps = shape.kernel[0] * shape.kernel[1]
+        flat = weights.reshape(len(weights), taps)
+        lone = fits_bytes(weights) and not _meet(flat[:, 0 : taps - 1 : 2], flat[:, 1::2])
+        parts = (weights,) if lone else _parts(weights, -127)
         pairs = (taps * len(parts or ()) + 1) // 2
         if not 0 < pairs < _STEPS_LIMIT or shape.in_channels != shape.out_channels:
             return self.fallback.depthwise(shape, weights, goal, linear=linear)
@@ -97,6 +98,17 @@ class Neon:
             depth=pairs,
             scratch_bytes=_padded(8 * pairs) + _bordered_bytes(shape) + 16,
         )
+
+    def _arranged(self, weights: Array, *, windows: bool) -> list[Array]:
+        """Return one or two sets of steps of bytes whose sum is the weights; none if impossible.
+
+        Two products of bytes fit 16 bits unless both weights are -128.
+        """
+        whole = _steps(weights, windows=windows)
+        if fits_bytes(weights) and (self.dot or not _meet(whole[..., :8], whole[..., 8:])):
+            return [whole]
+        parts = _parts(weights, -128 if self.dot else -127)
+        return [_steps(part, windows=windows) for part in parts or ()]
 
     def _blocks(self, weights: Array) -> Array:
         """Return O x steps x 16 in blocks of outputs, filled up with zeros."""
@@ -127,6 +139,11 @@ def _parts(weights: Array, low: int) -> tuple[Array, ...] | None:
         if all(part.min() >= low and part.max() <= 127 for part in parts):
             return parts
     return None
+
+
+def _meet(first: Array, second: Array) -> bool:
+    """Return whether -128 stands in the same place of both."""
+    return bool(((first == -128) & (second == -128)).any())
 
 
 def _padded(depth: int) -> int:

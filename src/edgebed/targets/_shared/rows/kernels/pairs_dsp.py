@@ -82,7 +82,7 @@ def _less_offset(weights: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArr
     The least offset that will do leaves most room for the sums.
     """
     low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
-    offset = high - 127 if high > 127 else low + 127
+    offset = high - 127 if high > 127 else max(low + 127, high - 127)
     offset = max(-127, min(127, offset))
     parts = -(-weights.shape[1] // (4 * _PART_WORDS))
     return weights - offset, np.full((len(weights), -(-parts // 4) * 4), offset)
