@@ -61,7 +61,9 @@ class Bug:
 def bugs_of(network: Network) -> list[Bug]:
     """Return the kinds of fault that a network can have."""
     first = _sound() if network.raw_layout == "T" else _pictures()
-    return [*first, *_integers(), *_inside(), *_around()]
+    found = [*first, *_integers(), *_inside(), *_around()]
+    whole = network.raw_layout == "T" or "range" not in network.contract["input"]
+    return found if whole else [one for one in found if one.name != "two scores swapped"]
 
 
 def _real(name: str, cause: str | tuple[str, ...], make: Any) -> Bug:
@@ -127,9 +129,9 @@ def _pictures() -> list[Bug]:
     return [
         _after("red and blue swapped", "channel_order", lambda x, r: x[::-1]),
         _after("channels rotated", "channel_order", lambda x, r: x[[1, 2, 0]]),
-        _after("[-1, 1] for [0, 1]", "normalisation", lambda x, r: 2 * x - 1),
-        _after("0..255 for [0, 1]", "normalisation", lambda x, r: 255 * x),
-        _after("ImageNet mean and deviation", "normalisation", _imagenet),
+        _ranged("[-1, 1] for [0, 1], or the reverse", lambda x, own: 2 * x - 1 if own == 0 else x),
+        _ranged("bytes 0..255", lambda x, own: 255 * x),
+        _ranged("ImageNet mean and deviation", _imagenet),
         _after("normalised twice", "double_normalisation", _twice),
         _placed("nearest", "resize_method", lambda p, w, h, r: p.resize((w, h), WAYS.NEAREST)),
         _placed("bicubic", "resize_method", lambda p, w, h, r: p.resize((w, h), WAYS.BICUBIC)),
@@ -148,7 +150,17 @@ def _pictures() -> list[Bug]:
     ]  # fmt: skip
 
 
-def _imagenet(x: Array, rng: Random) -> Array:
+def _ranged(name: str, change: Callable[[Array, float], Array]) -> Bug:
+    """A fault of normalisation: change([0, 1], low end of the right range)."""
+
+    def make(network: Network, rng: Random) -> ToInput:
+        low, high = network.contract["input"].get("range", (0.0, 1.0))
+        return lambda raw: change((network.prepare(raw) - low) / (high - low), low)
+
+    return _real(name, "normalisation", make)
+
+
+def _imagenet(x: Array, low: float) -> Array:
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     return ((x - mean[:, None, None]) / deviation[:, None, None]).astype(np.float32)
 
@@ -273,13 +285,28 @@ def _integers() -> list[Bug]:
 
 def _inside() -> list[Bug]:
     return [
-        Bug("range too narrow", ("range_too_narrow",), _narrowed),
-        Bug("range 24 times", ("range_too_wide",), lambda n, r: _scaled(n.graph, r, 24.0)),
-        Bug("channels dead", ("dead_channels",), lambda n, r: _biased(n, r, -1e3)),
-        Bug("channels saturated", ("saturated_channels",), lambda n, r: _biased(n, r, 1e3)),
-        Bug("scales off by one channel", ("kernel",), lambda n, r: _shuffled(n.graph, r)),
-        Bug("bias left out", ("kernel", "dead_channels"), lambda n, r: _biasless(n.graph, r)),
+        _layer("range too narrow", "range_too_narrow", "narrow", _narrowed),
+        _layer("range 24 times", "range_too_wide", "wide", lambda n, r: _scaled(n.graph, r, 24.0)),
+        _layer("channels dead", "dead_channels", "dead", lambda n, r: _biased(n, r, -1e3)),
+        _layer(
+            "channels saturated", "saturated_channels", "stuck", lambda n, r: _biased(n, r, 1e3)
+        ),
+        _layer("off by one channel", "kernel", "shuffled", lambda n, r: _shuffled(n.graph, r)),
+        _layer("bias left out", "kernel", "biasless", lambda n, r: _biasless(n.graph, r)),
     ]
+
+
+def _layer(name: str, cause: str, kind: str, plant: Callable[[Network, Random], Planted]) -> Bug:
+    """A fault inside the network: in a QDQ file, or as a network of another form plants it."""
+
+    def draw(network: Network, rng: Random) -> Planted:
+        own = getattr(network.graph, "plant", None)
+        if own is None:
+            return plant(network, rng)
+        edit, layer = own(kind, network, rng)
+        return Planted(edit=edit, layer=layer)
+
+    return Bug(name, (cause,), draw)
 
 
 def _set(model: onnx.ModelProto, name: str, values: Array) -> None:
