@@ -116,8 +116,10 @@ def _lines(done: TraceComparison, verdicts: tuple[Verdict, ...]) -> Iterator[str
 
 def _verdict_lines(done: TraceComparison, verdicts: tuple[Verdict, ...]) -> Iterator[str]:
     if not verdicts:
+        whole = not (done.matching.unlike or done.matching.only_reference)
+        words = "equal" if whole else "equal as far as tensors have a partner"
         equal = all(one.equal for one in done.errors)
-        yield "equal" if equal else "nothing departs: differences are what its arithmetic explains"
+        yield words if equal else "nothing departs: differences are what its arithmetic explains"
     for one in verdicts:
         yield f"{one.title.upper()} ({one.confidence:.0%} sure)"
         yield from _wrapped(one.evidence)
@@ -137,7 +139,7 @@ def _row(one: LayerError, done: TraceComparison) -> dict[str, str]:
         "tensor": one.name + (f" = {one.pair.device[1]}" if one.pair.device[1] != one.name else ""),
         "op": one.pair.kind or one.pair.role,
         "": "<- departs" if departs else "equal" if one.equal else "",
-        "nRMSE": f"{one.nrmse:.2g}" if not one.by_statistics else f">= {one.nrmse:.2g}",
+        "nRMSE": (">= " if one.by_statistics and one.nrmse else "") + f"{one.nrmse:.2g}",
         "differing": f"{one.differing:,}" if one.same_steps and not one.by_statistics else "-",
         "worst frame": str(one.worst_frame) if one.worst_frame >= 0 else "-",
         "at worst": f"{one.worst:.2g}" if one.worst_frame >= 0 else "-",

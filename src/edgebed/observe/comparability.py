@@ -46,6 +46,22 @@ def check_same_network(
         )
 
 
+def check_anything_shared(matching: Matching, reference: Path, device: Path) -> None:
+    """Refuse traces of which no tensor belongs to a tensor of the other.
+
+    Raises:
+        EdgebedError: there is nothing to compare.
+    """
+    if not matching.pairs:
+        unlike = f"; {'; '.join(matching.unlike)}" if matching.unlike else ""
+        raise EdgebedError(
+            "the traces have no tensor in common",
+            where=f"{reference.name}, {device.name}",
+            why=f"no two tensors of one role have the same size{unlike}",
+            try_="record inputs and outputs on both sides (level io or more)",
+        )
+
+
 def _count(matching: Matching, side: int) -> tuple[int, int]:
     """Return how many layers and outputs a trace has, and how many outputs."""
     keys = [(pair.reference, pair.device)[side] for pair in matching.pairs]

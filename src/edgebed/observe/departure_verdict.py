@@ -13,6 +13,8 @@ from edgebed.observe.signature import FIXES, Signature
 from edgebed.observe.trace_comparison import TraceComparison
 from edgebed.observe.verdict import Verdict
 
+MOST_NAMES: Final = 5
+"""So many layers a sentence lists."""
 FIX_INPUT: Final = (
     "Mend what happens before the network (size, crop, channel order, normalisation, type); the "
     "layers only pass this error on."
@@ -24,6 +26,10 @@ FIX_GROWS: Final = (
 )
 FIX_SPIKE: Final = (
     "Widen this op's range or keep it in higher precision; later layers recover by themselves."
+)
+FIX_UNSEEN: Final = (
+    "Record both traces with level full (or statistics): inputs are right and the output is not, "
+    "and only the layers between them tell where it goes wrong."
 )
 FIX_FINITE: Final = "Look for a division by zero, an overflow or memory that nobody wrote."
 
@@ -38,12 +44,20 @@ def departure_verdict(comparison: TraceComparison) -> Verdict | None:
         return None
     error = comparison.errors[where.index]
     seen = layer_signature(comparison, error) if error.pair.role in ("layer", "output") else None
-    cause, fix = _cause(where, error, seen)
+    layers = any(one.pair.role == "layer" for one in comparison.errors)
+    cause, fix = _cause(where, error, seen, layers)
     evidence = " ".join(_evidence(comparison, where, error, seen))
     return Verdict(
         cause, where.layer, _confidence(where, error), evidence, fix,
-        command(comparison, where.layer, error.worst_frame),
+        shown(comparison, error),
     )  # fmt: skip
+
+
+def shown(comparison: TraceComparison, error: LayerError) -> str:
+    """Return the command line that shows a tensor where it is worst, if its values were kept."""
+    if error.by_statistics or error.worst_frame < 0:
+        return command(comparison)
+    return command(comparison, error.name, error.worst_frame)
 
 
 def command(comparison: TraceComparison, layer: str = "", frame: int = -1) -> str:
@@ -54,13 +68,18 @@ def command(comparison: TraceComparison, layer: str = "", frame: int = -1) -> st
     return shlex.join(words)
 
 
-def _cause(where: Departure, error: LayerError, seen: Signature | None) -> tuple[str, str]:
+def _cause(
+    where: Departure, error: LayerError, seen: Signature | None, layers: bool
+) -> tuple[str, str]:
+    """Return the cause and its fix; `layers` says whether any layer was compared."""
     if where.pattern == "not finite":
         return "not_finite", FIX_FINITE
     if error.pair.role == "raw":
         return "different_raw_data", FIX_RAW
     if error.pair.role == "input":
         return "preprocessing", FIX_INPUT
+    if error.pair.role == "output" and (len(where.unseen) > 1 or not layers):
+        return "unseen_layer", FIX_UNSEEN
     if seen is not None and seen.defect == "stale_buffer":
         return "stale_buffer", FIXES["stale_buffer"]
     if where.pattern == "grows":
@@ -82,9 +101,10 @@ def _evidence(
         found.append(f"In frame {error.worst_frame} {seen.text}.")
     found.append(_behind(where))
     if where.unseen:
-        found.append(
-            f"The fault may also lie in {', '.join(where.unseen)}, which the other trace lacks."
-        )
+        names = ", ".join(where.unseen[:MOST_NAMES])
+        more = len(where.unseen) - MOST_NAMES
+        rest = f" and {more} more" if more > 0 else ""
+        found.append(f"The fault may also lie in {names}{rest}, which the other trace lacks.")
     if error.pair.doubtful:
         found.append("The two tensors were paired by order and size alone.")
     return [text for text in found if text]

@@ -8,7 +8,7 @@ from typing import Final
 
 from edgebed.observe.assertions import INPUT, LAYERS, Assertion, examine
 from edgebed.observe.departure import INPUT_LIMIT
-from edgebed.observe.departure_verdict import command, departure_verdict
+from edgebed.observe.departure_verdict import command, departure_verdict, shown
 from edgebed.observe.layer_error import LayerError
 from edgebed.observe.observed import Observed, Signal, paired
 from edgebed.observe.trace_comparison import TraceComparison
@@ -64,9 +64,7 @@ def _merged(
 def _with_command(one: Verdict, comparison: TraceComparison) -> Verdict:
     """Return the verdict with the command that shows its tensor in the worst frame."""
     error = comparison.error_of(one.layer)
-    if error is None or error.worst_frame < 0:
-        return replace(one, command=command(comparison))
-    return replace(one, command=command(comparison, one.layer, error.worst_frame))
+    return replace(one, command=shown(comparison, error) if error else command(comparison))
 
 
 def _renamed(reference: Observed, device: Observed, comparison: TraceComparison) -> Observed:

@@ -250,7 +250,7 @@ def _bounds(
 
 def _pair(key: Key, how: How, other: Key, samples: Samples) -> Pair:
     a, b = samples.left[key], samples.right[other]
-    kind = a.kind or b.kind
+    kind = b.kind if family(a.kind) in ("", "clip", "unary") and b.kind else a.kind
     same = bool(family(a.kind)) and family(a.kind) == family(b.kind)
     if a.values is None or b.values is None or not a.values.size:
         natural = rearrangements(a.shape, b.shape, a.layout, b.layout)[0]

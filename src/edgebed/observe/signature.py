@@ -92,9 +92,11 @@ def signature(
 
 
 def _spread(a: Array, b: Array, differs: Array) -> Found:
-    gap = np.abs(a - b)[differs]
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(a - b)[differs]
     largest = float(gap[np.isfinite(gap)].max(initial=0.0))
-    return "spread", f"by up to {largest:.4g}, all over the tensor"
+    size = f"by up to {largest:.4g}" if largest else "by NaN or infinity"
+    return "spread", f"{size}, all over the tensor"
 
 
 def _stale(a: Array, b: Array, before: Array | None, differs: Array) -> Found | None:

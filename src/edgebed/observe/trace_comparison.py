@@ -17,7 +17,13 @@ import numpy as np
 
 from edgebed.errors import EdgebedError
 from edgebed.observe.alignment import Key, by_key
-from edgebed.observe.comparability import check_same_network, notes, promised, unseen
+from edgebed.observe.comparability import (
+    check_anything_shared,
+    check_same_network,
+    notes,
+    promised,
+    unseen,
+)
 from edgebed.observe.departure import Departure, first_departure
 from edgebed.observe.layer_error import LayerError, RunningError
 from edgebed.observe.matching import Matching, match
@@ -160,6 +166,7 @@ class _Run:
             matching = match(first, (manifests[0].layers, manifests[1].layers))
             if not self.force:
                 check_same_network(matching, self.reference, self.device, manifests)
+            check_anything_shared(matching, self.reference, self.device)
             self.running = [RunningError(pair) for pair in matching.pairs]
             while first:
                 self._add(first.pop(0), means)

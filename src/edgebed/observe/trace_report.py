@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -19,6 +19,10 @@ from edgebed.observe.trace_side import Side
 from edgebed.observe.verdict import Verdict
 
 TIME_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+LONGEST: Final = 18
+"""Letters that a tile has room for."""
+MOST_TIMED: Final = 40
+"""So many layers have their time drawn."""
 STYLE: Final = """<style>
 .verdict{background:var(--card);border:1px solid var(--line);border-left:4px solid var(--c7);
 border-radius:10px;padding:18px 22px 16px;margin:0 0 16px}
@@ -94,8 +98,8 @@ def _tiles(comparison: TraceComparison) -> list[Tile]:
     found.append(Tile("equal tensors", f"{equal}", f"of {len(comparison.errors)} compared"))
     times = [_total(side) for side in (comparison.reference, comparison.device)]
     if times[1] is not None:
-        beside = f"reference: {times[0]}" if times[0] is not None else ""
-        found.append(Tile("time of a frame", f"{times[1]}".split(",")[0], beside.split(",")[0]))
+        beside = f"reference: {_short(times[0])}" if times[0] is not None else ""
+        found.append(Tile("time of a frame", _short(times[1]), beside))
     return found
 
 
@@ -167,13 +171,22 @@ def _times(comparison: TraceComparison) -> list[Section]:
             text = f"{value:.1%}" if shares else _short(figure)
             label = renamed.get(layer, layer) if name == "device" else layer
             rows.setdefault(label, []).append(Bar(label, value, text, colour=ink))
+    shown = _slowest(rows)
     drawn = [one if n == 0 else Bar("", one.value, one.text, colour=one.colour)
-             for bars_ in rows.values() for n, one in enumerate(bars_)]  # fmt: skip
+             for bars_ in shown for n, one in enumerate(bars_)]  # fmt: skip
     keys = legend([(f"{name}, {_kind(times)}", f"var(--c{ink})") for name, ink, times in known])
-    lead = "Mean over the frames compared" + (
-        ", as a share of each side's total." if shares else "."
-    )
+    lead = "Mean over the frames compared"
+    lead += ", as a share of each side's total." if shares else "."
+    if len(shown) < len(rows):
+        lead += f" The {len(shown)} slowest of {len(rows)} layers, in the order of execution."
     return [Section("Time per layer", bars(drawn, width=900) + keys, lead)]
+
+
+def _slowest(rows: Mapping[str, list[Bar]]) -> list[list[Bar]]:
+    """Return the bars of the slowest layers, in the order of execution."""
+    length = {name: max(bar.value for bar in found) for name, found in rows.items()}
+    slowest = sorted(rows, key=lambda name: -length[name])[:MOST_TIMED]
+    return [found for name, found in rows.items() if name in slowest]
 
 
 def _layer_times(side: Side) -> dict[str, Figure]:
@@ -200,7 +213,12 @@ def _seconds(figure: Figure) -> float:
 
 
 def _short(figure: Figure) -> str:
-    return f"{number(figure.value)} {figure.unit}"
+    """Return a figure in the unit that leaves it between 1 and 1,000, where it is a time."""
+    if figure.unit not in TIME_UNITS:
+        return f"{number(figure.value)} {figure.unit}"
+    seconds = _seconds(figure)
+    unit = next((u for u in ("s", "ms", "us") if abs(seconds) >= TIME_UNITS[u]), "ns")
+    return f"{number(seconds / TIME_UNITS[unit])} {unit}"
 
 
 def _kind(times: dict[str, Figure]) -> str:
@@ -267,7 +285,7 @@ def _about(comparison: TraceComparison) -> Section:
 
 def _tail(name: str) -> str:
     """Return the end of a long name: converters write the whole path in front."""
-    return name if len(name) <= 22 else "…" + name[-21:]
+    return name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
 
 
 def _capital(text: str) -> str:

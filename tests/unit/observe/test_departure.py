@@ -242,6 +242,18 @@ def test_statistics_name_the_layer_with_less_certainty(
     assert same.departure is None
 
 
+def test_a_tensor_without_a_finite_value_is_named(clean: dict[str, Path], tmp_path: Path) -> None:
+    def lost(one: Tensor) -> Tensor:
+        values = np.full(one.shape, np.nan, np.float32)
+        return one if one.name != "deep.q" else replace(
+            one, values=values, dtype="float32", scale=None
+        )  # fmt: skip
+
+    said = departure_verdict(compared(clean["integer"], Recorder(INTEGER, changed=lost), tmp_path))
+    assert said is not None and (said.cause, said.layer) == ("not_finite", "deep.q")
+    assert "infinite" in said.evidence
+
+
 def test_statistics_bound_the_error_from_below(clean: dict[str, Path], tmp_path: Path) -> None:
     device = planted("wide_relu.q", "overflow")
     full = compared(clean["integer"], device, tmp_path)

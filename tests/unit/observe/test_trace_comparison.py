@@ -13,6 +13,7 @@ from traces import Recorder, float_network, integer_network, op, pictures, real
 
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
+from edgebed.observe.departure_verdict import departure_verdict
 from edgebed.observe.trace import Frame, Manifest, Tensor
 from edgebed.observe.trace_comparison import compare_traces
 from edgebed.observe.trace_reader import TraceReader
@@ -56,6 +57,27 @@ def test_frames_are_paired_by_number(clean: Path, tmp_path: Path) -> None:
         compare_traces(clean, some, only=2)
 
 
+def test_no_common_tensor_is_said(clean: Path, tmp_path: Path) -> None:
+    path = tmp_path / "empty.trace"
+    with TraceWriter(path, Manifest("board")) as writer:
+        writer.write(Frame(0))
+    with pytest.raises(EdgebedError, match="no tensor in common"):
+        compare_traces(clean, path)
+
+
+def test_a_layer_of_another_size_is_noted_and_not_fatal(clean: Path, tmp_path: Path) -> None:
+    def cropped(one: Tensor) -> Tensor:
+        if one.name != "pool.q" or one.values is None:
+            return one
+        return replace(one, values=one.values[:, 1:], shape=one.values[:, 1:].shape)
+
+    found = compare_traces(
+        clean, Recorder(INTEGER, "board", changed=cropped).record(tmp_path / "c.trace", pictures(6))
+    )
+    assert any("pool.q: 8x6x6 in the reference, 8x5x6 here" in text for text in found.notes)
+    assert found.departure is None and found.error_of("last.q") is not None
+
+
 def test_no_common_frame_is_said(clean: Path, tmp_path: Path) -> None:
     a = thinned(clean, tmp_path / "a.trace", [0, 1])
     b = thinned(clean, tmp_path / "b.trace", [2, 3])
@@ -89,6 +111,9 @@ def test_io_traces_compare_inputs_and_outputs(clean: Path, tmp_path: Path) -> No
     assert found.departure is not None and found.departure.layer == "scores"
     assert "deep.q" in found.departure.unseen
     assert any("levels full and io" in text for text in found.notes)
+    said = departure_verdict(found)
+    assert said is not None and said.cause == "unseen_layer"
+    assert "level full" in said.fix and "and 5 more" in said.evidence
 
 
 def test_worst_frames_are_the_ones_that_fail(clean: Path, tmp_path: Path) -> None:
