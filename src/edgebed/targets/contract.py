@@ -216,7 +216,7 @@ class Inner:
         name: in the program.
         kind: of the op that wrote it.
         values: as they lie in memory, without batch axis.
-        layout: names of a map's axes in this order, e.g. HWC; empty where it is no map.
+        axes: of the program's tensor in this order: (1, 2, 0) for a map with channels last.
         scale: real value of one step; 1.0 for real numbers.
         zero_point: the integer that means 0.0.
     """
@@ -224,7 +224,7 @@ class Inner:
     name: str
     kind: str
     values: Array
-    layout: str = ""
+    axes: tuple[int, ...]
     scale: float = 1.0
     zero_point: int = 0
 

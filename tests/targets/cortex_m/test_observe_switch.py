@@ -67,7 +67,7 @@ def check(program: Program, given: Mapping[str, Array], inner: tuple[Inner, ...]
     quantised = {n for n, kind in program.types.items() if kind.dtype == "int8"}
     assert quantised - set(program.inputs) <= {one.name for one in inner}
     for one in inner:
-        values = one.values.transpose(2, 0, 1) if one.layout == "HWC" else one.values
+        values = one.values.transpose(np.argsort(one.axes))
         np.testing.assert_array_equal(values, right[one.name], one.name)
         kind = program.types[one.name]
         assert (one.scale, one.zero_point) == (kind.scale, kind.zero_point)

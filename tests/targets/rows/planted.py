@@ -20,6 +20,7 @@ from native_network import program_inputs
 
 from edgebed.observe.recorders import reference
 from edgebed.observe.recorders.described import manifest_of, tensor_of
+from edgebed.observe.recorders.library import seen
 from edgebed.observe.trace import Frame, Tensor
 from edgebed.observe.trace_writer import TraceWriter
 from edgebed.program.types import Program
@@ -251,7 +252,7 @@ def frame_of(
 ) -> Frame:
     """Return a device's frame of inputs and whatever could be seen."""
     tensors: list[Tensor] = [tensor_of(program, n, v, "input") for n, v in inputs.items()]
-    tensors += [tensor_of(program, one.name, one.values, None, one.layout) for one in inner]
+    tensors += [seen(program, one) for one in inner]
     return Frame(number, tuple(tensors))
 
 

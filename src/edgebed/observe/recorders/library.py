@@ -19,11 +19,11 @@ import numpy as np
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
 from edgebed.observe.compare import sample_shape
-from edgebed.observe.recorders.described import manifest_of, samples, tensor_of
+from edgebed.observe.recorders.described import manifest_of, own_layout, samples, tensor_of
 from edgebed.observe.trace import Frame, Level, Manifest, Tensor
 from edgebed.program import from_onnx, to_onnx
 from edgebed.program.types import Array, Program
-from edgebed.targets.contract import Cost, Counted, Library, LibraryTarget, Watchable
+from edgebed.targets.contract import Cost, Counted, Inner, Library, LibraryTarget, Watchable
 
 PROGRAM: Final = "program.onnx"
 REPEATS: Final = 5
@@ -197,7 +197,14 @@ class _Inside:
         assert isinstance(self._library, Watchable)  # or there would be a twin
         for one in self._library.watch(given):
             if one.name not in self._program.outputs:
-                yield tensor_of(self._program, one.name, one.values, "layer", one.layout)
+                yield seen(self._program, one)
+
+
+def seen(program: Program, one: Inner) -> Tensor:
+    """Return what a library showed of a program's tensor, with its axes named."""
+    own = own_layout(program, one.name)
+    layout = "".join(own[axis] for axis in one.axes) if own else ""
+    return tensor_of(program, one.name, one.values, None, layout)
 
 
 def _twin(program: Program, folder: Path, library: Library, stack: ExitStack) -> Library:

@@ -85,7 +85,7 @@ class Memory:
         """Return the tensors."""
         return tuple(
             Inner(
-                one.name, one.kind, _values(one, self._bytes[stage]), one.layout, one.scale,
+                one.name, one.kind, _values(one, self._bytes[stage]), one.axes, one.scale,
                 one.zero_point,
             )
             for stage, one in self._facts.items()

@@ -72,6 +72,7 @@ class Frame:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     lazy: dict[str, str] = field(default_factory=dict)
+    orders: dict[str, Order] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
     def kind(self, tensor: str) -> TensorType:
@@ -119,6 +120,7 @@ class Frame:
         kind = self.kind(op.output)
         values = kind.size // rows
         self.places[op.output] = Place(op.output, order)
+        self.orders[op.output] = order
         self.tensors[op.output] = Tensor(op.output, rows, values * element_bytes(kind))
         return Rows(Window(storage, whole=rows == 1), rows, values, order)
 
@@ -274,7 +276,7 @@ class Frame:
         inputs = tuple(self.program.inputs)
         outputs = tuple(self.places[n].storage for n in self.program.outputs)
         kept = {n: t for n, t in self.tensors.items() if n in used or t.role != "inner"}
-        return Network(name, kept, tuple(self.stages), inputs, outputs)
+        return Network(name, kept, tuple(self.stages), inputs, outputs, self.orders)
 
 
 def usual_order(kind: TensorType) -> Order:

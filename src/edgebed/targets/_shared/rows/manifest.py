@@ -65,7 +65,8 @@ class InnerFacts:
         stage: number of the stage that writes it.
         kind: of the op.
         shape: as it lies, without batch axis.
-        layout: names of a map's axes in this order, e.g. HWC; empty for anything else.
+        axes: of the program's tensor, from the sparsest to the densest: (1, 2, 0) for a map with
+            channels last.
         dtype: numpy's name.
         scale: real value of one step; 1.0 for real numbers.
         zero_point: the integer that means 0.0.
@@ -78,7 +79,7 @@ class InnerFacts:
     stage: int
     kind: str
     shape: tuple[int, ...]
-    layout: str
+    axes: tuple[int, ...]
     dtype: str
     scale: float
     zero_point: int
@@ -176,11 +177,11 @@ def _inner(project: Project) -> Iterator[InnerFacts]:
         kind = program.types.get(name)
         if kind is None or name in program.inputs or memory.nbytes != kind.nbytes:
             continue
-        order = usual_order(kind)
+        order = network.orders.get(name, usual_order(kind))
         at_once = stage.accumulates or stage.steps == 1
         yield InnerFacts(
-            name, number, stage.kind, tuple(kind.shape[axis] for axis in order),
-            "HWC" if len(order) == 3 else "", kind.dtype, kind.scale, kind.zero_point,
+            name, number, stage.kind, tuple(kind.shape[axis] for axis in order), order, kind.dtype,
+            kind.scale, kind.zero_point,
             memory.nbytes if at_once else memory.row_bytes, 1 if at_once else memory.rows,
             kind.dtype == "uint8",
         )  # fmt: skip
@@ -248,7 +249,8 @@ def _parsed(data: Mapping[str, Any]) -> Manifest:
         )
     fields["stages"] = tuple(StageFacts(**one) for one in data["stages"])
     fields["inner"] = tuple(
-        InnerFacts(**{**one, "shape": tuple(one["shape"])}) for one in data.get("inner", ())
+        InnerFacts(**{**one, "shape": tuple(one["shape"]), "axes": tuple(one["axes"])})
+        for one in data.get("inner", ())
     )
     fields["runs"] = tuple(int(n) for n in data["runs"])
     return Manifest(**fields)

@@ -125,6 +125,8 @@ class Network:
         stages: in an order in which every tensor is written before it is read.
         inputs: tensor names in the program's order.
         outputs: likewise.
+        orders: axes from the sparsest to the densest, of tensors that do not lie in their usual
+            order.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Network:
     stages: tuple[Stage, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    orders: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
