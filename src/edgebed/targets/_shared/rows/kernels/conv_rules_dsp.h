@@ -18,37 +18,55 @@ EB_STATIC inline int32_t eb_dsp_short(int32_t sum, int32_t multiplier, int32_t c
     return y;
 }
 
-/* The byte of a sum by any rule, without the limits of rules 3 and 4. */
-EB_STATIC inline int32_t eb_dsp_any_rule(int32_t sum, const eb_line *line,
-                                         const eb_output *output) {
-    if (output->rule == 3)
-        return eb_dsp_short(sum, line->multiplier, line->c, 2 * output->zero_point + 1);
 #ifndef EB_WITHOUT_FPU
-    if (output->rule == 4) {
-        union {
-            int32_t bits;
-            float value;
-        } factor, y;
-        factor.bits = line->multiplier;
-        y.value = (float)sum * factor.value;
-        __asm__("vcvtr.s32.f32 %0, %0" : "+t"(y.value)); /* half to even, within 32 bits */
-        __asm__("qadd %0, %1, %2" : "=r"(y.bits) : "r"(y.bits), "r"((int32_t)output->zero_point));
-        __asm__("ssat %0, #8, %1" : "=r"(y.bits) : "r"(y.bits));
-        return y.bits;
-    }
+/* Rule 4 of eb.h, without limits. */
+EB_STATIC inline int32_t eb_dsp_float(int32_t sum, int32_t multiplier, int32_t zero_point) {
+    union {
+        int32_t bits;
+        float value;
+    } factor, y;
+    factor.bits = multiplier;
+    y.value = (float)sum * factor.value;
+    __asm__("vcvtr.s32.f32 %0, %0" : "+t"(y.value)); /* half to even, within 32 bits */
+    __asm__("qadd %0, %1, %2" : "=r"(y.bits) : "r"(y.bits), "r"(zero_point));
+    __asm__("ssat %0, #8, %1" : "=r"(y.bits) : "r"(y.bits));
+    return y.bits;
+}
 #endif
-    return eb_requantize(sum, line, output);
+
+/* The byte of a sum by a rule, without the limits of rules 3 and 4. */
+EB_STATIC inline __attribute__((always_inline)) int8_t eb_dsp_rule_byte(
+    int32_t sum, const eb_line *line, const eb_output *output, const int32_t rule) {
+    const int32_t zero_point = output->zero_point;
+    if (rule == 3)
+        return (int8_t)eb_dsp_short(sum, line->multiplier, line->c, 2 * zero_point + 1);
+#ifndef EB_WITHOUT_FPU
+    if (rule == 4) return (int8_t)eb_dsp_float(sum, line->multiplier, zero_point);
+#endif
+    return (int8_t)eb_requantize(sum, line, output);
+}
+
+EB_STATIC inline __attribute__((always_inline)) void eb_dsp_rule_bytes(
+    const int32_t *sums, const eb_line *line, const eb_output *output, int32_t count,
+    int32_t pixels, int8_t *out, int32_t pitch, const int32_t rule) {
+    const eb_output kept = *output;
+    if (pixels == 2) {
+        for (; count; count--, line++, out++, sums += 2) {
+            /* With pitch 0 the first one's remains. */
+            out[pitch] = eb_dsp_rule_byte(sums[1], line, &kept, rule);
+            *out = eb_dsp_rule_byte(*sums, line, &kept, rule);
+        }
+    } else {
+        for (; count; count--, line++) *out++ = eb_dsp_rule_byte(*sums++, line, &kept, rule);
+    }
 }
 
 /* Bytes of sums: of each output, of as many pixels, whose outputs lie `pitch` bytes apart. */
 EB_SHARED void eb_dsp_by_rule(const int32_t *sums, const eb_line *line, const eb_output *output,
                               int32_t count, int32_t pixels, int8_t *out, int32_t pitch) {
-    for (; count; count--, line++, out++) {
-        /* With pitch 0 the first one's remains. */
-        if (pixels == 2) out[pitch] = (int8_t)eb_dsp_any_rule(sums[1], line, output);
-        *out = (int8_t)eb_dsp_any_rule(*sums, line, output);
-        sums += pixels;
-    }
+    if (output->rule == 3) eb_dsp_rule_bytes(sums, line, output, count, pixels, out, pitch, 3);
+    else if (output->rule == 4) eb_dsp_rule_bytes(sums, line, output, count, pixels, out, pitch, 4);
+    else eb_dsp_rule_bytes(sums, line, output, count, pixels, out, pitch, 0);
 }
 
 /* Sums of up to four outputs, filled up to four. */
