@@ -189,10 +189,10 @@ def right(bug: Bug, planted: Planted, verdicts: list[Any]) -> bool:
     return not planted.layer or verdicts[0].layer == planted.layer
 
 
-def accuracy(network: Network, planted: Planted, count: int) -> float:
-    """Return the share of right answers with a fault, in percent; NaN without labels."""
+def accuracy(network: Network, planted: Planted, count: int) -> float | None:
+    """Return the share of right answers with a fault, in percent; None without labels."""
     if not network.labels.any():
-        return float("nan")
+        return None
     session = network.graph.device(planted.edit)
     order, names = planted.order, planted.classes or network.classes
     hits = 0
@@ -228,9 +228,14 @@ def matrix(network: Network, seeds: int, count: int, kinds: slice) -> list[dict[
         after = healthy if 2 * named >= seeds else broken
         rows.append({
             "bug": bug.name, "named": named, "published": theirs, "seeds": seeds,
-            "verdicts": dict(said.most_common()), "accuracy_with_bug": round(broken, 1),
-            "accuracy_after_advice": round(after, 1), "recovered": round(after - broken, 1),
+            "verdicts": dict(said.most_common()),
         })  # fmt: skip
+        if broken is not None and after is not None:
+            rows[-1] |= {
+                "accuracy_with_bug": round(broken, 1),
+                "accuracy_after_advice": round(after, 1),
+                "recovered": round(after - broken, 1),
+            }
         print(json.dumps(rows[-1]), flush=True)
     return rows
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from edgebed.observe.assertions.explanation import Suspect, explain
-from edgebed.observe.assertions.scene import Scene, affine
+from edgebed.observe.assertions.fits import affine
+from edgebed.observe.assertions.scene import Scene
 from edgebed.observe.observed import Observed
 from edgebed.observe.spectral import Features, features
 from edgebed.observe.verdict import Verdict

@@ -29,7 +29,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from edgebed.observe.assertions.scene import Scene, affine, root_mean_square, scene_of
+from edgebed.observe.assertions.fits import affine, root_mean_square
+from edgebed.observe.assertions.scene import Scene, scene_of
 from edgebed.observe.observed import Observed
 from edgebed.observe.verdict import Verdict
 from edgebed.program.types import Array

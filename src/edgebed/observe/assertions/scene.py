@@ -8,8 +8,9 @@ from typing import Final
 
 import numpy as np
 
+from edgebed.observe.assertions.fits import affine
 from edgebed.observe.observed import Observed, Signal
-from edgebed.observe.resampling import PLACINGS, Placing, Sampler
+from edgebed.observe.resampling import METHODS, PLACINGS, Placing, Sampler
 from edgebed.program.types import Array
 
 FRAMES: Final = 6
@@ -18,8 +19,6 @@ VALUES: Final = 20_000
 """About so many values a channel are compared."""
 REPRODUCED: Final = 0.02
 """Share of unexplained variance below which a resize counts as the reference's own."""
-TRIMMED: Final = 0.05
-"""Share of the worst places that an exact judgement leaves out."""
 ALIKE: Final = 8.0
 """Raw pictures of two decoders differ by less than this, root mean square, in bytes."""
 RANGES: Final = (
@@ -225,8 +224,6 @@ class Scene:
         """How the reference resizes, and the share of variance that leaves unexplained."""
         if not self.same_shape or self.pictures(of_device=False) is None:
             return None
-        from edgebed.observe.resampling import METHODS
-
         expected = self.expected[:, :, list(self.rows)]
         best: tuple[Placing, str, float] | None = None
         for placing in PLACINGS:
@@ -244,8 +241,6 @@ class Scene:
     def _best_method(
         self, best: tuple[Placing, str, float], expected: Array
     ) -> tuple[Placing, str, float]:
-        from edgebed.observe.resampling import METHODS
-
         for method in METHODS:
             planes = self.placed(best[0], method, of_device=False)
             rest = 1.0 if planes is None else affine(planes, expected)[2]
@@ -332,52 +327,6 @@ def _same_raw(scene: Scene) -> Scene:
     ]
     moved = np.nan_to_num(np.moveaxis(np.stack(parts), -1, 1)) * _wide(scene.encoding[0])
     return replace(scene, expected=scene.expected + moved.astype(np.float32))
-
-
-def affine(x: Array, y: Array, keep: Array | None = None) -> tuple[Array, Array, float]:
-    """Fit y = a x + b for each channel by least squares.
-
-    Args:
-        x: N x C x H x W; NaN where it says nothing.
-        y: of the same shape.
-        keep: where y may be used; None for everywhere.
-
-    Returns:
-        a, b per channel, and the share of y's variance that is left. A place where x says nothing
-        counts a tenth of its variance.
-    """
-    channels = x.shape[1]
-    a, b = np.ones(channels), np.zeros(channels)
-    left = total = 0.0
-    for channel in range(channels):
-        p, q = x[:, channel].ravel(), y[:, channel].ravel()
-        good = np.isfinite(p) if keep is None else np.isfinite(p) & keep[:, channel].ravel()
-        if not good.any():
-            return a, b, 1.0
-        deviation = q - q[good].mean()
-        p, q = p[good].astype(np.float64), deviation[good].astype(np.float64)
-        mean = p.mean()
-        variance = float(np.square(p - mean).sum())
-        a[channel] = float((p - mean) @ q) / variance if variance > 1e-12 else 0.0
-        b[channel] = float(y[:, channel].ravel()[good].mean()) - a[channel] * mean
-        left += float(np.square(q - a[channel] * (p - mean)).sum())
-        unseen = deviation[~good] if keep is None else deviation[~good & keep[:, channel].ravel()]
-        left += 0.1 * float(np.square(unseen).sum())
-        total += float(np.square(q).sum()) + float(np.square(unseen).sum())
-    return a, b, left / total if total > 0 else 1.0
-
-
-def root_mean_square(values: Array) -> float:
-    """Return the root mean square of all but the TRIMMED largest; NaN counts for nothing.
-
-    Infinity where more than half are NaN. Trimmed, because a little noise makes integers that wrap
-    jump across their whole range.
-    """
-    squares = np.square(values[np.isfinite(values)])
-    if 2 * squares.size < values.size:
-        return float("inf")
-    kept = max(1, int(squares.size * (1 - TRIMMED)))
-    return float(np.sqrt(np.partition(squares, kept - 1)[:kept].mean()))
 
 
 def _wide(values: Array) -> Array:
