@@ -79,6 +79,7 @@ def main() -> None:
     profile = profile_of_frames(_frames(program, learned), reference.manifest(program, "full"))
     clean = list(observations(_frames(program, held)))
     rows = [_clean(clean, profile, size, arguments.windows) for size in WINDOWS]
+    print(json.dumps(rows), flush=True)
     for name, fault in FAULTS.items():
         faulty = _faulty(held[:SHOWN], fault, arguments.seed)
         seen = list(observations(_frames(program, faulty)))

@@ -209,21 +209,24 @@ def moved_by(window: list[Observation], profile: Profile) -> Moved:
     """Return how far a window lies from the profile, in each feature and tensor."""
     repeats = min(profile.repeats([one.alike for one in window[1:]]), len(window))
     frames = len(window) / repeats
-    means, far = {}, {}
-    for name, known in profile.features.items():
-        values = [one.features[name] for one in window if name in one.features]
-        if values:
-            means[name] = float(np.mean(values))
-            reach = profile.at(known.reach, frames)
-            far[name] = ONE_IN_THOUSAND * (means[name] - known.mean) / reach
+    weights = profile.weights(frames)
+    table = np.array([[one.features.get(n, np.nan) for n in profile.features] for one in window])
+    present = ~np.isnan(table).all(0)
+    middle = np.nanmean(table[:, present], axis=0)
+    far = ONE_IN_THOUSAND * (middle - profile.usual[present]) / (profile.reaches[present] @ weights)
+    names = [name for name, there in zip(profile.features, present, strict=True) if there]
     apart = {}
     for name, counted in profile.counted.items():
         rows = [one.counts[name] for one in window if name in one.counts]
         if rows:
-            shares = np.mean([row / max(row.sum(), 1) for row in rows], axis=0)
+            stacked = np.array(rows, np.float64)
+            shares = (stacked / np.maximum(stacked.sum(1, keepdims=True), 1)).mean(0)
             gap = _gap(shares, np.asarray(counted.shares))
-            apart[name] = ONE_IN_THOUSAND * gap / profile.at(counted.reach, frames)
-    return Moved(means, far, apart, profile.at(profile.thresholds, frames), frames, len(window))
+            apart[name] = ONE_IN_THOUSAND * gap / float(np.dot(counted.reach, weights))
+    return Moved(
+        dict(zip(names, middle.tolist(), strict=True)), dict(zip(names, far.tolist(), strict=True)),
+        apart, float(np.dot(profile.thresholds, weights)), frames, len(window),
+    )  # fmt: skip
 
 
 def since_frame(

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,8 +101,23 @@ class Profile:
 
     def at(self, values: Sequence[float], frames: float) -> float:
         """Return what a value for each of `sizes` is for a number of unrelated frames."""
+        return float(np.dot(values, self.weights(frames)))
+
+    def weights(self, frames: float) -> Array:
+        """Return the weight of each of `sizes` for a number of unrelated frames."""
         place = math.log(min(max(frames, self.sizes[0]), self.sizes[-1]))
-        return float(np.interp(place, np.log(self.sizes), values))
+        places = np.log(self.sizes)
+        return np.array([np.interp(place, places, row) for row in np.eye(len(places))])
+
+    @cached_property
+    def reaches(self) -> Array:
+        """Reaches of all features, features x sizes."""
+        return np.array([one.reach for one in self.features.values()])
+
+    @cached_property
+    def usual(self) -> Array:
+        """Means of all features."""
+        return np.array([one.mean for one in self.features.values()])
 
     def repeats(self, alike: Sequence[float | None]) -> float:
         """Return how many frames of a window say as much as one unrelated frame, at least 1."""
