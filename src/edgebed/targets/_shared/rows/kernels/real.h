@@ -46,10 +46,10 @@ typedef struct {
 /* eb_kernel; in place: a byte is smaller than a float. */
 EB_STATIC void eb_quantize(const void *parameters, const int8_t *const *rows,
                                                 int8_t *out, void *scratch, int32_t step) {
-    const eb_quantize_t *layer = parameters;
+    const eb_quantize_t layer = *(const eb_quantize_t *)parameters; /* `out` may be anything */
     const float *x = (const float *)(const void *)rows[0];
     (void)scratch, (void)step;
-    for (int32_t i = 0; i < layer->count; i++) out[i] = (int8_t)eb_real_byte(&layer->to, x[i]);
+    for (int32_t i = layer.count; i > 0; i--) *out++ = (int8_t)eb_real_byte(&layer.to, *x++);
 }
 
 typedef struct {
