@@ -73,10 +73,14 @@ def requantisation(rng: np.random.Generator, rule: int, outputs: int, depth: int
     return np.stack([bias, multiplier, -1 - shift if rule == 3 else shift], 1)
 
 
-def drawn(shape: WindowShape, *, depthwise: bool = False, seed: int = 0, rule: int = 0) -> Case:
+def drawn(
+    shape: WindowShape, *, depthwise: bool = False, seed: int = 0, rule: int = 0, least: int = -128
+) -> Case:
+    """Return a layer whose weights take all values from `least` to `least` + 255."""
     rng = np.random.default_rng(seed)
     inner = () if depthwise else (shape.in_channels,)
-    weights = rng.integers(-128, 128, (shape.out_channels, *shape.kernel, *inner))
+    weights = least + rng.integers(0, 256, (shape.out_channels, *shape.kernel, *inner))
+    weights.flat[[0, -1]] = least, least + 255
     lines = requantisation(rng, rule, shape.out_channels, weights[0].size)
     size = (shape.in_height, shape.in_width, shape.in_channels)
     image = rng.integers(-128, 128, size).astype(np.int8)
@@ -105,11 +109,28 @@ def test_depthwise_convolutions(layers: list[Case], goal: Goal) -> None:
     assert_exact(layers, goal)
 
 
+@settings(FEW, max_examples=3)
+@given(
+    layers=many(wide=True),
+    flat=many(wide=True, kind="1x1"),
+    deep=many(wide=True, depthwise=True),
+    goal=st.sampled_from(GOALS),
+)
+def test_weights_beyond_a_byte(
+    layers: list[Case], flat: list[Case], deep: list[Case], goal: Goal
+) -> None:
+    assert_exact([*layers, *flat, *deep], goal)
+
+
 @settings(FEW, max_examples=1)
-@given(layers=many(), deep=many(depthwise=True, largest=4))
+@given(layers=many(wide=True), deep=many(depthwise=True, largest=4, wide=True))
+@pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("compiler", ["zig", pytest.param("gcc", marks=needs_gcc)])
-def test_both_compilers(compiler: str, layers: list[Case], deep: list[Case]) -> None:
-    assert_exact([*layers, *deep], compiler=compiler)
+def test_both_compilers(compiler: str, wide: bool, layers: list[Case], deep: list[Case]) -> None:
+    both = [*layers, *deep]
+    if not wide:
+        both = [replace(case, weights=np.clip(case.weights, -128, 127)) for case in both]
+    assert_exact(both, compiler=compiler)
 
 
 WIDE = [
@@ -137,15 +158,29 @@ def test_sizes_beyond_the_drawn_ones(goal: Goal) -> None:
     assert_exact([*layers, *deep], goal)
 
 
+@pytest.mark.parametrize("least", [-255, -129, -127, -1, 0])
+def test_weights_with_every_offset(least: int) -> None:
+    layers = [drawn(shape, seed=n, least=least) for n, shape in enumerate(WIDE)]
+    deep = [drawn(shape, depthwise=True, seed=n, least=least) for n, shape in enumerate(DEEP)]
+    assert all("offset" in pack(case).function for case in layers)
+    kernels = {pack(case).function for case in deep}
+    # 128 is no byte.
+    assert kernels == {"eb_depthwise_any_wide_mve" if least == 0 else "eb_depthwise_offset_mve"}
+    assert_exact([*layers, *deep])
+
+
+@pytest.mark.parametrize("least", [-128, -180])
 @pytest.mark.parametrize("rule", [1, 2, 3, 4])
-def test_rules_that_are_no_line(rule: int) -> None:
+def test_rules_that_are_no_line(rule: int, least: int) -> None:
     flat = [WindowShape(2, 5, 24, 2, 5, outputs) for outputs in (2, 9)]
     deep = [
         WindowShape(3, 5, channels, 3, 5, channels, (3, 3), (1, 1), (1, 1)) for channels in (4, 21)
     ]
-    layers = [drawn(shape, seed=n, rule=rule) for n, shape in enumerate(flat)]
+    layers = [drawn(shape, seed=n, rule=rule, least=least) for n, shape in enumerate(flat)]
     deep += [WindowShape(3, 5, 2, 3, 5, outputs, (2, 5), (1, 1), (1, 2)) for outputs in (2, 6)]
-    layers += [drawn(shape, depthwise=True, seed=n, rule=rule) for n, shape in enumerate(deep)]
+    layers += [
+        drawn(shape, depthwise=True, seed=n, rule=rule, least=least) for n, shape in enumerate(deep)
+    ]
     assert all("mve" in pack(case).function for case in layers)
     assert_exact(layers)
 
@@ -181,14 +216,22 @@ def test_float_factors_round_half_to_even_and_saturate() -> None:
 
 def test_a_convolution_takes_under_a_sixth_of_an_instruction_per_product() -> None:
     shape = WindowShape(4, 16, 32, 4, 16, 32, (3, 3), (1, 1), (1, 1))
-    (count,) = instructions(run_layers([drawn(shape)]))
-    assert count < 4 * 16 * 32 * 9 * 32 / 6
+    bytes_, beyond = instructions(run_layers([drawn(shape), drawn(shape, least=-200)]))
+    assert bytes_ < 4 * 16 * 32 * 9 * 32 / 6
+    assert beyond < 1.1 * bytes_
+
+
+def test_a_depthwise_convolution_beyond_a_byte_takes_a_quarter_more() -> None:
+    shape = WindowShape(4, 16, 32, 4, 16, 32, (3, 3), (1, 1), (1, 1))
+    layers = [drawn(shape, depthwise=True, least=least) for least in (-128, -200)]
+    bytes_, beyond = instructions(run_layers(layers))
+    assert beyond < 1.25 * bytes_
 
 
 def test_what_helium_cannot_do_goes_to_portable_code() -> None:
     shape = WindowShape(4, 4, 8, 4, 4, 8)
     weights = np.full((8, 1, 1, 8), 200)
+    weights[0] = -56
     assert MVE.conv(shape, weights, "time", linear=True).function == "eb_conv_portable_wide"
-    deep = WindowShape(4, 4, 8, 2, 2, 8, (3, 3))
-    wide = np.full((8, 3, 3), -129)
-    assert MVE.depthwise(deep, wide, "time", linear=True).function == "eb_depthwise_portable_wide"
+    weights[0] = -55
+    assert MVE.conv(shape, weights, "time", linear=True).function == "eb_conv_offset_mve"

@@ -4,12 +4,13 @@
    VMLADAVA.S8 adds 16 products to a core register. Sixteen inputs of such a block take 6 loads and
    8 multiply-accumulates, 14 instructions for 128 products. With two beats a cycle an instruction
    is two cycles, a load and a product overlap: an estimate of 16 to 18 cycles, not a measurement.
-   The start of a block, the requantisation of its 8 outputs and the loop take 32 instructions. */
+   The start of a block, the requantisation of its 8 outputs and the loop take 32 instructions;
+   with an offset of the weights 4 more, and 3 for 16 inputs of a window, once a pixel. */
 #ifndef EB_CONV_MVE_H
 #define EB_CONV_MVE_H
 
+#include "columns_mve.h"
 #include "eb_math.h"
-#include "eb_mve.h"
 
 /* Bits of eb_conv.depth above the sixteens of a column. */
 #define EB_MVE_PIXEL 0x8000   /* a column is one pixel, without a border */
@@ -17,186 +18,8 @@
 #define EB_MVE_PAIRS 0x2000    /* two columns at a time are collected, not up to eight */
 #define EB_MVE_SIXTEENS 0x1fff
 
-/* What the assembly reads, and columns, out and pairs also write; the offsets are written there.
-   Four outputs' weights: sixteen inputs of each of them in turn. Weights are zero where a column
-   ends before its last sixteen. */
-typedef struct {
-    const int8_t *column[2]; /* 0, 4 */
-    int8_t *out[2];          /* 8, 12 */
-    int32_t shift;           /* 16: minus the fraction */
-    const int8_t *end;       /* 20: of the weights */
-    const int8_t *weights;   /* 24 */
-    const eb_line *lines;    /* 28 */
-    uint32_t turns;          /* 32: of the loop over four sixteens, the first one entered late */
-    uint32_t late;           /* 36: sixteens to leave out */
-    int32_t low, high;       /* 40, 44 */
-    uint32_t pairs;          /* 48: of columns */
-    int32_t next_column;     /* 52: bytes from pair to pair */
-    int32_t next_out;        /* 56: bytes from behind a pair's outputs to the next one's first */
-    eb_mve_finish finish;    /* 60 */
-} eb_mve_block;
-
-/* r9 = block + 8, q4 = q7 = addresses of four lines less one group, q5, q6 = limits, r5 = weights,
-   r11 = where a column of `size` bytes of code for each sixteen begins. */
-#define EB_MVE_BLOCK_START(size)                                                                  \
-    "push {r3-r11, lr}\n"                                                                         \
-    "vpush {d8-d15}\n"                                                                            \
-    "add r9, r0, #8\n"                                                                            \
-    "movs r2, #0\n"                                                                               \
-    "vidup.u32 q4, r2, #4\n"                                                                      \
-    "movs r4, #3\n"                                                                               \
-    "vmul.i32 q4, q4, r4\n"                                                                       \
-    "ldr r4, [r9, #20]\n"                                                                         \
-    "subs r4, #48\n"                                                                              \
-    "vadd.i32 q4, q4, r4\n"                                                                       \
-    "vmov q7, q4\n"                                                                               \
-    "ldrd r4, r6, [r9, #32]\n"                                                                    \
-    "vdup.32 q5, r4\n"                                                                            \
-    "vdup.32 q6, r6\n"                                                                            \
-    "ldr r5, [r9, #16]\n"                                                                         \
-    "ldr r0, [r9, #28]\n"                                                                         \
-    "movs r2, #" size "\n"                                                                        \
-    "mul r0, r0, r2\n"                                                                            \
-    "adr r11, 2f + 1\n"                                                                           \
-    "add r11, r11, r0\n"
-
-#define EB_MVE_BLOCK_END                                                                          \
-    "vpop {d8-d15}\n"                                                                             \
-    "pop {r3-r11, pc}\n"
-
-/* Rules but the line, of q0 and q1: r7 = the rule. Leaves r0, r2, r4 and r6 as they were. */
-#define EB_MVE_BLOCK_RULES                                                                        \
-    "6:\n"                                                                                        \
-    "add r8, r9, #52\n"                                                                           \
-    "cmp r7, #3\n"                                                                                \
-    "bne 7f\n"                                                                                    \
-    "vldrw.u32 q3, [q4, #8]\n" EB_MVE_SHORT("r8", "r7", "q3", "")                                 \
-    "b 5b\n"                                                                                      \
-    "7:\n" EB_MVE_FLOAT("r7", "r8", "r7", "5b")                                                   \
-    "vmov.32 r1, q4[0]\n" EB_MVE_CALL("r8")                                                       \
-    "ldm r9, {r0, r2, r4, r6}\n"                                                                  \
-    "b 5b\n"
-
-#define EB_MVE_TWO_SIXTEEN                                                                        \
-    "vldrb.u8 q0, [r1], #16\n"                                                                    \
-    "vldrb.u8 q1, [r5], #16\n"                                                                    \
-    "vmladava.s8 r0, q0, q1\n"                                                                    \
-    "vldrb.u8 q2, [r3], #16\n"                                                                    \
-    "vmladava.s8 r8, q2, q1\n"                                                                    \
-    "vldrb.u8 q3, [r5], #16\n"                                                                    \
-    "vmladava.s8 r2, q0, q3\n"                                                                    \
-    "vldrb.u8 q1, [r5], #16\n"                                                                    \
-    "vmladava.s8 r10, q2, q3\n"                                                                   \
-    "vldrb.u8 q3, [r5], #16\n"                                                                    \
-    "vmladava.s8 r4, q0, q1\n"                                                                    \
-    "vmladava.s8 r12, q2, q1\n"                                                                   \
-    "vmladava.s8 r6, q0, q3\n"                                                                    \
-    "vmladava.s8 lr, q2, q3\n"
-
-/* The outputs from `weights` to `end` of pairs of columns. */
-EB_MVE_ASSEMBLY(eb_mve_two_columns, eb_mve_block)
-{
-    __asm__ volatile(".syntax unified\n" EB_MVE_BLOCK_START("56")
-                     "1:\n"
-                     "vldrw.u32 q0, [q4, #48]!\n"
-                     "ldrd r1, r3, [r9, #-8]\n"
-                     "ldr r7, [r9, #24]\n"
-                     "vmov r0, r4, q0[2], q0[0]\n"
-                     "vmov r2, r6, q0[3], q0[1]\n"
-                     "vmov r8, r12, q0[2], q0[0]\n"
-                     "vmov r10, lr, q0[3], q0[1]\n"
-                     "bx r11\n"
-                     ".p2align 2\n"
-                     "2:\n" EB_MVE_TWO_SIXTEEN EB_MVE_TWO_SIXTEEN EB_MVE_TWO_SIXTEEN
-                         EB_MVE_TWO_SIXTEEN
-                     "subs r7, #1\n"
-                     "bne 2b\n"
-                     "vmov q0[2], q0[0], r0, r4\n"
-                     "vmov q0[3], q0[1], r2, r6\n"
-                     "vmov q1[2], q1[0], r8, r12\n"
-                     "vmov q1[3], q1[1], r10, lr\n"
-                     "vldrw.u32 q2, [q4, #4]\n"
-                     "ldr r7, [r9, #52]\n"
-                     "ldm r9, {r0, r2, r4, r6}\n"
-                     "cbnz r7, 6f\n"
-                     "vldrw.u32 q3, [q4, #8]\n"
-                     "vmulh.s32 q0, q0, q2\n"
-                     "vmulh.s32 q1, q1, q2\n"
-                     "vadd.i32 q0, q0, q3\n"
-                     "vadd.i32 q1, q1, q3\n"
-                     "vshl.s32 q0, r4\n"
-                     "vshl.s32 q1, r4\n"
-                     "5:\n"
-                     "vmax.s32 q0, q0, q5\n"
-                     "vmax.s32 q1, q1, q5\n"
-                     "vmin.s32 q0, q0, q6\n"
-                     "vmin.s32 q1, q1, q6\n"
-                     "vstrb.32 q0, [r0], #4\n"
-                     "vstrb.32 q1, [r2], #4\n"
-                     "strd r0, r2, [r9]\n"
-                     "cmp r5, r6\n"
-                     "bne 1b\n"
-                     "ldrd r4, r6, [r9, #40]\n"
-                     "ldrd r1, r3, [r9, #-8]\n"
-                     "ldr r8, [r9, #48]\n"
-                     "subs r4, #1\n"
-                     "str r4, [r9, #40]\n"
-                     "add r1, r1, r6\n"
-                     "add r3, r3, r6\n"
-                     "strd r1, r3, [r9, #-8]\n"
-                     "add r0, r0, r8\n"
-                     "add r2, r2, r8\n"
-                     "strd r0, r2, [r9]\n"
-                     "ldr r5, [r9, #16]\n"
-                     "vmov q4, q7\n"
-                     "bne 1b\n" EB_MVE_BLOCK_END EB_MVE_BLOCK_RULES);
-}
-
-#define EB_MVE_ONE_SIXTEEN                                                                        \
-    "vldrb.u8 q0, [r1], #16\n"                                                                    \
-    "vldrb.u8 q1, [r5], #16\n"                                                                    \
-    "vmladava.s8 r0, q0, q1\n"                                                                    \
-    "vldrb.u8 q2, [r5], #16\n"                                                                    \
-    "vmladava.s8 r2, q0, q2\n"                                                                    \
-    "vldrb.u8 q1, [r5], #16\n"                                                                    \
-    "vmladava.s8 r4, q0, q1\n"                                                                    \
-    "vldrb.u8 q2, [r5], #16\n"                                                                    \
-    "vmladava.s8 r6, q0, q2\n"
-
-/* The outputs from `weights` to `end` of the first column: 9 instructions for 64 products. */
-EB_MVE_ASSEMBLY(eb_mve_one_column, eb_mve_block)
-{
-    __asm__ volatile(".syntax unified\n" EB_MVE_BLOCK_START("36")
-                     "1:\n"
-                     "vldrw.u32 q0, [q4, #48]!\n"
-                     "ldr r1, [r9, #-8]\n"
-                     "ldr r7, [r9, #24]\n"
-                     "vmov r0, r4, q0[2], q0[0]\n"
-                     "vmov r2, r6, q0[3], q0[1]\n"
-                     "bx r11\n"
-                     ".p2align 2\n"
-                     "2:\n" EB_MVE_ONE_SIXTEEN EB_MVE_ONE_SIXTEEN EB_MVE_ONE_SIXTEEN
-                         EB_MVE_ONE_SIXTEEN
-                     "subs r7, #1\n"
-                     "bne 2b\n"
-                     "vmov q0[2], q0[0], r0, r4\n"
-                     "vmov q0[3], q0[1], r2, r6\n"
-                     "vldrw.u32 q2, [q4, #4]\n"
-                     "ldr r7, [r9, #52]\n"
-                     "ldm r9, {r0, r2, r4, r6}\n"
-                     "cbnz r7, 6f\n"
-                     "vldrw.u32 q3, [q4, #8]\n"
-                     "vmulh.s32 q0, q0, q2\n"
-                     "vadd.i32 q0, q0, q3\n"
-                     "vshl.s32 q0, r4\n"
-                     "5:\n"
-                     "vmax.s32 q0, q0, q5\n"
-                     "vmin.s32 q0, q0, q6\n"
-                     "vstrb.32 q0, [r0], #4\n"
-                     "str r0, [r9]\n"
-                     "cmp r5, r6\n"
-                     "bne 1b\n" EB_MVE_BLOCK_END EB_MVE_BLOCK_RULES);
-}
+/* Pixels whose sums of inputs are kept at a time, an even number of at least eight. */
+#define EB_MVE_SUMS 32
 
 /* Copies `count` bytes at `offset` of each row to places `apart`; leaves out absent rows. */
 static inline void eb_mve_stack(const int8_t *const *rows, uint32_t height, int32_t offset,
@@ -308,39 +131,79 @@ EB_STATIC void eb_mve_absent(const eb_conv *conv, const int8_t *const *rows, int
                 eb_mve_fill(to + x * apart, conv->zero_point, count);
 }
 
-/* Groups of four outputs from `out` on, of pixels whose columns are `apart`. */
+/* The sum of `count` inputs. The register must have an even number. */
+static inline int32_t eb_mve_sum(const int8_t *from, int32_t count)
+{
+    int32_t sum;
+    __asm__ volatile("mov r12, #0\n"
+                     "wlstp.8 lr, %2, 2f\n"
+                     "1:\n"
+                     "vldrb.u8 q0, [%1], #16\n"
+                     "vaddva.s8 r12, q0\n"
+                     "letp lr, 1b\n"
+                     "2:\n"
+                     "mov %0, r12\n"
+                     : "=r"(sum), "+r"(from)
+                     : "r"(count)
+                     : "d0", "d1", "r12", "lr", "memory");
+    return sum;
+}
+
+/* The offset's share in the sums of up to EB_MVE_SUMS pixels. The offset, which may be 128,
+   stands behind the weights as two bytes, the low one first. */
+EB_STATIC void eb_mve_offset_sums(const eb_conv *conv, const int8_t *columns, int32_t apart,
+                                  int32_t pixels, int32_t *sums)
+{
+    int32_t groups = (conv->out_channels + 3) >> 2;
+    int32_t count = (int32_t)conv->kernel_height * conv->kernel_width * conv->in_channels;
+    const int8_t *behind = conv->weights;
+    behind += groups * (conv->depth & EB_MVE_SIXTEENS) * 64;
+    int32_t offset = behind[1] * 256 + (uint8_t)behind[0];
+    for (int32_t x = 0; x < pixels; x++, columns += apart)
+        sums[x] = offset * eb_mve_sum(columns, count);
+}
+
+/* Groups of four outputs from `out` on, of pixels whose columns are `apart`. The offset's shares
+   are `sums`, or NULL. */
 EB_STATIC void eb_mve_groups_of_four(const eb_conv *conv, eb_mve_block *block,
                                      const int8_t *columns, int32_t apart, int32_t pixels,
-                                     int32_t groups, int8_t *out)
+                                     int32_t groups, int8_t *out, const int32_t *sums)
 {
     int32_t outputs = conv->out_channels, pairs = pixels >> 1;
     block->end = block->weights + groups * (conv->depth & EB_MVE_SIXTEENS) * 64;
     block->column[0] = columns;
     block->out[0] = out;
+    if (sums)
+        block->sums = sums;
     if (pairs) {
         block->column[1] = columns + apart;
         block->out[1] = out + outputs;
         block->pairs = (uint32_t)pairs;
         block->next_column = 2 * apart;
         block->next_out = 2 * outputs - 4 * groups;
-        eb_mve_two_columns(block);
+        if (sums)
+            eb_mve_two_columns_offset(block);
+        else
+            eb_mve_two_columns(block);
     }
-    if (pixels & 1)
+    if (pixels & 1 && sums)
+        eb_mve_one_column_offset(block);
+    else if (pixels & 1)
         eb_mve_one_column(block);
 }
 
 /* All outputs. Where they are no multiple of four, the last four overlap the ones before. */
 EB_STATIC void eb_mve_outputs(const eb_conv *conv, eb_mve_block *block, const int8_t *columns,
-                              int32_t apart, int32_t pixels, int8_t *out)
+                              int32_t apart, int32_t pixels, int8_t *out, const int32_t *sums)
 {
     int32_t outputs = conv->out_channels;
     block->weights = conv->weights;
     block->lines = conv->lines;
-    eb_mve_groups_of_four(conv, block, columns, apart, pixels, outputs >> 2, out);
+    eb_mve_groups_of_four(conv, block, columns, apart, pixels, outputs >> 2, out, sums);
     if (outputs & 3) {
         block->weights = block->end;
         block->lines += outputs - 4;
-        eb_mve_groups_of_four(conv, block, columns, apart, pixels, 1, out + outputs - 4);
+        eb_mve_groups_of_four(conv, block, columns, apart, pixels, 1, out + outputs - 4, sums);
     }
 }
 
@@ -387,23 +250,56 @@ EB_STATIC void eb_conv_mve(const void *layer, const int8_t *const *rows, int8_t 
     (void)step;
     eb_mve_start(conv, &block);
     if (x)
-        eb_mve_outputs(conv, &block, rows[0], apart, x, out);
+        eb_mve_outputs(conv, &block, rows[0], apart, x, out, 0);
     else if (!(conv->depth & EB_MVE_PIXEL))
         eb_mve_absent(conv, rows, scratch, size, most);
     for (int32_t pixels; x < conv->out_width; x += pixels) {
         int32_t left = conv->out_width - x;
         pixels = left < most ? left : most;
         eb_mve_collect(conv, rows, x, pixels, scratch, size);
-        eb_mve_outputs(conv, &block, scratch, size, pixels, out + x * outputs);
+        eb_mve_outputs(conv, &block, scratch, size, pixels, out + x * outputs, 0);
+    }
+}
+
+/* The same with an offset of the weights. */
+EB_STATIC void eb_mve_outputs_offset(const eb_conv *conv, eb_mve_block *block,
+                                     const int8_t *columns, int32_t apart, int32_t pixels,
+                                     int8_t *out)
+{
+    int32_t sums[EB_MVE_SUMS];
+    eb_mve_offset_sums(conv, columns, apart, pixels, sums);
+    eb_mve_outputs(conv, block, columns, apart, pixels, out, sums);
+}
+
+/* eb_conv_mve for weights that are bytes plus an offset. */
+EB_STATIC void eb_conv_offset_mve(const void *layer, const int8_t *const *rows, int8_t *out,
+                                  void *scratch, int32_t step)
+{
+    const eb_conv *conv = layer;
+    int32_t size = (conv->depth & EB_MVE_SIXTEENS) * 16, outputs = conv->out_channels;
+    int32_t apart = conv->stride * conv->in_channels, most = eb_mve_most(conv), pixels;
+    int32_t readable = eb_mve_readable(conv), x = 0;
+    eb_mve_block block;
+    (void)step;
+    eb_mve_start(conv, &block);
+    for (; x < readable; x += pixels) {
+        pixels = readable - x < EB_MVE_SUMS ? readable - x : EB_MVE_SUMS;
+        eb_mve_outputs_offset(conv, &block, rows[0] + x * apart, apart, pixels, out + x * outputs);
+    }
+    if (!(conv->depth & EB_MVE_PIXEL))
+        eb_mve_absent(conv, rows, scratch, size, most);
+    for (; x < conv->out_width; x += pixels) {
+        pixels = conv->out_width - x < most ? conv->out_width - x : most;
+        eb_mve_collect(conv, rows, x, pixels, scratch, size);
+        eb_mve_outputs_offset(conv, &block, scratch, size, pixels, out + x * outputs);
     }
 }
 
 /* Fewer than four outputs: computes four, of which it keeps the first. The row of four
    begins the scratch. */
-EB_STATIC void eb_conv_few_mve(const void *layer, const int8_t *const *rows, int8_t *out,
-                               void *scratch, int32_t step)
+static inline void eb_mve_few(const eb_conv *conv, const int8_t *const *rows, int8_t *out,
+                              void *scratch, eb_kernel *run)
 {
-    const eb_conv *conv = layer;
     eb_line lines[4];
     eb_conv four = *conv;
     int8_t *columns = (int8_t *)scratch + 4 * conv->out_width, *wide = scratch;
@@ -411,10 +307,24 @@ EB_STATIC void eb_conv_few_mve(const void *layer, const int8_t *const *rows, int
         lines[o] = conv->lines[o < conv->out_channels ? o : 0];
     four.lines = lines;
     four.out_channels = 4;
-    eb_conv_mve(&four, rows, wide, columns, step);
+    run(&four, rows, wide, columns, 0);
     for (int32_t x = 0; x < conv->out_width; x++, wide += 4)
         for (int32_t o = 0; o < conv->out_channels; o++)
             *out++ = wide[o];
+}
+
+EB_STATIC void eb_conv_few_mve(const void *layer, const int8_t *const *rows, int8_t *out,
+                               void *scratch, int32_t step)
+{
+    (void)step;
+    eb_mve_few(layer, rows, out, scratch, eb_conv_mve);
+}
+
+EB_STATIC void eb_conv_few_offset_mve(const void *layer, const int8_t *const *rows, int8_t *out,
+                                      void *scratch, int32_t step)
+{
+    (void)step;
+    eb_mve_few(layer, rows, out, scratch, eb_conv_offset_mve);
 }
 
 #endif

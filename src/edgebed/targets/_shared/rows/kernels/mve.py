@@ -2,7 +2,8 @@
 
 Convolutions take four outputs at a time, sixteen inputs of each in turn; depthwise convolutions
 four channels at a time, of each of which sixteen bytes hold up to 4 x 4 taps. What is no multiple
-of four ends with a group that overlaps the one before.
+of four ends with a group that overlaps the one before. Weights beyond a byte are bytes plus an
+offset, one of the layer.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _PAIRS: Final = 0x2000
 _MOST_SIXTEENS: Final = 0x1FFF
 _GROUP: Final = 4
 _LANES: Final = 16
+_BYTES: Final = range(-128, 128)
 # Output pixels whose windows a depthwise convolution rearranges at a time: fewer take less memory
 # and rearrange more columns twice.
 _SPAN: Final[dict[Goal, int]] = {"time": 48, "balanced": 24, "ram": 8}
@@ -41,16 +43,17 @@ class Mve:
         """
         outputs, inputs = len(weights), int(np.prod(weights.shape[1:]))
         sixteens = -(-inputs // _LANES)
-        usable = fits_bytes(weights) and weights.size
-        if not usable or sixteens > _MOST_SIXTEENS or shape.stride[1] > 255:
+        offset = _offset(weights)
+        if offset is None or not weights.size or sixteens > _MOST_SIXTEENS or shape.stride[1] > 255:
             return PORTABLE.conv(shape, weights, goal, linear=linear)
         few = outputs < _GROUP
         collected = min(_collected(shape, sixteens), 2 if goal == "ram" else 8)
         return Packed(
-            function="eb_conv_few_mve" if few else "eb_conv_mve",
+            function=f"eb_conv{'_few' * few}{'_offset' * bool(offset)}_mve",
             header="conv_mve.h",
             c_type="int8_t",
-            weights=_columns(weights.reshape(outputs, inputs), sixteens),
+            weights=_columns(weights.reshape(outputs, inputs) - offset, sixteens)
+            + (offset.to_bytes(2, "little", signed=True) if offset else b""),
             depth=sixteens + _flags(shape, goal),
             scratch_bytes=collected * _LANES * sixteens + few * _GROUP * shape.out_width,
         )
@@ -62,18 +65,20 @@ class Mve:
         one window.
         """
         channels = len(weights)
-        if not fits_bytes(weights) or not weights.size:
+        if not weights.size:
             return PORTABLE.depthwise(shape, weights, goal, linear=linear)
         small = max(shape.kernel) <= 4 and channels >= _GROUP
-        if not small or shape.in_channels != channels:
+        offset = _offset(weights)
+        if not small or shape.in_channels != channels or offset not in _BYTES:
             return _any_depthwise(shape, weights)
         span = min(shape.out_width, _SPAN[goal])
         columns = (span - 1) * shape.stride[1] + 3 * shape.dilation[1] + 1
         return Packed(
-            function="eb_depthwise_mve",
+            function="eb_depthwise_offset_mve" if offset else "eb_depthwise_mve",
             header="depthwise_mve.h",
             c_type="int8_t",
-            weights=_taps(weights),
+            weights=_taps(weights - offset)
+            + (_taps(np.full((_GROUP, *shape.kernel), offset))[:_LANES] if offset else b""),
             depth=span,
             scratch_bytes=4 * min(channels, _LANES) * columns + 4 * _LANES,
         )
@@ -86,15 +91,24 @@ class Mve:
         return self.conv(shape, kernel, goal, linear=linear)
 
 
+def _offset(weights: Array) -> int | None:
+    """Return the least offset without which weights are bytes; None where there is none."""
+    low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
+    if high - low > 255:
+        return None
+    return high - 127 if high > 127 else min(0, low + 128)
+
+
 def _any_depthwise(shape: WindowShape, weights: Array) -> Packed:
     """Return the kernel for any window and any number of outputs a channel."""
     outputs, taps = len(weights), int(np.prod(shape.kernel))
-    padded = np.zeros((max(outputs, _GROUP), taps), np.int8)
+    wide = not fits_bytes(weights)
+    padded = np.zeros((max(outputs, _GROUP), taps), "<i2" if wide else "<i1")
     padded[:outputs] = weights.reshape(outputs, taps)
     return Packed(
-        function="eb_depthwise_any_mve",
+        function="eb_depthwise_any_wide_mve" if wide else "eb_depthwise_any_mve",
         header="depthwise_any_mve.h",
-        c_type="int8_t",
+        c_type="int16_t" if wide else "int8_t",
         weights=padded[_groups(outputs)].transpose(0, 2, 1).tobytes(),
         depth=outputs // shape.in_channels,
         scratch_bytes=taps * shape.in_channels,
