@@ -1,8 +1,8 @@
 """Class names that are not the network's: another list, another order, or scores in another order.
 
-Thresholds: scores count as permuted when the permutation leaves a quarter of the difference and at
-most a tenth of the range. Names reported by the device count when three frames and more than half
-of them contradict its own scores.
+Thresholds: scores count as permuted when the permutation leaves a quarter of the moved places'
+difference and at most a tenth of the range, and the difference is a fiftieth of it. Names reported
+by the device count when three frames and more than half of them contradict its own scores.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from edgebed.program.types import Array
 
 GAIN: Final = 4.0
 LEFT: Final = 0.1
+SMALL: Final = 0.02
+ROUNDING: Final = 1e-3
+TINY: Final = 1e-6
+"""Probabilities below are alike."""
 MOST: Final = 1024
 LABELS: Final = ("label", "class")
 """Names of readings that give the class an application showed."""
@@ -104,14 +108,33 @@ def _permuted(reference: Observed, device: Observed) -> list[Verdict]:
 
 def permutation(stage: Stage) -> Array | None:
     """Return which of the reference's scores lies at each place of the device; None if in order."""
-    expected, given = stage.channels(stage.expected), stage.channels(stage.given)
+    expected, given = _scores(stage)
     gaps = np.array([[np.square(g - e).mean() for e in expected] for g in given])
     order = _assigned(gaps)
-    straight = np.sqrt(np.diag(gaps).mean())
-    permuted = np.sqrt(gaps[np.arange(len(order)), order].mean())
-    if straight < GAIN * permuted or permuted > LEFT * stage.span or straight < 0.02 * stage.span:
+    moved = np.flatnonzero(order != np.arange(len(order)))
+    if not len(moved):
+        return None
+    span = float(np.ptp(expected)) or 1.0
+    straight = np.sqrt(np.diag(gaps)[moved].mean())
+    permuted = np.sqrt(gaps[moved, order[moved]].mean())
+    if straight < max(GAIN * permuted, SMALL * span) or permuted > LEFT * span:
         return None
     return order
+
+
+def _scores(stage: Stage) -> tuple[Array, Array]:
+    """Return both sides' scores, classes x values; of probabilities the logarithm.
+
+    Classes that no frame shows have probabilities near 0, and logarithms that still tell them
+    apart.
+    """
+    sides = stage.channels(stage.expected), stage.channels(stage.given)
+    low, high = min(float(one.min()) for one in sides), max(float(one.max()) for one in sides)
+    if low < -ROUNDING or high > 1 + ROUNDING or high <= 0:
+        return sides
+    least = max(float(one.scale or 0) for one in (stage.reference, stage.device)) or TINY
+    expected, given = (np.log(np.maximum(one, least)) for one in sides)
+    return np.asarray(expected), np.asarray(given)
 
 
 def _assigned(gaps: Array) -> Array:
