@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -157,12 +158,19 @@ class _LiteRt:
 
     def renamed(self, tensors: list[Tensor]) -> list[Tensor]:
         """See `Runtime.renamed`."""
-        details = {one["name"]: one for one in self.interpreter.get_input_details()}
-        return _with_names(tensors, list(details), details)
+        return _with_names(tensors, list(self._inputs), self._inputs)
 
     def tensors(self, inputs: Mapping[str, Array]) -> Iterable[Tensor]:
         """See `Runtime.tensors`."""
-        return litert.tensors_of(self.interpreter)
+        return litert.read_rows(self.interpreter, self._rows)
+
+    @cached_property
+    def _rows(self) -> tuple[litert.Row, ...]:
+        return litert.rows_of(self.interpreter)
+
+    @cached_property
+    def _inputs(self) -> dict[str, Any]:
+        return {one["name"]: one for one in self.interpreter.get_input_details()}
 
 
 def _with_names(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -82,9 +83,37 @@ class Statistics:
             _channels(np.asarray(real), channel_axis),
         )  # fmt: skip
 
+    @classmethod
+    def of_bytes(cls, values: Array, scale: float, zero_point: int) -> Statistics:
+        """Return what `of` gives for bytes, from the counts of their 256 values: much sooner.
+
+        Args:
+            values: int8 or uint8, of any shape.
+            scale: real value of one step.
+            zero_point: the integer that means 0.0.
+        """
+        info = np.iinfo(values.dtype)
+        counts = np.bincount(values.reshape(-1).view(np.uint8), minlength=256)
+        stored = np.arange(256, dtype=np.uint8).view(values.dtype).astype(np.int64)
+        seen = np.flatnonzero(counts)
+        if not seen.size:
+            return cls(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        counts, stored = counts[seen], stored[seen]
+        real = (stored.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+        low, high = float(real.min()), float(real.max())
+        wide = real.astype(np.float64)
+        mean = float(counts @ wide) / values.size
+        deviation = math.sqrt(float(counts @ (wide - mean) ** 2) / values.size)
+        zeros, at_low, at_high = (
+            float(counts[stored == at].sum()) / values.size
+            for at in (zero_point, info.min, info.max)
+        )
+        bins = _binned(wide, counts, low, high)
+        return cls(values.size, 0, mean, deviation, low, high, zeros, at_low, at_high, bins)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return asdict(self)
+        return {one.name: getattr(self, one.name) for one in fields(self)}  # asdict would copy
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Statistics:
@@ -93,6 +122,14 @@ class Statistics:
         plain["histogram"] = tuple(plain.get("histogram", ()))
         plain["channels"] = tuple(tuple(row) for row in plain.get("channels", ()))
         return cls(**plain)
+
+
+def _binned(real: Array, counts: Array, low: float, high: float) -> tuple[int, ...]:
+    """Return what np.histogram gives, in a tenth of its time for so few values."""
+    first, last = (low, high) if high > low else (low - 0.5, high + 0.5)
+    edges = np.linspace(first, last, BINS + 1)
+    places = np.minimum(np.searchsorted(edges, real, "right") - 1, BINS - 1)
+    return tuple(np.bincount(places, counts, BINS).astype(np.int64).tolist())
 
 
 def _saturated(steps: Steps | None) -> tuple[float, float]:

@@ -6,10 +6,10 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 
@@ -85,7 +85,7 @@ class TraceWriter:
             return
         statistics = tensor.statistics
         if level == "statistics" and statistics is None and tensor.values is not None:
-            statistics = Statistics.of(tensor.real, tensor)
+            statistics = _statistics(tensor)
         keep = tensor.values is not None and (level != "statistics" or tensor.role == "output")
         head: dict[str, Any] = {
             "name": tensor.name, "role": tensor.role, "shape": tensor.shape,
@@ -102,7 +102,7 @@ class TraceWriter:
             self._record("S", head)
 
     def _record(self, kind: str, head: Mapping[str, Any], values: bytes = b"") -> None:
-        text = json.dumps(head, separators=(",", ":"), default=_plain).encode()
+        text = _ENCODER.encode(head).encode()
         body = kind.encode() + struct.pack("<I", len(text)) + text + values
         self._put(struct.pack("<II", len(body), zlib.crc32(body)) + body)
 
@@ -133,9 +133,24 @@ def _unwritable(path: Path, error: OSError) -> EdgebedError:
     return EdgebedError(f"cannot write the trace: {error.strerror}", where=str(path))
 
 
+def _statistics(tensor: Tensor) -> Statistics:
+    values = tensor.values
+    assert values is not None  # or there would be nothing to reduce
+    if values.dtype.itemsize != 1 or values.dtype.kind not in "iu":
+        return Statistics.of(tensor.real, tensor)
+    if tensor.scale is None:  # bytes of a picture: both ends of their range are what they mean
+        found = Statistics.of_bytes(np.ascontiguousarray(values), 1.0, 0)
+        return replace(found, at_low=0.0, at_high=0.0)
+    return Statistics.of_bytes(np.ascontiguousarray(values), tensor.scale, tensor.zero_point)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} has no place in a trace")
+
+
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), default=_plain)
+"""Made once: `json.dumps` with settings would make one for each record."""

@@ -25,6 +25,8 @@ RESOLVERS: Final[Mapping[Kernels, str]] = {
 }
 """What an application gets by itself (XNNPACK), the runtime's own fast kernels, its plain ones."""
 CONSTANT: Final = frozenset({"DELEGATE"})
+Row = tuple[dict[str, Any], Role, str]
+"""A tensor's details, its role and its op's kind."""
 
 
 def interpreter_of(path: Path, level: Level = "full", kernels: Kernels = "optimised") -> Any:
@@ -86,13 +88,14 @@ def record(
     """
     interpreter = interpreter_of(source, level, kernels)
     details = interpreter.get_input_details()
+    rows = rows_of(interpreter, inner=level not in ("off", "io"))
     for number, sample in enumerate(_samples(details, inputs)):
         _fill(interpreter, details, sample, source)
         begun, clock = time.time_ns(), time.perf_counter_ns()
         interpreter.invoke()
         spent = Figure((time.perf_counter_ns() - clock) / 1000, "us", "measured", "one thread")
         given = tuple(_tensor(one, "input", sample[one["name"]]) for one in details)
-        tensors = given + tensors_of(interpreter, inner=level not in ("off", "io"))
+        tensors = given + read_rows(interpreter, rows)
         yield Frame(number, tensors, {"latency": spent}, time_ns=begun)
 
 
@@ -104,15 +107,25 @@ def tensors_of(interpreter: Any, *, inner: bool = True) -> tuple[Tensor, ...]:
             with `experimental_preserve_all_tensors`.
         inner: with the inner tensors.
     """
+    return read_rows(interpreter, rows_of(interpreter, inner=inner))
+
+
+def rows_of(interpreter: Any, *, inner: bool = True) -> tuple[Row, ...]:
+    """Return which tensors `tensors_of` reads; asking for that takes longer than reading them."""
     outputs = {one["index"] for one in interpreter.get_output_details()}
     details = {one["index"]: one for one in interpreter.get_tensor_details()}
-    rows: list[tuple[dict[str, Any], Role, str]] = []
+    rows: list[Row] = []
     kinds = {}
     for index, _, kind in layers_of(interpreter):
         kinds[index] = kind
         if index not in outputs and inner:
             rows.append((details[index], "layer", kind))
     rows += [(details[index], "output", kinds.get(index, "")) for index in sorted(outputs)]
+    return tuple(rows)
+
+
+def read_rows(interpreter: Any, rows: tuple[Row, ...]) -> tuple[Tensor, ...]:
+    """Return the tensors of `rows_of` as they are now."""
     return tuple(
         _tensor(facts, role, interpreter.get_tensor(facts["index"]), kind)
         for facts, role, kind in rows
@@ -143,7 +156,7 @@ def _tensor(facts: Mapping[str, Any], role: Role, values: Array, kind: str = "")
     return Tensor(
         facts["name"], role, tuple(values.shape), str(values.dtype),
         float(scales[0]) if steps else None, int(zeros[0]) if steps else 0,
-        "HWC" if values.ndim == 3 else "", kind, np.array(values),
+        "HWC" if values.ndim == 3 else "", kind, values,
     )  # fmt: skip
 
 
