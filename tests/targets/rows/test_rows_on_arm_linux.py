@@ -10,10 +10,13 @@ from drawn import programs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_network import program_inputs
+from row_programs import TWO, byte, one_op
 from test_drawn_programs import program_text, reached_by_floats
 from test_float_layers import constants
 from test_rows_conformance import GOALS, SLOW, supported
 
+from edgebed.program.arithmetic import Affine
+from edgebed.program.ops.add import Add
 from edgebed.program.ops.avg_pool import AvgPool
 from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.ops.dense import Dense
@@ -28,19 +31,24 @@ from edgebed.targets.arm_linux.target import TARGET
 
 
 def computed(program: Program, folder: Path, cpu: str, goal: Goal, samples: int):
-    """The program's inputs, and what an emulated core makes of them, by output's name."""
+    """Random inputs of the program, and what an emulated core makes of them, by output's name."""
+    given = [program_inputs(program, seed) for seed in range(samples)]
+    x = {name: np.stack([one[name] for one in given]) for name in program.inputs}
+    return x, answers(program, folder, cpu, goal, x)
+
+
+def answers(program: Program, folder: Path, cpu: str, goal: Goal, x):
+    """What an emulated core makes of samples along the first axis, by output's name."""
     if find_qemu(CORES[cpu]) is None:
         pytest.importorskip("unicorn", reason="neither qemu-user nor unicorn is installed")
     target = TARGET.with_options({"cpu": cpu, "goal": goal})
     target.plan(program).write(folder)
     target.build(folder)
     network = load(folder)
-    given = [program_inputs(program, seed) for seed in range(samples)]
-    x = {name: np.stack([one[name] for one in given]) for name in program.inputs}
-    file_x = {one.name: x[one.name].reshape(samples, *one.shape[1:]) for one in network.inputs}
-    found = network.run(file_x)
+    shapes = {one.name: (-1, *one.shape[1:]) for one in network.inputs}
+    found = network.run({name: values.reshape(shapes[name]) for name, values in x.items()})
     arrays = found if isinstance(found, tuple) else (found,)
-    return x, {one.name: got for one, got in zip(network.outputs, arrays, strict=True)}
+    return {one.name: got for one, got in zip(network.outputs, arrays, strict=True)}
 
 
 def check_drawn(program: Program, folder: Path, cpu: str, goal: Goal) -> None:
@@ -73,6 +81,23 @@ def test_many_drawn_programs_on_every_core(
     part = supported(program)
     if part is not None:
         check_drawn(part, tmp_path_factory.mktemp("drawn"), cpu, goal)
+
+
+@pytest.mark.parametrize("cpu", ["a72", "a76", "armv7"])
+@pytest.mark.parametrize("scales", [(0.0394, 0.1042, 0.0509), (0.07, 0.02, 0.031)])
+def test_sums_of_all_pairs_of_bytes(scales, cpu: str, tmp_path: Path) -> None:
+    """All of them in sixteen samples; then fewer in each, so that a rest of lanes is left."""
+    pairs = np.arange(1 << 16).reshape(16, -1)
+    a, b = ((values - 128).astype(np.int8) for values in (pairs >> 8, pairs & 255))
+    for size in (4096, 4091):
+        kinds = [byte((size,), scale, zero) for scale, zero in zip(scales, (-12, 5), strict=False)]
+        program = one_op(Add(**TWO, requantize=Affine(scales[2], -128)), kinds)
+        x = {"a": a[:, :size], "b": b[:, :size]}
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        (got,) = answers(program, folder, cpu, "balanced", x).values()
+        np.testing.assert_array_equal(got.ravel(), run(program, x)["o"].ravel())
+        assert any("eb_sum" in one.read_text() for one in (folder / "library").glob("*.c"))
 
 
 def real_network() -> Program:

@@ -13,7 +13,25 @@
                      "st1 {v20.16b, v21.16b, v22.16b, v23.16b}, [%0], #64"                  \
                      : "+r"(to), "+r"(from) : : "v16", "v17", "v18", "v19", "v20", "v21",  \
                        "v22", "v23", "memory")
+/* Four times sixteen bytes, each `step` behind the one before. */
+#define EB_TAKE_64(to, from, step)                                                         \
+    __asm__ volatile("ld1 {v16.16b}, [%1], %2\n\tld1 {v17.16b}, [%1], %2\n\t"              \
+                     "ld1 {v18.16b}, [%1], %2\n\tld1 {v19.16b}, [%1], %2\n\t"              \
+                     "st1 {v16.16b, v17.16b, v18.16b, v19.16b}, [%0], #64"                  \
+                     : "+r"(to), "+r"(from) : "r"((int64_t)(step)) : "v16", "v17", "v18",  \
+                       "v19", "memory")
 #else
+#define EB_TAKE_64(to, from, step)                                                         \
+    do {                                                                                   \
+        const int8x16_t a_ = vld1q_s8(from), b_ = vld1q_s8((from) + (step));               \
+        const int8x16_t c_ = vld1q_s8((from) + 2 * (step));                                \
+        const int8x16_t d_ = vld1q_s8((from) + 3 * (step));                                \
+        vst1q_s8((to), a_);                                                                \
+        vst1q_s8((to) + 16, b_);                                                           \
+        vst1q_s8((to) + 32, c_);                                                           \
+        vst1q_s8((to) + 48, d_);                                                           \
+        (from) += 4 * (step), (to) += 64;                                                  \
+    } while (0)
 #define EB_COPY_128(to, from)                                                              \
     do {                                                                                   \
         int8x16_t v_[8];                                                                   \
@@ -31,14 +49,7 @@ EB_INLINE int8_t *eb_gather_neon(int8_t *to, const int8_t *from, int32_t step, i
 #pragma GCC unroll 1
         for (; count >= 8; count -= 8) EB_COPY_128(to, from);
 #pragma GCC unroll 1
-    for (; count >= 4; count -= 4, from += 4 * step, to += 64) {
-        const int8x16_t a = vld1q_s8(from), b = vld1q_s8(from + step);
-        const int8x16_t c = vld1q_s8(from + 2 * step), d = vld1q_s8(from + 3 * step);
-        vst1q_s8(to, a);
-        vst1q_s8(to + 16, b);
-        vst1q_s8(to + 32, c);
-        vst1q_s8(to + 48, d);
-    }
+    for (; count >= 4; count -= 4) EB_TAKE_64(to, from, step);
 #pragma GCC unroll 1
     for (; count > 0; count--, from += step, to += 16) vst1q_s8(to, vld1q_s8(from));
     return to;
