@@ -336,7 +336,7 @@ def test_observe_names_values_that_are_none_and_late_frames(
             assert scores is not None
             if at >= 7:
                 scores = np.array([np.nan, np.inf], np.float32)
-            spent = Figure(50.0 if at % 10 == 9 else 10.0 + at % 3, "ms", "measured", "clock")
+            spent = Figure(90.0 if at % 10 == 9 else 10.0 + at % 3, "ms", "measured", "clock")
             tensors = (*one.tensors[:2], replace(one.tensors[2], values=scores))
             yield replace(one, tensors=tensors, figures={"latency": spent})
 
