@@ -100,16 +100,17 @@ class VirtualNetwork:
         """The core alone: a binary is for one."""
         return (self._manifest.cpu,)
 
-    def run(self, x: Sample) -> Array | tuple[Array, ...]:
+    def run(self, x: Sample | Sequence[Array] | Array) -> Array | tuple[Array, ...]:
         """Compute the outputs of one sample, or of several along the first axis.
 
         Args:
-            x: arrays by input name, in the file's shape, or N x that shape without its batch
-                axis.
+            x: the only input, or all inputs in order or by name; each in the file's shape, or
+                N x that shape without its batch axis.
 
         Raises:
             EdgebedError: an input is missing or has another shape or dtype.
         """
+        x = self._named(x)
         traces = self._compute(self.samples(x))
         self._figures = traces[-1].figures
         names = [out.name for out in self._manifest.outputs]
@@ -117,6 +118,17 @@ class VirtualNetwork:
         single = self._is_single(x)
         found = tuple(each[0] if single else np.concatenate(each) for each in parts)
         return found[0] if len(found) == 1 else found
+
+    def _named(self, x: Sample | Sequence[Array] | Array) -> Sample:
+        if isinstance(x, Mapping):
+            return x
+        names = [one.name for one in self._manifest.inputs]
+        given = [x] if isinstance(x, np.ndarray) else list(x)
+        if len(given) != len(names):
+            raise EdgebedError(
+                f"{len(given)} arrays for {len(names)} inputs", try_=f"in order: {', '.join(names)}"
+            )
+        return dict(zip(names, given, strict=True))
 
     def samples(self, x: Sample) -> list[dict[str, Array]]:
         """Take arrays apart into single samples.
