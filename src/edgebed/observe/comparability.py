@@ -109,6 +109,12 @@ def notes(
             f"The traces were recorded at the levels {levels[0]} and {levels[1]}; full on both "
             "sides compares every value of every layer."
         )
+    layers = [error for error in errors if error.pair.role == "layer"]
+    if any(one.quantised for one in layers) and not any(one.same_steps for one in layers):
+        yield (
+            "Beside real numbers, faults smaller than quantisation stay unseen; a trace of the "
+            "same program from the interpreter shows every integer that differs."
+        )
     doubtful = [error.name for error in errors if error.pair.doubtful]
     if doubtful:
         yield f"Matched by order and size alone: {', '.join(doubtful)}."

@@ -65,6 +65,7 @@ def command(comparison: TraceComparison, layer: str = "", frame: int = -1) -> st
     words = ["edgebed", "compare", str(comparison.reference.path), str(comparison.device.path)]
     words += ["--layer", layer] if layer else []
     words += ["--frame", str(frame)] if frame >= 0 else []
+    words += comparison.options
     return shlex.join(words)
 
 

@@ -10,12 +10,16 @@ from edgebed.observe.assertions import INPUT, LAYERS, Assertion, examine
 from edgebed.observe.departure import INPUT_LIMIT
 from edgebed.observe.departure_verdict import command, departure_verdict, shown
 from edgebed.observe.layer_error import LayerError
-from edgebed.observe.observed import Observed, Signal, paired
-from edgebed.observe.trace_comparison import TraceComparison
+from edgebed.observe.observed import MOST_FRAMES, Observed, Signal
+from edgebed.observe.trace import Frame
+from edgebed.observe.trace_comparison import TraceComparison, paired_frames
+from edgebed.observe.trace_reader import TraceReader
 from edgebed.observe.verdict import Verdict, ranked
 
-MOST_BYTES: Final = 60_000_000
-"""Of values of either trace that assertions get to see at once."""
+MOST_BYTES: Final = 12_000_000
+"""Of values of either trace that assertions see at once; they work on several copies of them."""
+LEAST: Final = 4
+"""Frames that have to fit with their layers; else assertions see inputs and outputs alone."""
 UNEXPLAINED: Final = "input_unexplained"
 
 
@@ -35,10 +39,51 @@ def verdicts_on(comparison: TraceComparison, more: Iterable[Assertion] = ()) -> 
         EdgebedError: an assertion of the user fails, or gives something else than verdicts.
     """
     departure = departure_verdict(comparison)
-    sample = paired(comparison.reference.path, comparison.device.path, most_bytes=MOST_BYTES)
+    sample = _sampled(comparison)
     said = examine(sample[0], _renamed(*sample, comparison), more)
     said = [one if one.command else _with_command(one, comparison) for one in said]
     return ranked(_merged(departure, said, comparison))
+
+
+def _sampled(comparison: TraceComparison) -> tuple[Observed, Observed]:
+    """Read some of the paired frames again, evenly drawn, as many as memory allows."""
+    wanted: list[tuple[Frame, Frame]] = []
+    paths = comparison.reference.path, comparison.device.path
+    with TraceReader(paths[0]) as first, TraceReader(paths[1]) as second:
+        most, layers, stride = 0, True, 1
+        pairs = (
+            pair for pair in paired_frames(first, second, [0, 0])
+            if comparison.only in (None, pair[0].number)
+        )  # fmt: skip
+        for place, pair in enumerate(pairs):
+            if not place:
+                most, layers = _room(pair)
+                stride = -(-comparison.frames // most)
+            if place % stride == 0:
+                wanted.append((_kept(pair[0], layers), _kept(pair[1], layers)))
+        manifests = first.manifest, second.manifest
+    reference = Observed.of(manifests[0], [a for a, _ in wanted])
+    return reference, Observed.of(manifests[1], [b for _, b in wanted])
+
+
+def _room(pair: tuple[Frame, Frame]) -> tuple[int, bool]:
+    """Return how many frames fit, and whether with their layers."""
+    for layers in (True, False):
+        size = max(_bytes(_kept(one, layers)) for one in pair)
+        fitting = min(MOST_FRAMES, MOST_BYTES // max(size, 1))
+        if fitting >= LEAST:
+            return fitting, layers
+    return max(fitting, 1), False
+
+
+def _kept(frame: Frame, layers: bool) -> Frame:
+    if layers:
+        return frame
+    return replace(frame, tensors=tuple(one for one in frame.tensors if one.role != "layer"))
+
+
+def _bytes(frame: Frame) -> int:
+    return sum(one.values.nbytes for one in frame.tensors if one.values is not None)
 
 
 def _merged(

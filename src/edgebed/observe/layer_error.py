@@ -274,9 +274,8 @@ def _earth_movers(a: Statistics, b: Statistics) -> float:
     x = np.unique(np.concatenate(edges))
     gaps = np.abs(np.interp(x, edges[0], shares[0], 0, 1) - np.interp(x, edges[1], shares[1], 0, 1))
     area = float(((gaps[1:] + gaps[:-1]) / 2 * np.diff(x)).sum())
-    same = (a.low, a.high) == (b.low, b.high)
-    width = 0.0 if same else max(float(edge[1] - edge[0]) for edge in edges)
-    return max(area - width, 0.0)
+    width = max(float(edge[1] - edge[0]) for edge in edges)
+    return max(area - width, 0.0)  # values on an edge fall to either side, by their last bit
 
 
 def _summary(tensor: Tensor) -> Statistics:

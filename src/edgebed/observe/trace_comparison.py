@@ -56,6 +56,8 @@ class TraceComparison:
         worst: frame numbers and their errors, the worst first.
         agreement: for an output of classes, frames whose largest entry is the same, and all frames.
         notes: what a reader must know before believing the figures.
+        only: number of the frame that alone was looked at; None for all.
+        options: of the command line that ask for this comparison.
     """
 
     reference: Side
@@ -68,6 +70,8 @@ class TraceComparison:
     worst: tuple[tuple[int, float], ...]
     agreement: tuple[int, int] | None
     notes: tuple[str, ...]
+    only: int | None = None
+    options: tuple[str, ...] = ()
 
     def error_of(self, layer: str) -> LayerError | None:
         """Return the error of a tensor by either trace's name."""
@@ -240,7 +244,14 @@ class _Run:
             tuple((number, -error) for error, number in ranked[: self.most] if error),
             (self.agreed, self.classified) if self.classified else None,
             tuple(notes(reference, device, self.frames, matching, errors, self.only)),
+            self.only, tuple(self._options()),
         )  # fmt: skip
+
+    def _options(self) -> Iterator[str]:
+        if self.force:
+            yield "--force"
+        if self.exact is not None:
+            yield "--exact" if self.exact else "--not-exact"
 
     def _nothing_shared(self, readers: list[TraceReader], counts: list[int]) -> EdgebedError:
         if self.only is not None:

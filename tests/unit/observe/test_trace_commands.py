@@ -157,6 +157,17 @@ def test_assertions_of_the_user(
         assert part in error and "Traceback" not in error
 
 
+def test_one_frame_alone_reaches_the_assertions(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "checks.py"
+    file.write_text(CHECK)
+    more = ("--frame", "3", "--assert", f"{file}:dark")
+    assert execute(words(folder, "integer", "clean", *more)) == 2
+    said = capsys.readouterr().out
+    assert "In 1 frames." in said and "1 frame:" in said
+
+
 @pytest.mark.parametrize(
     ("more", "part"),
     [

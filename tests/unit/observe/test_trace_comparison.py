@@ -13,7 +13,7 @@ from traces import Recorder, float_network, integer_network, op, pictures, real
 
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
-from edgebed.observe.departure_verdict import departure_verdict
+from edgebed.observe.departure_verdict import command, departure_verdict
 from edgebed.observe.trace import Frame, Manifest, Tensor
 from edgebed.observe.trace_comparison import compare_traces
 from edgebed.observe.trace_reader import TraceReader
@@ -95,7 +95,9 @@ def test_traces_of_other_networks_are_refused_in_one_sentence(clean: Path, tmp_p
     text = str(raised.value)
     assert "different networks, 'tiny' and 'elsewhere'" in text
     assert "--force" in text and "\n" not in text
-    assert compare_traces(clean, path, force=True).frames == 3
+    forced = compare_traces(clean, path, force=True)
+    assert forced.frames == 3
+    assert command(forced).endswith("--force")  # or it would be refused again
 
 
 def test_the_float_network_and_its_integers_are_one_network(clean: Path, tmp_path: Path) -> None:
