@@ -132,7 +132,7 @@ def _pictures() -> list[Bug]:
         _ranged("[-1, 1] for [0, 1], or the reverse", lambda x, own: 2 * x - 1 if own == 0 else x),
         _ranged("bytes 0..255", lambda x, own: 255 * x),
         _ranged("ImageNet mean and deviation", _imagenet),
-        _after("normalised twice", "double_normalisation", _twice),
+        _real("normalised twice", "double_normalisation", _twice),
         _placed("nearest", "resize_method", lambda p, w, h, r: p.resize((w, h), WAYS.NEAREST)),
         _placed("bicubic", "resize_method", lambda p, w, h, r: p.resize((w, h), WAYS.BICUBIC)),
         _placed("letterbox for stretch", "aspect", _letterbox),
@@ -165,9 +165,9 @@ def _imagenet(x: Array, low: float) -> Array:
     return ((x - mean[:, None, None]) / deviation[:, None, None]).astype(np.float32)
 
 
-def _twice(x: Array, rng: Random) -> Array:
-    low, high = (-1.0, 1.0) if x.min() < -0.2 else (0.0, 1.0)
-    return (x / 255 * (high - low) + low).astype(np.float32)
+def _twice(network: Network, rng: Random) -> ToInput:
+    low, high = network.contract["input"].get("range", (0.0, 1.0))
+    return lambda raw: network.prepare(raw) / 255 * (high - low) + low
 
 
 def _letterbox(picture: Image.Image, width: int, height: int, rng: Random) -> Image.Image:

@@ -23,7 +23,8 @@ ALIKE: Final = 8.0
 """Raw pictures of two decoders differ by less than this, root mean square, in bytes."""
 RANGES: Final = (
     ("[0, 1]", 1 / 255, 0.0), ("[-1, 1]", 1 / 127.5, -1.0), ("0..255", 1.0, 0.0),
-    ("-128..127", 1.0, -128.0), ("[-0.5, 0.5]", 1 / 255, -0.5), ("/ 256", 1 / 256, 0.0),
+    ("-128..127", 1.0, -128.0), ("byte / 128 - 1", 1 / 128, -1.0),
+    ("[-0.5, 0.5]", 1 / 255, -0.5), ("/ 256", 1 / 256, 0.0),
 )  # fmt: skip
 """Name, factor and offset of what is done to a byte."""
 MEAN: Final = (0.485, 0.456, 0.406)
@@ -182,8 +183,7 @@ class Scene:
             known.append(imagenet())
         if fitted is not None:
             name = named(*fitted, known)
-            exact = next(((a, b) for n, a, b in known if n == name), fitted)
-            return exact[0], exact[1], name or "a normalisation of its own"
+            return fitted[0], fitted[1], name or "a normalisation of its own"
         for name, a, b in known:
             ends = np.concatenate([b, 255 * a + b])
             tight = (high - low) > 0.4 * float(np.ptp(ends))
@@ -268,12 +268,14 @@ def imagenet() -> tuple[str, Array, Array]:
 
 
 def named(a: Array, b: Array, known: list[tuple[str, Array, Array]]) -> str:
-    """Return the name of a normalisation within 2 % of its range; empty if none is near."""
+    """Return the name of the nearest normalisation; empty if none is within 2 % of its range."""
+    best, least = "", 0.02
     for name, factor, offset in known:
-        ends = np.abs(np.concatenate([a * 0 + b - offset, 255 * (a - factor) + b - offset]))
-        if ends.max() <= 0.02 * 255 * np.abs(factor).max():
-            return name
-    return ""
+        ends = np.abs(np.concatenate([b - offset, 255 * (a - factor) + b - offset]))
+        away = float(ends.max() / (255 * np.abs(factor).max()))
+        if away < least:
+            best, least = name, away
+    return best
 
 
 def scene_of(reference: Observed, device: Observed) -> Scene | None:
