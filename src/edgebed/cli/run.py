@@ -52,7 +52,8 @@ def run(
     edgebed run DIR --input PATH --out OUT.npy
 
     Args:
-        what: a recipe (bed, bed-fast), or a compiled folder, or a run folder.
+        what: a recipe (bed, bed-fast), or a compiled folder, or a run folder; with --trace also a
+            network's file, which the reference interpreter computes.
         data: folder of annotated pictures (Pascal VOC or COCO), or `synthetic`.
         network: bed or bed-fast; the recipe's own by default.
         epochs: passes over the training pictures in floating point.
@@ -130,7 +131,7 @@ def _run_compiled(
     what: Path, options: Mapping[str, Any], out: Path | None, *, json: bool, quiet: bool
 ) -> int:
     """Run a library in this process, or firmware on its virtual board."""
-    from edgebed.cli.run_trace import check_level, check_trace
+    from edgebed.cli.run_trace import check_level, check_trace, run_reference
     from edgebed.deploy.bundle import find
     from edgebed.targets import library_target
 
@@ -139,6 +140,8 @@ def _run_compiled(
     file, level = options["trace"], check_level(options["level"], options["trace"])
     if file is not None:
         check_trace(file, options["input"])
+        if what.is_file() and options["input"] is not None:
+            return run_reference(what, options["input"], out, file, level, json=json)
     if own is None:
         from edgebed.cli.run_folder import run_folder
 

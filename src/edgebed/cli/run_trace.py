@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json as json_format
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,3 +131,45 @@ def board_trace(
     recorder.prepare(machine, level)
     with TraceWriter(trace, recorder.manifest(program, target, level)) as writer:
         yield BoardTrace(program, writer)
+
+
+def run_reference(
+    model: Path, source: Path, out: Path | None, trace: Path, level: Level, *, json: bool
+) -> int:
+    """Compute a network's file in the interpreter, and write each sample as a frame.
+
+    Args:
+        model: a network in any format that edgebed reads.
+        source: `.npy` or `.npz`, as for a library.
+        out: where the outputs go; None to keep them in the trace only.
+        trace: file to write.
+        level: what is kept.
+        json: print one JSON object.
+    """
+    from edgebed.cli.run_library import read_inputs
+    from edgebed.observe.recorders import reference
+    from edgebed.observe.trace_writer import TraceWriter
+    from edgebed.program.read import read_model
+
+    program = read_model(model)
+    inputs = read_inputs(source, [_Input(name) for name in program.inputs])
+    if out is not None:
+        raise EdgebedError(
+            "--out is for a compiled folder", where=str(model), why="the trace has the outputs"
+        )
+    with TraceWriter(trace, reference.manifest(program, level)) as writer:
+        for frame in reference.record(program, inputs, level):
+            writer.write(frame)
+        count = writer.frames
+    text = f"{trace}: {count} frame{'s' if count > 1 else ''} of the interpreter"
+    print(json_format.dumps({"trace": str(trace), "samples": count}) if json else text)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Input:
+    """An input's name, for reading files; the interpreter checks the rest."""
+
+    name: str
+    shape: tuple[int, ...] = ()
+    dtype: str = ""

@@ -125,6 +125,20 @@ def test_a_library_that_shows_nothing_is_built_anew(
         assert frame.figures["latency"].kind == "measured"
 
 
+def test_a_networks_file_gives_the_references_trace(
+    board: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--input", str(inputs), "--level", "full", "--trace"]
+    model, right, device = board / "program.onnx", tmp_path / "r.trace", tmp_path / "d.trace"
+    assert execute(["run", str(model), *words, str(right)]) == 0
+    assert execute(["run", str(board), *words, str(device)]) == 0
+    (manifest, frames), (other, _) = read(right), read(device)
+    assert manifest.source == "reference" and len(frames) == COUNT
+    assert manifest.digest == other.digest
+    capsys.readouterr()
+    assert execute(["compare", str(right), str(device), "--json"]) == 0
+
+
 @pytest.mark.parametrize(
     "words, what",
     [
