@@ -211,11 +211,12 @@ def _thinned(path: Path, most: int, most_bytes: int) -> tuple[Manifest, dict[int
             kept[frame.number] = frame
             held += _bytes(frame)
             while len(kept) > 1 and (len(kept) > most or held > most_bytes):
-                stride *= 2
-                kept = {n: one for n, one in kept.items() if n % stride == 0}
+                thinner = {n: one for n, one in kept.items() if n % (2 * stride) == 0}
+                if thinner:
+                    kept, stride = thinner, 2 * stride
+                else:  # numbers that no power of two divides: the first ones stay
+                    kept.popitem()
                 held = sum(_bytes(one) for one in kept.values())
-                if not kept:
-                    break
         return reader.manifest, kept
 
 

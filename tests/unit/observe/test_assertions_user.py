@@ -92,6 +92,12 @@ def test_samples_stay_within_their_bytes(tmp_path: Path) -> None:
     assert 0 < held <= 3000
 
 
+def test_odd_numbers_leave_a_sample_too(tmp_path: Path) -> None:
+    path = trace(tmp_path / "a", range(1, 60, 2))
+    one, two = paired(path, path, most=8)
+    assert one.numbers == two.numbers and 1 <= len(one) <= 8
+
+
 def test_traces_without_a_common_frame(tmp_path: Path) -> None:
     with pytest.raises(EdgebedError, match="no frame in common"):
         paired(trace(tmp_path / "a", range(2)), trace(tmp_path / "b", range(4, 6)))
