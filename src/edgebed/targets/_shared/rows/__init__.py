@@ -1,2 +1,4 @@
-"""Networks as C that works row by row: small memories first, for processors without vector units
-of a desktop's width. Shared by the targets whose processors run plain C."""
+"""Networks as C that works row by row, shared by the targets whose processors run plain C.
+
+Small memories come first here: these processors have no vector units of a desktop's width.
+"""
