@@ -32,7 +32,7 @@ from edgebed.program.types import Array, Program
 
 Fault = Callable[[Array, np.random.Generator], Array]
 WINDOWS = (128, 64, 16)
-SHOWN = 256
+SHOWN = 160
 """Pictures with each fault."""
 
 
@@ -146,7 +146,7 @@ def _row(
     row: dict[str, Any] = {"fault": name}
     for size in WINDOWS:
         causes: Counter[str] = Counter()
-        for _ in range(50):
+        for _ in range(40):
             places = random.choice(len(seen), size, replace=False) if drawn else range(size)
             found = drift_of([seen[at] for at in places], profile, size).verdicts
             causes[found[0].cause if found else "-"] += 1

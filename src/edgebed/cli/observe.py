@@ -98,8 +98,9 @@ def _write(trace: Path, out: Path, program: Path | None, profile: Path | None, j
 def _profile(program: Path | None, profile: Path | None) -> Profile | None:
     from edgebed.observe.drift_profile import NAME, Profile
 
-    if profile is None and program is not None and (program / NAME).is_file():
-        profile = program / NAME
+    if profile is None and program is not None:
+        beside = (program / NAME, program / "device" / NAME)
+        profile = next((path for path in beside if path.is_file()), None)
     return None if profile is None else Profile.load(profile)
 
 

@@ -18,6 +18,7 @@ from edgebed.errors import EdgebedError
 from edgebed.figures import number
 from edgebed.observe.assertions import examine
 from edgebed.observe.assertions.latency import NAMES, slow_layer
+from edgebed.observe.comparability import OWN_KERNELS
 from edgebed.observe.drift_certain import CertainFaults
 from edgebed.observe.drift_stream import is_watched, key_of, observations
 from edgebed.observe.observed import Observed, paired
@@ -161,7 +162,7 @@ def alone(path: Path, program: Program | None = None) -> Alone:
             if replayed is None:
                 notes.append("Not replayed: the trace lacks values of the program's inputs.")
             elif not any(one.cause == "bad_values" for one in found):
-                found += [v for v in examine(replayed, sample) if v.cause != "slow_layer"]
+                found += _against(replayed, sample)
         found += slow_layer(sample, sample)
     return Alone(tuple(_once(found)), tally.frames, cut, tuple(notes))
 
@@ -285,6 +286,28 @@ def _replayed(sample: Observed, program: Program, path: Path) -> Observed | None
         values = dict(run_trace(program, inputs))
         frames.append(replace(frame, tensors=tuple(_as(t, values) for t in frame.tensors)))
     return Observed.of(replace(sample.manifest, source="reference"), frames)
+
+
+def _against(replayed: Observed, sample: Observed) -> list[Verdict]:
+    """Name the first layer with other integers than the interpreter's, or what assertions see."""
+    if sample.manifest.source not in OWN_KERNELS:
+        for name, mine in {**replayed.layers, **replayed.outputs}.items():
+            theirs = {**sample.layers, **sample.outputs}[name]
+            if mine.is_even and theirs.is_even and np.dtype(mine.dtype).kind in "iu":
+                gap = np.stack(theirs.stored).astype(np.int64) - np.stack(mine.stored)
+                if gap.any():
+                    return [_kernel(name, gap)]
+    return [one for one in examine(replayed, sample) if one.cause != "slow_layer"]
+
+
+def _kernel(name: str, gap: Array) -> Verdict:
+    rows = int(np.any(gap.reshape(len(gap), -1), axis=1).sum())
+    return Verdict(
+        "kernel", name, 0.98,
+        f"{np.count_nonzero(gap) / gap.size:.1%} of its integers differ from the interpreter's, by"
+        f" up to {np.abs(gap).max()}, in {rows} of {len(gap)} frames; the layers before it agree.",
+        "Look at this layer's kernel, weights and scales on the device.",
+    )  # fmt: skip
 
 
 def _shaped(values: Array, program: Program, name: str, path: Path) -> Array:

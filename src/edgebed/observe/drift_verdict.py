@@ -182,9 +182,10 @@ def _tone(moved: Moved, profile: Profile, tensor: str) -> str:
             now = moved.means[f"{tensor}/{end}"]
             if (now < known.least and beyond < 0) or (now > known.most and beyond > 0):
                 return "new_range"
-    if abs(far.get("mean", 0.0)) > moved.threshold:
-        return "brightness_shift"
-    return "contrast_shift" if abs(far.get("deviation", 0.0)) > moved.threshold else "input_shift"
+    mean, deviation = abs(far.get("mean", 0.0)), abs(far.get("deviation", 0.0))
+    if max(mean, deviation) < 0.5 * moved.threshold:
+        return "input_shift"
+    return "brightness_shift" if mean > min(moved.threshold, deviation) else "contrast_shift"
 
 
 def _channel_order(moved: Moved, profile: Profile, tensor: str) -> tuple[str, str] | None:
@@ -284,6 +285,7 @@ def _known(profile: Profile, name: str) -> float:
 
 def _middle(shares: Sequence[float] | Array, counted: Counted) -> float:
     """Return the mean that shares in bins have, real units."""
+    places: Array
     if counted.edges:
         width = counted.edges[1] - counted.edges[0]
         places = np.append(counted.edges, counted.edges[-1] + width) - width / 2

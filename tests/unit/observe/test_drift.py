@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from traces import inputs, integer_network
 
 from edgebed.cli import execute
 from edgebed.errors import EdgebedError
@@ -283,6 +284,38 @@ def test_observe_writes_a_profile_and_says_what_drifted(
     answer = json.loads(capsys.readouterr().out)
     assert answer["verdicts"][0]["cause"] == "brightness_shift"
     assert answer["frames"] == 64
+
+
+def test_observe_replays_a_trace_with_its_program_and_uses_the_profile_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgebed.deploy.bundle import PROGRAM
+    from edgebed.observe.recorders import reference
+    from edgebed.program.to_onnx import save
+
+    network = integer_network()
+    layer = network.ops[3].output
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    save(network, folder / PROGRAM)
+    recorded = list(reference.record(network, {"x": np.stack(inputs(24))}))
+    good, bad = tmp_path / "good.trace", tmp_path / "bad.trace"
+    for path, defect in ((good, None), (bad, layer)):
+        with TraceWriter(path, reference.manifest(network, "full")) as writer:
+            for frame in recorded:
+                writer.write(replace(frame, tensors=tuple(
+                    replace(t, values=np.roll(t.values, 1, 0)) if t.name == defect
+                    and t.values is not None else t for t in frame.tensors
+                )))  # fmt: skip
+    words = ["--program", str(folder), "--json"]
+    assert execute(["observe", str(good), *words]) == 0
+    assert execute(["observe", str(good), "--write-profile", str(folder / "profile.json")]) == 0
+    capsys.readouterr()
+    assert execute(["observe", str(good), *words]) == 0
+    assert json.loads(capsys.readouterr().out)["windows"] == 1
+    assert execute(["observe", str(bad), *words]) == 2
+    found = json.loads(capsys.readouterr().out)["verdicts"]
+    assert ("kernel", layer) in {(v["cause"], v["layer"]) for v in found}
 
 
 def test_observe_reads_a_cut_trace_up_to_the_cut(
