@@ -34,7 +34,7 @@ HALVES: Final = 50
 """Ways to part the reference in two halves."""
 WINDOWS: Final = 40
 """Drawn from each half."""
-LEAST_SPREAD: Final = 0.5
+LEAST_SPREAD: Final = 0.85
 """Share of its deviation that a feature keeps in a half: one rare frame is no rule."""
 ONE_IN_THOUSAND: Final = 3.29
 """Where distances that one window in a thousand exceeds are put, as normal deviations."""
