@@ -145,7 +145,7 @@ class Profile:
         """
         plain = _plain(path)
         try:
-            parts = {
+            parts: dict[str, Any] = {
                 "features": {k: Feature(**_tuples(v)) for k, v in plain.pop("features").items()},
                 "counted": {k: Counted(**_tuples(v)) for k, v in plain.pop("counted").items()},
             }
@@ -283,7 +283,13 @@ def _profile(
     mean, deviation = table.values.mean(0), table.values.std(0)
     least, most = table.values.min(0), table.values.max(0)
     features = {
-        name: Feature(*(float(x[at]) for x in (mean, deviation, least, most)), tuple(reach[at]))
+        name: Feature(
+            float(mean[at]),
+            float(deviation[at]),
+            float(least[at]),
+            float(most[at]),
+            tuple(reach[at]),
+        )
         for at, name in enumerate(table.names)
     }
     shares = np.diff(table.cumulated.mean(0), axis=1, prepend=0.0)
