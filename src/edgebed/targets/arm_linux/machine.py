@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,8 @@ import numpy.typing as npt
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
 from edgebed.targets._shared.rows import manifest as manifests
-from edgebed.targets._shared.rows.manifest import Manifest, TensorFacts
+from edgebed.targets._shared.rows.manifest import Manifest
+from edgebed.targets._shared.rows.network import StageCount, array_of, bytes_of, count_stages
 from edgebed.targets.arm_linux.build import MANIFEST
 from edgebed.targets.arm_linux.cores import Core, core
 from edgebed.targets.arm_linux.emulation import Emulator, Ran, run
@@ -24,16 +24,6 @@ Array = npt.NDArray[Any]
 _STEP, _RAN = "eb_step", "eb_ran"
 _TOGETHER: Final = 16
 """Samples that one start of the program computes."""
-
-
-@dataclass(frozen=True)
-class StageCount:
-    """What one stage of the network took in one run, executor included."""
-
-    name: str
-    kind: str
-    macs: int
-    instructions: int
 
 
 class VirtualBoard:
@@ -118,7 +108,7 @@ class VirtualBoard:
         """Compute samples from all inputs by name; see `run`."""
         self._loaded()
         facts = self._manifest.inputs
-        packed = [b"".join(_bytes_of(one.get(f.name), f) for f in facts) for one in samples]
+        packed = [b"".join(bytes_of(one.get(f.name), f) for f in facts) for one in samples]
         traces = []
         for start in range(0, len(packed), _TOGETHER):
             traces += self._together(packed[start : start + _TOGETHER])
@@ -172,10 +162,10 @@ class VirtualBoard:
         if [name for name, _ in entries] != names:
             raise EdgebedError("the program ran another schedule", where=str(self._program))
         counts = [count for _, count in entries]
-        self._stages = self._by_stage(np.diff([counts[0], *counts[2:]]))
+        self._stages = count_stages(self._manifest, np.diff([counts[0], *counts[2:]]))
         outputs, at = {}, 0
         for one in self._manifest.outputs:
-            outputs[one.name] = _array_of(output[at : at + one.nbytes], one)
+            outputs[one.name] = array_of(output[at : at + one.nbytes], one)
             at += one.nbytes
         source = f"counted on a virtual {self._core.cpu} ({ran.emulator}, user mode)"
         return Trace(
@@ -187,30 +177,3 @@ class VirtualBoard:
                 ),
             },
         )
-
-    def _by_stage(self, spans: npt.NDArray[np.int64]) -> tuple[StageCount, ...]:
-        """Add up the entries of the schedule; what ran before the first is part of it."""
-        manifest = self._manifest
-        counts = np.zeros(len(manifest.stages), np.int64)
-        np.add.at(counts, list(manifest.runs), spans)
-        return tuple(
-            StageCount(stage.name, stage.kind, stage.macs, int(count))
-            for stage, count in zip(manifest.stages, counts, strict=True)
-        )
-
-
-def _bytes_of(tensor: Array | None, facts: TensorFacts) -> bytes:
-    if tensor is None:
-        raise EdgebedError(f"input {facts.name!r} is missing")
-    shape = tuple(facts.shape)
-    if tensor.dtype != np.dtype(facts.dtype) or not facts.is_one(tensor.shape):
-        raise EdgebedError(
-            f"input {facts.name!r} is {tensor.dtype} {tensor.shape}",
-            why=f"the network takes {facts.dtype} {shape}",
-        )
-    return tensor.astype(np.dtype(facts.dtype).newbyteorder("<")).tobytes()
-
-
-def _array_of(data: bytes, facts: TensorFacts) -> Array:
-    kind = np.dtype(facts.dtype)
-    return np.frombuffer(data, kind.newbyteorder("<")).astype(kind).reshape(facts.shape)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from edgebed.compile.plan import BuildPlan
-from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.program.arithmetic import Arithmetic
 from edgebed.program.types import Program
 from edgebed.targets._shared.contract import library as contract
@@ -17,7 +16,7 @@ from edgebed.targets._shared.rows import manifest as manifests
 from edgebed.targets._shared.rows import project as projects
 from edgebed.targets._shared.rows.describe import layout
 from edgebed.targets._shared.rows.emit import Project, files
-from edgebed.targets._shared.rows.kernels.sets import Goal
+from edgebed.targets._shared.rows.kernels.sets import Goal, check_goal
 from edgebed.targets.arm_linux import build as builds
 from edgebed.targets.arm_linux import program as programs
 from edgebed.targets.arm_linux.cores import Core, core
@@ -36,7 +35,6 @@ ARITHMETIC: Final = Arithmetic(
     wide="float32",
 )
 """int8 as TensorFlow Lite has it, float32 where that is not enough."""
-GOALS: Final[tuple[Goal, ...]] = ("balanced", "time", "ram")
 _ALIGNMENT: Final = 16
 
 
@@ -53,6 +51,9 @@ class ArmLinux:
     arithmetic: Arithmetic = ARITHMETIC
     cpu: str = "a72"
     goal: Goal = "balanced"
+    _kept: projects.Kept = field(
+        default_factory=projects.Kept, init=False, repr=False, compare=False
+    )
 
     @property
     def core(self) -> Core:
@@ -70,10 +71,7 @@ class ArmLinux:
         """
         given = dict(options)
         core(given.get("cpu", self.cpu))
-        if given.get("goal", self.goal) not in GOALS:
-            raise EdgebedError(
-                f"no goal is called {given['goal']!r}", try_=did_you_mean(given["goal"], GOALS)
-            )
+        check_goal(given.get("goal", self.goal))
         return replace(self, **given)
 
     def check(self, program: Program) -> list[Problem]:
@@ -89,7 +87,7 @@ class ArmLinux:
         Raises:
             EdgebedError: an op has no kernel.
         """
-        return projects.make(program, self.core.kernels, self.goal, alignment=_ALIGNMENT)
+        return self._kept.make(program, self.core.kernels, self.goal, alignment=_ALIGNMENT)
 
     def plan(self, program: Program) -> BuildPlan:
         """Return library and program. Pure: the same arguments give the same digest.

@@ -19,6 +19,7 @@ from edgebed.targets._shared.elf import load_firmware, section_bytes
 
 LIBRARY: Final = "library"
 FIRMWARE: Final = "firmware"
+MANIFEST: Final = "network.json"
 ELF: Final = "firmware.elf"
 _OBJECTS: Final = "build"
 _SELF_TEST: Final = "_selftest"

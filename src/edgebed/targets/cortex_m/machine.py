@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,30 +16,20 @@ from edgebed.targets._shared.arm_cores import Core, find_core
 from edgebed.targets._shared.counting import Event
 from edgebed.targets._shared.elf import Firmware, load_firmware
 from edgebed.targets._shared.rows import manifest as manifests
-from edgebed.targets._shared.rows.manifest import Manifest, TensorFacts
+from edgebed.targets._shared.rows.manifest import Manifest
+from edgebed.targets._shared.rows.network import StageCount, array_of, bytes_of, count_stages
 from edgebed.targets.contract import Frame, Trace
 from edgebed.targets.cortex_m.board.board import MARKS, Board, UnicornBoard, marked
 from edgebed.targets.cortex_m.board.qemu import QemuBoard
-from edgebed.targets.cortex_m.build import ELF, FIRMWARE
+from edgebed.targets.cortex_m.build import ELF, FIRMWARE, MANIFEST
 from edgebed.targets.cortex_m.figures import chip, figures
 from edgebed.targets.cortex_m.link import Hello, Link, Seen
 
 Array = npt.NDArray[Any]
-MANIFEST: Final = "network.json"
 _CALL, _END, _STEP, _FETCH, _FETCHED = MARKS
 _MUCH: Final = 4096
 """Bytes of input from which on a debugger places them where the emulated line is slow."""
 _NO_HEAP: Final = "heap: none; the firmware has no allocator"
-
-
-@dataclass(frozen=True)
-class StageCount:
-    """What one stage of the network took in one run, executor included."""
-
-    name: str
-    kind: str
-    macs: int
-    instructions: int
 
 
 class VirtualMicrocontroller:
@@ -139,7 +128,7 @@ class VirtualMicrocontroller:
     def run_named(self, inputs: Mapping[str, Array]) -> Trace:
         """Compute one sample from all inputs by name; see `run`."""
         board, manifest = self.board, self._manifest
-        data = [_bytes_of(inputs.get(one.name), one) for one in manifest.inputs]
+        data = [bytes_of(inputs.get(one.name), one) for one in manifest.inputs]
         start, before = board.counter.entered, board.counter.counts.copy()
         if not manifest.fetched:
             self._send(data)
@@ -148,7 +137,7 @@ class VirtualMicrocontroller:
         self._note(board.counter.events(start))
         self._functions = board.counter.by_function(self._firmware, before)
         outputs = {
-            one.name: _array_of(self._link.output(number, one.nbytes), one)
+            one.name: array_of(self._link.output(number, one.nbytes), one)
             for number, one in enumerate(manifest.outputs)
         }
         return Trace(outputs, self._figures(stack), (_NO_HEAP,))
@@ -206,16 +195,8 @@ class VirtualMicrocontroller:
         """Split the run's instructions by stage: entry n of `eb_step` is entry n of the plan."""
         found = [(self._names[event.mark], event.instructions) for event in events]
         self._instructions, spans = split(found)
-        manifest = self._manifest
-        counts = np.zeros(len(manifest.stages), np.int64)
-        if len(spans) != len(manifest.runs):
-            self._stages = ()
-            return
-        np.add.at(counts, list(manifest.runs), spans)
-        self._stages = tuple(
-            StageCount(stage.name, stage.kind, stage.macs, int(count))
-            for stage, count in zip(manifest.stages, counts, strict=True)
-        )
+        whole = len(spans) == len(self._manifest.runs)
+        self._stages = count_stages(self._manifest, spans) if whole else ()
 
     def _figures(self, stack: int) -> dict[str, Figure]:
         emulator = "unicorn" if isinstance(self._board, UnicornBoard) else "qemu-system-arm"
@@ -266,20 +247,3 @@ def _check_digest(hello: Hello, manifest: Manifest, elf: Path) -> None:
             why=f"this folder's plan is {manifest.digest[:12]}",
             try_="build the folder again",
         )
-
-
-def _bytes_of(tensor: Array | None, facts: TensorFacts) -> bytes:
-    if tensor is None:
-        raise EdgebedError(f"input {facts.name!r} is missing")
-    shape = tuple(facts.shape)
-    if tensor.dtype != np.dtype(facts.dtype) or not facts.is_one(tensor.shape):
-        raise EdgebedError(
-            f"input {facts.name!r} is {tensor.dtype} {tensor.shape}",
-            why=f"the network takes {facts.dtype} {shape}",
-        )
-    return tensor.astype(np.dtype(facts.dtype).newbyteorder("<")).tobytes()
-
-
-def _array_of(data: bytes, facts: TensorFacts) -> Array:
-    kind = np.dtype(facts.dtype)
-    return np.frombuffer(data, kind.newbyteorder("<")).astype(kind).reshape(facts.shape)

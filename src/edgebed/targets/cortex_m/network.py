@@ -10,7 +10,8 @@ from edgebed.targets._shared.rows import network as rows
 from edgebed.targets._shared.rows.manifest import read
 from edgebed.targets._shared.rows.network import Array
 from edgebed.targets.contract import Inner
-from edgebed.targets.cortex_m.machine import MANIFEST, VirtualMicrocontroller
+from edgebed.targets.cortex_m.build import MANIFEST
+from edgebed.targets.cortex_m.machine import VirtualMicrocontroller
 from edgebed.targets.cortex_m.watch import ObservedMicrocontroller
 
 

@@ -11,7 +11,8 @@ from edgebed.errors import BudgetMissedError
 from edgebed.targets._shared.arm_cores import find_core
 from edgebed.targets._shared.rows.manifest import Manifest, TensorFacts, read
 from edgebed.targets.cortex_m import build as builds
-from edgebed.targets.cortex_m.machine import MANIFEST, VirtualMicrocontroller
+from edgebed.targets.cortex_m.build import MANIFEST
+from edgebed.targets.cortex_m.machine import VirtualMicrocontroller
 
 WEIGHTS, CODE, ARENA, RUNTIME = "weights flash", "code flash", "activation RAM", "runtime RAM"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgebed.compile.plan import BuildPlan
-from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.program.arithmetic import Arithmetic, Wide
 from edgebed.program.types import Program
 from edgebed.targets._shared.arm_cores import Core, find_core
@@ -19,8 +18,9 @@ from edgebed.targets._shared.rows import project as projects
 from edgebed.targets._shared.rows.budget import Limit, parse_bytes, too_heavy, too_large
 from edgebed.targets._shared.rows.describe import layout
 from edgebed.targets._shared.rows.emit import Project, files, weight_bytes
-from edgebed.targets._shared.rows.kernels.sets import Goal, KernelSet
+from edgebed.targets._shared.rows.kernels.sets import GOALS, Goal, KernelSet, check_goal
 from edgebed.targets.contract import Cost, Library, Machine, Problem
+from edgebed.targets.cortex_m.build import FIRMWARE, LIBRARY, MANIFEST
 from edgebed.targets.layout import Layout
 
 ARITHMETIC = Arithmetic(
@@ -36,11 +36,6 @@ ARITHMETIC = Arithmetic(
 )
 """int8 as TensorFlow Lite has it; float32 where that is not enough and the core has an FPU."""
 
-LIBRARY: Final = "library"
-"""Folder of the C library inside a compiled folder."""
-FIRMWARE: Final = "firmware"
-"""Folder of the virtual board's firmware."""
-MANIFEST: Final = "network.json"
 _WITHOUT_FPU: Final = frozenset(
     [
         "cast",
@@ -57,7 +52,6 @@ _WITHOUT_FPU: Final = frozenset(
     ]
 )
 """What a core without a floating-point unit may do with real numbers: hand them on."""
-GOALS: Final[tuple[Goal, ...]] = ("balanced", "time", "ram")
 
 
 @dataclass(frozen=True)
@@ -77,8 +71,8 @@ class Microcontroller:
     goal: Goal = "balanced"
     max_ram: int = 0
     max_flash: int = 0
-    _made: dict[Any, tuple[Program, Project]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
+    _kept: projects.Kept = field(
+        default_factory=projects.Kept, init=False, repr=False, compare=False
     )
 
     @property
@@ -105,10 +99,7 @@ class Microcontroller:
             core = find_core(given["cpu"])
             wide: Wide = "float32" if core.fpu else "none"
             given |= {"cpu": core.name, "arithmetic": replace(ARITHMETIC, wide=wide)}
-        if given.get("goal", "balanced") not in GOALS:
-            raise EdgebedError(
-                f"no goal is called {given['goal']!r}", try_=did_you_mean(given["goal"], GOALS)
-            )
+        check_goal(given.get("goal", self.goal))
         for limit in ("max_ram", "max_flash"):
             if limit in given:
                 given[limit] = parse_bytes(given[limit], f"--{limit.replace('_', '-')}")
@@ -162,11 +153,7 @@ class Microcontroller:
         }
 
     def _placed(self, program: Program, goal: Goal) -> Project:
-        """Return a project, kept while this value lives: plan, layout and cost ask for it."""
-        key = (id(program), goal)
-        if key not in self._made:
-            self._made[key] = (program, projects.make(program, self.kernels, goal))
-        return self._made[key][1]
+        return self._kept.make(program, self.kernels, goal)
 
     def plan(self, program: Program) -> BuildPlan:
         """Return library, exports and firmware. Pure: the same arguments give the same digest.

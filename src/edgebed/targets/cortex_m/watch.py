@@ -14,8 +14,8 @@ from edgebed.errors import EdgebedError
 from edgebed.targets._shared.arm_cores import find_core
 from edgebed.targets._shared.rows.manifest import InnerFacts, Manifest, read
 from edgebed.targets.contract import Inner
-from edgebed.targets.cortex_m.build import build
-from edgebed.targets.cortex_m.machine import MANIFEST, VirtualMicrocontroller
+from edgebed.targets.cortex_m.build import MANIFEST, build
+from edgebed.targets.cortex_m.machine import VirtualMicrocontroller
 
 Array = npt.NDArray[Any]
 SWITCH: Final = "-DEB_OBSERVE=network_observed"

@@ -16,6 +16,7 @@ from edgebed.targets._shared.rows.manifest import Manifest, TensorFacts
 from edgebed.targets.contract import Cost, LayerCost, Trace
 
 Array = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
 Sample = Mapping[str, Array]
 
 
@@ -26,6 +27,48 @@ class Facts:
     name: str
     shape: tuple[int, ...]
     dtype: str
+
+
+@dataclass(frozen=True)
+class StageCount:
+    """What one stage of the network took in one run, executor included."""
+
+    name: str
+    kind: str
+    macs: int
+    instructions: int
+
+
+def count_stages(manifest: Manifest, spans: Sequence[int] | Ints) -> tuple[StageCount, ...]:
+    """Add up, by stage, the instructions of each entry of the schedule."""
+    counts = np.zeros(len(manifest.stages), np.int64)
+    np.add.at(counts, list(manifest.runs), spans)
+    return tuple(
+        StageCount(stage.name, stage.kind, stage.macs, int(count))
+        for stage, count in zip(manifest.stages, counts, strict=True)
+    )
+
+
+def bytes_of(tensor: Array | None, facts: TensorFacts) -> bytes:
+    """Return one sample of an input as the device takes it.
+
+    Raises:
+        EdgebedError: it is missing, or has another shape or dtype.
+    """
+    if tensor is None:
+        raise EdgebedError(f"input {facts.name!r} is missing")
+    if tensor.dtype != np.dtype(facts.dtype) or not facts.is_one(tensor.shape):
+        raise EdgebedError(
+            f"input {facts.name!r} is {tensor.dtype} {tensor.shape}",
+            why=f"the network takes {facts.dtype} {tuple(facts.shape)}",
+        )
+    return tensor.astype(np.dtype(facts.dtype).newbyteorder("<")).tobytes()
+
+
+def array_of(data: bytes, facts: TensorFacts) -> Array:
+    """Return an output in the file's shape from the bytes that the device gave."""
+    kind = np.dtype(facts.dtype)
+    return np.frombuffer(data, kind.newbyteorder("<")).astype(kind).reshape(facts.shape)
 
 
 class CountedStage(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import keyword
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edgebed.program.types import Program
@@ -18,6 +18,25 @@ from edgebed.targets._shared.rows.placement import plan
 _WORTH: Final = 0.95
 """Rows on demand must bring the arena below this share: callers have to feed them."""
 _RESERVED: Final = frozenset(("int", "float", "double", "char", "long", "short", "auto", "main"))
+
+
+@dataclass
+class Kept:
+    """The projects of the last program: a target's plan, layout and cost ask for the same ones."""
+
+    program: Program | None = None
+    projects: dict[tuple[str, Goal, int], Project] = field(default_factory=dict)
+
+    def make(
+        self, program: Program, kernels: KernelSet, goal: Goal, *, alignment: int = 8
+    ) -> Project:
+        """Return what `make` does, once for each program."""
+        if self.program is not program:
+            self.program, self.projects = program, {}
+        key = (kernels.name, goal, alignment)
+        if key not in self.projects:
+            self.projects[key] = make(program, kernels, goal, alignment=alignment)
+        return self.projects[key]
 
 
 def make(program: Program, kernels: KernelSet, goal: Goal, *, alignment: int = 8) -> Project:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy.typing as npt
 
+from edgebed.errors import EdgebedError, did_you_mean
+
 Goal = Literal["time", "balanced", "ram"]
+GOALS: Final[tuple[Goal, ...]] = ("balanced", "time", "ram")
+
+
+def check_goal(name: str) -> None:
+    """Refuse a word that is no goal.
+
+    Raises:
+        EdgebedError: it is none; the nearest one is named.
+    """
+    if name not in GOALS:
+        raise EdgebedError(f"no goal is called {name!r}", try_=did_you_mean(name, GOALS))
 
 
 @dataclass(frozen=True)
