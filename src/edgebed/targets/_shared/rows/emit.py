@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ import numpy as np
 
 from edgebed.program.types import Program, TensorType
 from edgebed.targets._shared.rows.lowering import FETCH
-from edgebed.targets._shared.rows.stage import Network, Placement, Stage, Table, Window
+from edgebed.targets._shared.rows.stage import Network, Placement, Stage, Table
 
 HERE: Final = Path(__file__).parent
 RUNTIME: Final = ("eb.h", "eb_run.h")
@@ -348,12 +348,3 @@ def _wrapped(values: list[str], width: int = 96) -> str:
 def weight_bytes(network: Network) -> int:
     """Return the bytes of what was trained."""
     return sum(len(t.data) for stage in network.stages for t in stage.tables if t.weights)
-
-
-def by_layer(project: Project) -> Mapping[int, str]:
-    """Return the layer's name of every entry of the schedule."""
-    stages = project.network.stages
-    return {i: stages[run.stage].name for i, run in enumerate(project.placement.runs)}
-
-
-__all__ = ["Project", "Window", "by_layer", "files", "weight_bytes"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -315,8 +315,3 @@ def _unit_axes(shape: Sequence[int], order: Order, new: Sequence[int]) -> Order 
     places = dict(zip(old_real, new_real, strict=True))
     units = [a for a, n in enumerate(new) if n == 1]
     return (*units, *(places[a] for a in order if shape[a] != 1))
-
-
-def sizes(program: Program) -> Mapping[str, int]:
-    """Return the stored bytes of every tensor."""
-    return {name: kind.size * element_bytes(kind) for name, kind in program.types.items()}

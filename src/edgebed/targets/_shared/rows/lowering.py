@@ -23,7 +23,7 @@ from edgebed.targets._shared.rows.lower import (
     views,
     weighted,
 )
-from edgebed.targets._shared.rows.stage import Network, Stage, Tensor, Window
+from edgebed.targets._shared.rows.stage import Network, Stage, Tensor
 
 Lowering = Callable[[Frame, Op], None]
 
@@ -186,6 +186,3 @@ def _give_output(frame: Frame, name: str) -> None:
         storage, memory = flipped, frame.tensors[flipped]
     frame.tensors[storage] = replace(memory, role="output")
     frame.places[name] = Place(storage, order)
-
-
-__all__ = ["FETCH", "LOWERINGS", "Window", "lower", "refusals"]
