@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from edgebed.observe.assertions import INPUT, LAYERS, Assertion, examine
 from edgebed.observe.departure import INPUT_LIMIT
 from edgebed.observe.departure_verdict import command, departure_verdict, shown
@@ -40,7 +42,8 @@ def verdicts_on(comparison: TraceComparison, more: Iterable[Assertion] = ()) -> 
     """
     departure = departure_verdict(comparison)
     sample = _sampled(comparison)
-    said = examine(sample[0], _renamed(*sample, comparison), more)
+    reference = _meant(sample[0], comparison)
+    said = examine(reference, _renamed(reference, sample[1], comparison), more)
     said = [one if one.command else _with_command(one, comparison) for one in said]
     return ranked(_merged(departure, said, comparison))
 
@@ -136,6 +139,22 @@ def _renamed(reference: Observed, device: Observed, comparison: TraceComparison)
     return replace(device, inputs=inputs, layers=layers, layer_figures=renamed)
 
 
+def _meant(reference: Observed, comparison: TraceComparison) -> Observed:
+    """Return the reference with real values where it has bare integers whose step was fitted."""
+    layers = dict(reference.layers)
+    for error in comparison.errors:
+        pair = error.pair
+        if pair.reference_step is not None and pair.name in layers:
+            known = layers[pair.name]
+            layers[pair.name] = _real(known, pair.reference_step, pair.reference_zero)
+    return replace(reference, layers=layers)
+
+
+def _real(signal: Signal, step: float, zero: float) -> Signal:
+    stored = tuple(one * np.float32(step) + np.float32(zero) for one in signal.real)
+    return replace(signal, stored=stored, dtype="float32", scale=None, zero_point=0)
+
+
 def _keep_others(found: dict[str, Signal], signals: Mapping[str, Signal], taken: set[str]) -> None:
     for name, signal in signals.items():
         if name not in taken:
@@ -145,6 +164,8 @@ def _keep_others(found: dict[str, Signal], signals: Mapping[str, Signal], taken:
 def _as_reference(known: Signal, signal: Signal, error: LayerError) -> Signal:
     shape, order = known.stored[0].shape, error.pair.order
     same = shape == signal.stored[0].shape
+    if error.pair.step is not None:
+        signal = _real(signal, error.pair.step, error.pair.zero)
     if error.pair.role == "input" and same:
         agree = error.nrmse <= INPUT_LIMIT  # then both lie alike, whatever a recorder wrote
         return replace(signal, name=error.name, layout=known.layout if agree else signal.layout)

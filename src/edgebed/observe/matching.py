@@ -52,6 +52,8 @@ class Pair:
         correlation: of the values in the frames looked at; None where only statistics were kept.
         step: real value of a device step, fitted where the trace gives none; None otherwise.
         zero: real value of the device's integer 0 with a fitted step.
+        reference_step: the same of the reference, where it is the one that gives none.
+        reference_zero: real value of its integer 0.
         clip: bounds of an activation that the device fused and the reference kept apart.
     """
 
@@ -64,6 +66,8 @@ class Pair:
     correlation: float | None = None
     step: float | None = None
     zero: float = 0.0
+    reference_step: float | None = None
+    reference_zero: float = 0.0
     clip: tuple[float, float] | None = None
 
     @property
@@ -150,6 +154,8 @@ def _in_order(tensors: Mapping[Key, Tensor], layers: Sequence[str]) -> dict[Key,
 def reference_values(pair: Pair, reference: Tensor) -> Array:
     """Return the reference's real values as they are compared, float32."""
     values = reference.real.reshape(pair.order.shape)
+    if pair.reference_step is not None:
+        values = values * np.float32(pair.reference_step) + np.float32(pair.reference_zero)
     return values if pair.clip is None else np.clip(values, *pair.clip)
 
 
@@ -271,23 +277,32 @@ def _heals(a: Tensor, b: Tensor, as_it_lies: float, rearranged: float) -> bool:
 
 
 def _fitted(pair: Pair, a: Tensor, b: Tensor) -> Pair:
-    """Return the pair with the device's step where it recorded bare integers beside real values."""
-    bare = np.dtype(b.dtype).kind in "iu" and b.scale is None
-    meant = a.scale is not None or np.dtype(a.dtype).kind == "f"
-    if pair.role == "raw" or not bare or not meant or (pair.correlation or 0) < SURE:
+    """Return the pair with the step of the side that recorded bare integers beside real values."""
+    bare = [np.dtype(one.dtype).kind in "iu" and one.scale is None for one in (a, b)]
+    meant = [one.scale is not None or np.dtype(one.dtype).kind == "f" for one in (a, b)]
+    if pair.role == "raw" or (pair.correlation or 0) < SURE:
         return pair
-    x = pair.order.of(b.real).reshape(-1).astype(np.float64)
-    y = a.real.reshape(-1).astype(np.float64)
-    good = np.isfinite(y)
-    step, zero = np.polyfit(x[good], y[good], 1)
-    return replace(pair, step=float(step), zero=float(zero))
+    x, y = pair.order.of(b.real).reshape(-1), a.real.reshape(-1)
+    if bare[1] and meant[0]:
+        step, zero = _line(x, y)
+        return replace(pair, step=step, zero=zero)
+    if bare[0] and meant[1]:
+        step, zero = _line(y, x)
+        return replace(pair, reference_step=step, reference_zero=zero)
+    return pair
+
+
+def _line(integers: Array, real: Array) -> tuple[float, float]:
+    good = np.isfinite(real)
+    step, zero = np.polyfit(integers[good].astype(np.float64), real[good].astype(np.float64), 1)
+    return float(step), float(zero)
 
 
 def _clipped(pair: Pair, a: Tensor, b: Tensor) -> Pair:
     """Return the pair with the activation that the device fused into this layer, if it did."""
     if pair.role not in ("layer", "output") or (pair.correlation or 0) > 1 - UNLIKE:
         return pair
-    x, y = a.real.reshape(pair.order.shape), real_values(pair, b)
+    x, y = reference_values(pair, a), real_values(pair, b)
     if not np.isfinite(x).all() or not np.isfinite(y).all() or x.min() >= 0 or y.min() < 0:
         return pair
     for high in (math.inf, 6.0):

@@ -10,7 +10,8 @@ Thresholds:
   3 steps that is a tenth of the signal. The sparsest layer of the public keyword network has 2.0
   steps, on a tenth of its range; so both must hold.
 * DEAD: a channel that never changes, where the reference's deviates by 2 device steps, which no
-  rounding hides, and by a fiftieth of the median channel.
+  rounding hides, by a fiftieth of the median channel and by a thousandth of the whole layer: what
+  is less comes of the order in which sums are taken.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ FEW: Final = 3.0
 USED: Final = 1 / 16
 DEAD_STEPS: Final = 2.0
 DEAD_SHARE: Final = 0.02
+DEAD_LEAST: Final = 1e-3
 STUCK: Final = 0.95
 LEAST: Final = 64
 """Values below which nothing is said about a distribution."""
@@ -122,9 +124,12 @@ def _dead(stage: Stage) -> Verdict | None:
     if stage.role == "input" or stage.device.dtype == "bool":
         return None
     expected, given = stage.channels(stage.expected), stage.channels(stage.given)
-    varies = expected.std(1)
+    varies = np.where(np.ptp(expected, axis=1) > 0, expected.std(1, dtype=np.float64), 0.0)
     typical = float(np.median(varies[varies > 0])) if (varies > 0).any() else 0.0
-    least = max(DEAD_STEPS * (stage.device.scale or 0.0), DEAD_SHARE * typical)
+    least = max(
+        DEAD_STEPS * (stage.device.scale or 0.0), DEAD_SHARE * typical,
+        DEAD_LEAST * float(expected.std(dtype=np.float64)),
+    )  # fmt: skip
     dead = np.flatnonzero((np.ptp(given, axis=1) == 0) & (varies > least) & (least > 0))
     if not len(dead) or expected.shape[1] < 8 or _others_too(expected, given, dead):
         return None

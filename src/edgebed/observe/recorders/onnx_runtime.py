@@ -19,6 +19,11 @@ from edgebed.program.types import Array
 SOURCE: Final = "onnxruntime"
 SILENT: Final = frozenset({"Constant", "DequantizeLinear", "Shape", "Size"})
 """Ops whose results say nothing of their own; what they dequantise is recorded itself."""
+MOVING: Final = frozenset({
+    "Clip", "Compress", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool",
+    "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+})  # fmt: skip
+"""Ops that choose among their first input's values: integers keep their meaning."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +103,17 @@ def _inner(graph: Any, constants: Mapping[str, Array]) -> Iterator[str]:
 
 def _described(graph: Any, constants: Mapping[str, Array]) -> Iterator[tuple[str, Described]]:
     makers = {name: node for node in graph.node for name in node.output}
-    for node in graph.node:
-        for name in node.output:
-            yield name, _of(node, makers, constants)
+    known: dict[str, Described] = {}
     for node in graph.node:  # an input that is quantised already
         if node.op_type == "DequantizeLinear" and node.input[0] not in makers:
-            yield node.input[0], Described("", *_steps(node.input[1:], constants))
+            known[node.input[0]] = Described("", *_steps(node.input[1:], constants))
+    for node in graph.node:
+        found = _of(node, makers, constants)
+        if node.op_type in MOVING and node.input[0] in known:
+            given = known[node.input[0]]
+            found = Described(node.op_type, given.scale, given.zero_point)
+        known.update(dict.fromkeys(node.output, found))
+    yield from known.items()
 
 
 def _of(node: Any, makers: Mapping[str, Any], constants: Mapping[str, Array]) -> Described:
