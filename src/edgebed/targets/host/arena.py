@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgebed.compile.memory_plan import Block, MemoryPlan, place
-from edgebed.targets.host.steps import ALIGNMENT, SLACK, Call, Lowered, Operand, Step
+from edgebed.targets.host.steps import ALIGNMENT, SLACK, Call, Lowered, Operand, Shown, Step
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,16 @@ def lifetimes(steps: Sequence[Step]) -> dict[int, tuple[int, int]]:
 
 def in_place(lowered: Lowered) -> Lowered:
     """Let element-wise results take the memory of an operand that nobody reads later."""
-    steps = list(lowered.steps)
+    steps, shown = list(lowered.steps), list(lowered.shown)
     number = 0
     while number < len(steps):
         lives = lifetimes(steps)
         pair = _shareable(lowered, steps[number], number, lives)
         if pair is not None:
             steps = [_renamed(step, *pair) for step in steps]
+            shown = [_moved(one, *pair) for one in shown]
         number += 1
-    return replace(lowered, steps=tuple(steps))
+    return replace(lowered, steps=tuple(steps), shown=tuple(shown))
 
 
 def _shareable(
@@ -93,6 +94,12 @@ def _call(call: Call, old: int, new: int) -> Call:
         reads=tuple(_operand(o, old, new) for o in call.reads),
         writes=tuple(_operand(o, old, new) for o in call.writes),
     )
+
+
+def _moved(shown: Shown, old: int, new: int) -> Shown:
+    if shown.view.store != old:
+        return shown
+    return replace(shown, view=replace(shown.view, store=new))
 
 
 def _operand(operand: Operand, old: int, new: int) -> Operand:

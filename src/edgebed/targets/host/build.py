@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,10 @@ _COMMON: Final = (
     "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fomit-frame-pointer",
     "-ffunction-sections",
 )  # fmt: skip
+
+
+EXECUTOR: Final = frozenset({"edgebed/run.h", "edgebed/crew.h", "edgebed/observe.h"})
+"""Headers that the layers do not read."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,17 @@ def variants() -> tuple[Isa, ...]:
     return ISAS if platform.machine() in ("x86_64", "AMD64") else (PORTABLE,)
 
 
-def units(name: str, paths: Iterable[str]) -> tuple[Unit, ...]:
-    """Return what is to be compiled for the project `name` with these files."""
+def units(name: str, paths: Iterable[str], *, observed: bool = False) -> tuple[Unit, ...]:
+    """Return what is to be compiled for the project `name` with these files.
+
+    Args:
+        name: of the project.
+        paths: its files.
+        observed: with EB_OBSERVE; the layers' objects are the same with and without it.
+    """
     headers = tuple(sorted(path for path in paths if path.startswith("edgebed/")))
-    kernels = tuple(h for h in headers if h not in ("edgebed/run.h", "edgebed/crew.h"))
+    kernels = tuple(h for h in headers if h not in EXECUTOR)
+    switch, table = (("EB_OBSERVE",), (f"{name}_observed.h",)) if observed else ((), ())
     layers = tuple(
         Unit(
             f"{name}_layers.c",
@@ -86,7 +97,7 @@ def units(name: str, paths: Iterable[str]) -> tuple[Unit, ...]:
     )
     return (
         *layers,
-        Unit(f"{name}.c", PORTABLE, (), (f"{name}.h", *headers)),
+        Unit(f"{name}.c", PORTABLE, switch, (f"{name}.h", *table, *headers)),
         Unit(f"{name}_constants.c", PORTABLE, (), (f"{name}_constants.bin",)),
     )
 
@@ -156,29 +167,15 @@ def build(folder: Path) -> dict[str, int]:
         EdgebedError: the folder holds no project, no compiler is installed, or none compiles it.
     """
     manifest = manifests.read(folder)
-    paths = [str(p.relative_to(folder).as_posix()) for p in folder.rglob("*") if p.is_file()]
-    todo = units(manifest.name, paths)
-    reasons = []
-    for tools in all_tools():
-        try:
-            _build_with(tools, folder, manifest, todo)
-        except EdgebedError as error:
-            reasons.append(str(error))
-        else:
-            library = folder / manifest.library
-            digest = hashlib.sha256(library.read_bytes()).hexdigest()
-            done = replace(manifest, library_sha256=digest)
-            disk.write_text(folder / manifests.FILE, done.to_json())
-            return {
-                "library": library.stat().st_size,
-                "constants": manifest.constant_bytes,
-                "arena": manifest.arena_bytes,
-            }
-    raise EdgebedError(
-        "cannot be compiled", where=str(folder),
-        why="; ".join(reasons) or "no C compiler found",
-        try_="pip install 'edgebed[cc]', or install clang or gcc",
-    )  # fmt: skip
+    todo = units(manifest.name, _paths(folder))
+    library = _first_built(folder, lambda tools: _build_with(tools, folder, manifest, todo))
+    digest = hashlib.sha256(library.read_bytes()).hexdigest()
+    disk.write_text(folder / manifests.FILE, replace(manifest, library_sha256=digest).to_json())
+    return {
+        "library": library.stat().st_size,
+        "constants": manifest.constant_bytes,
+        "arena": manifest.arena_bytes,
+    }
 
 
 def all_tools() -> list[Tools]:
@@ -204,14 +201,64 @@ def _zig_flags() -> tuple[str, ...]:
     return (*optimised, *target, "-mcpu=x86_64" if machine == "x86_64" else "-mcpu=baseline")
 
 
-def _build_with(tools: Tools, folder: Path, manifest: Manifest, todo: Sequence[Unit]) -> None:
+def observed(folder: Path) -> Path:
+    """Return the shared library of a folder's sources as they are now, compiled with EB_OBSERVE.
+
+    It lies in the cache, under the digest of what it is made of. What was edited in the folder is
+    compiled anew: `build(folder)` does the same for the library without the switch, so that a
+    changed kernel can be watched by `edit; build(folder); load(folder).watch(x)`.
+
+    Raises:
+        EdgebedError: the folder holds no project that knows the switch, no compiler is installed,
+            or none compiles it.
+    """
+    manifest = manifests.read(folder)
+    table = f"{manifest.name}_observed.h"
+    if not (folder / table).is_file():
+        raise EdgebedError(
+            f"has no {table}", where=str(folder), try_="compile the network again",
+            why="sources are missing, or were written by an earlier version of edgebed",
+        )  # fmt: skip
+    todo = units(manifest.name, _paths(folder), observed=True)
+    return _first_built(folder, lambda tools: _cached(tools, folder, manifest.name, todo)[0])
+
+
+def _paths(folder: Path) -> list[str]:
+    return [str(p.relative_to(folder).as_posix()) for p in folder.rglob("*") if p.is_file()]
+
+
+def _first_built(folder: Path, made: Callable[[Tools], Path]) -> Path:
+    """Return what the first compiler makes that can."""
+    reasons = []
+    for tools in all_tools():
+        try:
+            return made(tools)
+        except EdgebedError as error:
+            reasons.append(str(error))
+    raise EdgebedError(
+        "cannot be compiled", where=str(folder),
+        why="; ".join(reasons) or "no C compiler found",
+        try_="pip install 'edgebed[cc]', or install clang or gcc",
+    )  # fmt: skip
+
+
+def _build_with(tools: Tools, folder: Path, manifest: Manifest, todo: Sequence[Unit]) -> Path:
+    """Put both libraries into the folder; return the shared one."""
+    shared, static = _cached(tools, folder, manifest.name, todo)
+    for source, name in ((shared, manifest.library), (static, f"lib{manifest.name}.a")):
+        _copy(source, folder / name)
+    return folder / manifest.library
+
+
+def _cached(tools: Tools, folder: Path, name: str, todo: Sequence[Unit]) -> tuple[Path, Path]:
+    """Return the shared and the static library of a folder's sources in the cache."""
     cache = cache_folder() / "host"
     cache.mkdir(parents=True, exist_ok=True)
     files = {
         path: (folder / path).read_bytes() for unit in todo for path in (unit.source, *unit.reads)
     }
     keys = [_digest(tools, unit, files) for unit in todo]
-    whole = hashlib.sha256(repr((manifest.name, keys)).encode()).hexdigest()[:32]
+    whole = hashlib.sha256(repr((name, keys)).encode()).hexdigest()[:32]
     shared, static = cache / f"{whole}.so", cache / f"{whole}.a"
     if not (shared.is_file() and static.is_file()):
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -219,8 +266,7 @@ def _build_with(tools: Tools, folder: Path, manifest: Manifest, todo: Sequence[U
                     for unit, key in zip(todo, keys, strict=True)]  # fmt: skip
             objects = [one.result() for one in made]
         _link(tools, objects, todo, shared, static)
-    for source, name in ((shared, manifest.library), (static, f"lib{manifest.name}.a")):
-        _copy(source, folder / name)
+    return shared, static
 
 
 def _copy(source: Path, target: Path) -> None:

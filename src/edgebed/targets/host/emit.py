@@ -12,11 +12,12 @@ from typing import Final
 from edgebed.program.types import Program, TensorType
 from edgebed.targets.host.arena import Arena
 from edgebed.targets.host.emit_layers import Layers, comment, kernel_headers, layers_file
+from edgebed.targets.host.emit_observed import Observed, observed, observed_file
 from edgebed.targets.host.kernels.isa import ISAS
 from edgebed.targets.host.steps import Lowered
 
 HERE: Final = Path(__file__).parent
-RUNTIME: Final = ("step.h", "crew.h", "run.h")
+RUNTIME: Final = ("step.h", "crew.h", "run.h", "observe.h")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Project:
     arena: Arena
     name: str
     digest: str
+
+    @property
+    def observed(self) -> tuple[Observed, ...]:
+        """What an observed build shows."""
+        return observed(self.program, self.lowered, self.arena)
 
     @property
     def layers(self) -> Layers:
@@ -61,6 +67,7 @@ def files(project: Project) -> dict[str, bytes]:
         f"{project.name}.c": model(project),
         f"{project.name}_layers.c": layers_file(project.layers),
         f"{project.name}_constants.c": constants(project),
+        f"{project.name}_observed.h": observed_file(project.name, project.observed),
         "example.c": example(project),
     }
     found = {path: text.encode() for path, text in texts.items()}
@@ -88,6 +95,9 @@ def model(project: Project) -> str:
 #include "{name}.h"
 
 #include "edgebed/step.h"
+#ifdef EB_OBSERVE
+#include "{name}_observed.h"
+#endif
 
 extern const eb_step {tables[0]}[{count}] EB_HIDDEN;
 #if defined(__x86_64__) && !defined(EB_ONLY_PORTABLE)
@@ -154,6 +164,9 @@ def header(project: Project) -> str:
 #define {upper}_H
 
 #include <stdint.h>
+#ifdef EB_OBSERVE
+#include "edgebed/observe.h"
+#endif
 
 #define {upper}_ARENA_BYTES {project.arena.nbytes} /* aligned to 64 bytes */
 #define {upper}_INPUTS {len(project.program.inputs)}
@@ -168,6 +181,8 @@ extern "C" {{
 #endif
 
 {_functions(name, upper)}
+#ifdef EB_OBSERVE /* everything compiled with -DEB_OBSERVE; without it nothing is there */
+{_observing(name)}#endif
 #ifdef __cplusplus
 }}
 #endif
@@ -214,6 +229,17 @@ int {name}_run_timed(const void *const *inputs, void *const *outputs, void *aren
  * one run at a time. */
 int {name}_crew_start(void *crew, int threads);
 void {name}_crew_stop(void *crew);
+"""
+
+
+def _observing(name: str) -> str:
+    pad = " " * len(name)
+    return f"""/* As {name}_run_bound; after each step, `seen` gets the tensors that it completed,
+ * where they lie; see edgebed/observe.h. Inputs come before the first step, outputs after the
+ * last. */
+int {name}_run_observed(const {name}_bound *bound,
+{pad}                     void (*seen)(void *context, const eb_tensor *tensor, const void *first),
+{pad}                     void *context);
 """
 
 

@@ -29,6 +29,7 @@ from edgebed.targets.host.steps import (
     Lowered,
     Operand,
     Packed,
+    Shown,
     Step,
     Store,
     TileKey,
@@ -59,6 +60,7 @@ class Frame:
         detections: results of which several ops take a part each.
         tuned: tiles that were measured; the others follow the model.
         blocked: layers whose tile can be tuned.
+        shown: results that are complete in memory, by name.
     """
 
     program: Program
@@ -71,6 +73,7 @@ class Frame:
     constants: Constants = field(default_factory=Constants)
     layers: list[Layer] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    shown: dict[str, Shown] = field(default_factory=dict)
     _fills: list[Call] = field(default_factory=list)
     _placed: dict[str, Place] = field(default_factory=dict)
     _wishes: dict[str, Wish] = field(default_factory=dict)
@@ -102,6 +105,7 @@ class Frame:
         if tensor in self.lazy:
             source = self.view(self.lazy.pop(tensor))
             self.views[tensor] = self.packed_rows(source, self.kind(tensor).shape)
+            self.show(tensor)
         return self.views[tensor]
 
     def packed_rows(self, source: View, shape: tuple[int, ...]) -> View:
@@ -252,6 +256,19 @@ class Frame:
         )
         self.emit(Call(text, (Operand("in", source),), (Operand("out", target),)))
 
+    def show(self, tensor: str) -> None:
+        """Note that an op's result is complete in memory; a lazy one is not there yet."""
+        writer = self.program.writer(tensor)
+        if tensor not in self.views or writer is None:
+            return
+        view = self.views[tensor]
+        # Not the last step so far: a view's memory may be another tensor's by then.
+        wrote = (n for n in reversed(range(len(self.steps))) if view.store in self._written(n))
+        self.shown[tensor] = Shown(tensor, writer.kind, view, next(wrote, -1))
+
+    def _written(self, step: int) -> set[int]:
+        return {operand.view.store for operand in self.steps[step].call.writes}
+
     def done(self) -> Lowered:
         """Return the finished steps."""
         streamed = {p.offset for step in self.steps for p in step.call.packed if p.streamed}
@@ -263,7 +280,7 @@ class Frame:
         steps = [replace(step, call=_with_constants_at(step.call, moved)) for step in self.steps]
         return Lowered(
             tuple(stores), tuple(self.layers), tuple(steps), data + bytes(SLACK),
-            tuple(self.blocked),
+            tuple(self.blocked), tuple(sorted(self.shown.values(), key=lambda one: one.step)),
         )  # fmt: skip
 
 

@@ -51,7 +51,16 @@ def open_library(folder: Path, manifest: Manifest) -> ctypes.CDLL:
             "is not the library that was built", where=str(path),
             why="its SHA-256 differs from the manifest's", try_="compile the network again",
         )  # fmt: skip
-    library = _opened(path)
+    return own_library(path, manifest)
+
+
+def own_library(path: Path, manifest: Manifest) -> ctypes.CDLL:
+    """Load a library of the network that a manifest describes.
+
+    Raises:
+        EdgebedError: it cannot be loaded, or belongs to another network.
+    """
+    library = _opened_copy(path) if _is_replaced(path) else _opened(path)
     if _digest(library, manifest, path) != manifest.digest:
         # The system knows loaded libraries by their path: an older one of this path is in use.
         library = _opened_copy(path)
@@ -68,6 +77,15 @@ def _opened(path: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise EdgebedError("cannot be loaded", where=str(path), why=str(error)) from error
+
+
+def _is_replaced(path: Path) -> bool:
+    """Return whether this process uses an earlier file of this path: it would be opened again."""
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # another system: the digest tells, unless sources were edited by hand
+        return False
+    return f"{path.resolve()} (deleted)\n" in maps
 
 
 def _opened_copy(path: Path) -> ctypes.CDLL:

@@ -104,6 +104,7 @@ def lower(program: Program, tuned: Mapping[TileKey, Tile] | None = None) -> Lowe
         inputs = [program.types[name] for name in op.inputs]
         frame.layer(op, op.macs(program.types[op.output], program.constants, inputs))
         LOWERINGS[op.kind](frame, op)
+        frame.show(op.output)
     for number, name in enumerate(program.outputs):
         _store(frame, name, number)
     return in_place(frame.done())

@@ -49,6 +49,30 @@ class LayerFacts:
 
 
 @dataclass(frozen=True)
+class InnerFacts:
+    """A tensor inside the network as an observed build shows it.
+
+    Attributes:
+        name: in the program.
+        kind: of the op that writes it.
+        shape: as it lies, without batch axis.
+        axes: of the program's tensor, from the sparsest to the densest: (1, 2, 0) for a map with
+            channels last.
+        dtype: numpy's name.
+        scale: real value of one step; 1.0 for real numbers.
+        zero_point: the integer that means 0.0.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A compiled folder.
 
@@ -66,6 +90,7 @@ class Manifest:
         arena_bytes: memory of one run.
         arena_lower_bound: no placement of the tensors needs less.
         constant_bytes: packed weights and tables.
+        inner: what an observed build shows between inputs and outputs, in this order.
     """
 
     name: str
@@ -81,6 +106,7 @@ class Manifest:
     arena_bytes: int
     arena_lower_bound: int
     constant_bytes: int
+    inner: tuple[InnerFacts, ...] = ()
 
     def to_json(self) -> str:
         """Return the text of `manifest.json`."""
@@ -121,6 +147,7 @@ def _parsed(path: Path, data: Any) -> Manifest:
         fields["layers"] = tuple(
             LayerFacts(**{**one, "shape": tuple(one["shape"])}) for one in data["layers"]
         )
+        fields["inner"] = tuple(_inner(one) for one in data.get("inner", ()))
         manifest = Manifest(**fields)
         _check(manifest)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -133,6 +160,11 @@ def _parsed(path: Path, data: Any) -> Manifest:
 
 def _tensor(one: Mapping[str, Any]) -> TensorFacts:
     return TensorFacts(**{**one, "shape": tuple(int(n) for n in one["shape"])})
+
+
+def _inner(one: Mapping[str, Any]) -> InnerFacts:
+    shape, axes = (tuple(int(n) for n in one[key]) for key in ("shape", "axes"))
+    return InnerFacts(**{**one, "shape": shape, "axes": axes})
 
 
 def _check(manifest: Manifest) -> None:

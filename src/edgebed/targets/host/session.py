@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from edgebed import targets
 from edgebed.errors import EdgebedError
+from edgebed.targets.contract import Inner
 from edgebed.targets.host import cpu
+from edgebed.targets.host.given import Inputs, as_batch, by_order, check_finite
 from edgebed.targets.host.library import CREW_BYTES, aligned, open_library, pointers
 from edgebed.targets.host.manifest import FILE, LayerFacts, Manifest, TensorFacts, read
 
 Array = npt.NDArray[Any]
-Inputs = Array | Sequence[Array] | Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,9 @@ class Session:
             raise EdgebedError(f"{threads} threads", why="1 to 17 are possible")
         self.folder = folder
         self.manifest: Manifest = read(folder)
-        self._library = open_library(folder, self.manifest)
+        self.threads = threads
+        self._observed: Session | None = None
+        self._library = self._opened()
         self._variant = self._choose(isa)
         self.isa = cpu.isa_of(self._variant).name
         self._inputs = [_room(tensor) for tensor in self.manifest.inputs]
@@ -138,20 +141,40 @@ class Session:
             room = self._inputs[0]
             if x.shape == room.shape and x.dtype == room.dtype:
                 if room.dtype.kind == "f":
-                    _check_finite(x, self.manifest.inputs[0])
+                    check_finite(x, self.manifest.inputs[0])
                 np.copyto(room, x)
                 self._call()
                 if len(self._outputs) == 1:
                     return self._outputs[0].copy()
                 return tuple(one.copy() for one in self._outputs)
-        return self._run_checked(_by_order(x, self.manifest.inputs), out)
+        return self._runas_batch(by_order(x, self.manifest.inputs), out)
+
+    def watch(self, x: Inputs) -> tuple[Inner, ...]:
+        """Compute one sample and return its inner tensors in the order of execution.
+
+        They come from the same objects and steps as `run`'s outputs: the folder's sources with
+        the executor compiled once more, with the switch EB_OBSERVE. That takes a C compiler, and
+        about a second the first time; the library is kept in the cache. Views of a tensor (a
+        reshape, a slice) are shown too; what no memory ever holds is left out.
+
+        Args:
+            x: as `run` takes it, one sample.
+
+        Raises:
+            EdgebedError: an input does not fit, no compiler is installed, or the sources give
+                other outputs than the library beside them: they were edited since `build`.
+        """
+        from edgebed.targets.host.watch import Observed
+
+        if not isinstance(self._observed, Observed):
+            self._observed = Observed(self.folder, threads=self.threads, isa=self.isa)
+        return self._observed.inner(x, self.run(x))
 
     def profile(self, x: Inputs, repeats: int = 200) -> Profile:
         """Return the time of each layer, and of whole runs, over so many runs."""
         from edgebed.targets.host.peak import int8_peak
 
-        self._fill([_checked(a, t)[0] for a, t in zip(
-            _by_order(x, self.manifest.inputs), self.manifest.inputs, strict=True)])  # fmt: skip
+        self._fill_one(x)
         times = self._layer_times(max(repeats, 1))
         whole = float(np.median(self.time_runs(max(repeats, 1))))
         peak = int8_peak(self._variant)
@@ -200,6 +223,9 @@ class Session:
             self.close()
 
     # ---- inside ------------------------------------------------------------------------------
+
+    def _opened(self) -> ctypes.CDLL:
+        return open_library(self.folder, self.manifest)
 
     def _function(self, name: str, result: Any, *arguments: Any) -> Any:
         function = getattr(self._library, f"{self.manifest.name}_{name}")
@@ -252,10 +278,17 @@ class Session:
         for room, sample in zip(self._inputs, samples, strict=True):
             np.copyto(room, sample.reshape(room.shape))
 
-    def _run_checked(
+    def _fill_one(self, x: Inputs) -> None:
+        given = by_order(x, self.manifest.inputs)
+        batches = [as_batch(a, t) for a, t in zip(given, self.manifest.inputs, strict=True)]
+        if any(len(batch) != 1 for batch in batches):
+            raise EdgebedError("several samples at once", try_="one by one")
+        self._fill([batch[0] for batch in batches])
+
+    def _runas_batch(
         self, given: Sequence[Array], out: Sequence[Array] | None
     ) -> Array | tuple[Array, ...]:
-        batches = [_checked(a, t) for a, t in zip(given, self.manifest.inputs, strict=True)]
+        batches = [as_batch(a, t) for a, t in zip(given, self.manifest.inputs, strict=True)]
         counts = {len(batch) for batch in batches}
         if len(counts) > 1:
             raise EdgebedError(f"the inputs hold {', '.join(map(str, sorted(counts)))} samples")
@@ -301,51 +334,6 @@ def _batched(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
     if count == 1:
         return shape
     return (count, *shape[1:]) if shape[:1] == (1,) else (count, *shape)
-
-
-def _by_order(x: Inputs, tensors: Sequence[TensorFacts]) -> list[Array]:
-    if isinstance(x, Mapping):
-        missing = [tensor.name for tensor in tensors if tensor.name not in x]
-        extra = [name for name in x if name not in {tensor.name for tensor in tensors}]
-        if missing or extra:
-            word = f"input {(missing or extra)[0]!r} is {'missing' if missing else 'unknown'}"
-            raise EdgebedError(word, try_=f"the names {', '.join(t.name for t in tensors)}")
-        return [np.asarray(x[tensor.name]) for tensor in tensors]
-    given = list(x) if isinstance(x, list | tuple) else [x]
-    if len(given) != len(tensors):
-        needed = ", ".join(f"{t.name!r} of {t.dtype} {t.shape}" for t in tensors)
-        raise EdgebedError(
-            f"the list holds {len(given)} array{'' if len(given) == 1 else 's'}",
-            why=f"the network has {len(tensors)} input{'' if len(tensors) == 1 else 's'}: {needed}",
-            try_="one array for each, in this order, or a mapping by name",
-        )
-    return [np.asarray(one) for one in given]
-
-
-def _checked(array: Array, tensor: TensorFacts) -> Array:
-    """Return an input as samples of the file's shape less its batch axis."""
-    if array.dtype != np.dtype(tensor.dtype):
-        raise EdgebedError(
-            f"input {tensor.name!r} holds {array.dtype}", why=f"{tensor.dtype} is needed"
-        )
-    if array.dtype.kind == "f":
-        _check_finite(array, tensor)
-    if array.shape == tensor.shape:
-        return array.reshape(1, *tensor.shape)
-    own = tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
-    if array.ndim == len(own) + 1 and array.shape[1:] == own and len(array):
-        return array
-    raise EdgebedError(
-        f"input {tensor.name!r} has shape {array.shape}",
-        why=f"{tensor.shape} is needed, or several samples along the first axis",
-    )
-
-
-def _check_finite(array: Array, tensor: TensorFacts) -> None:
-    if not np.isfinite(array).all():
-        raise EdgebedError(
-            f"input {tensor.name!r} holds values that are not finite (NaN or infinity)"
-        )
 
 
 def _share(macs: int, nanoseconds: float, peak: float) -> float:

@@ -192,6 +192,23 @@ class Constants:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """An op's result as memory holds it, once.
+
+    Attributes:
+        tensor: in the program.
+        kind: of the op.
+        view: where it lies.
+        step: after which all of it is there; -1: before the first one.
+    """
+
+    tensor: str
+    kind: str
+    view: View
+    step: int
+
+
+@dataclass(frozen=True)
 class Lowered:
     """A program as C steps.
 
@@ -201,6 +218,7 @@ class Lowered:
         steps: in the order of their execution.
         constants: packed, with SLACK readable bytes at the end.
         blocked: layers whose tile can be tuned.
+        shown: results that an observer can see, in the order of the steps.
     """
 
     stores: tuple[Store, ...]
@@ -208,3 +226,4 @@ class Lowered:
     steps: tuple[Step, ...]
     constants: bytes
     blocked: tuple[Blocked, ...] = ()
+    shown: tuple[Shown, ...] = ()

@@ -18,8 +18,9 @@ from edgebed.targets.contract import Cost, Library, Machine, Problem
 from edgebed.targets.host import build as builds
 from edgebed.targets.host import emit, lowering
 from edgebed.targets.host.arena import Arena, arrange
+from edgebed.targets.host.emit_observed import Observed
 from edgebed.targets.host.kernels.conv import Tile
-from edgebed.targets.host.manifest import FILE, LayerFacts, Manifest, TensorFacts
+from edgebed.targets.host.manifest import FILE, InnerFacts, LayerFacts, Manifest, TensorFacts
 from edgebed.targets.host.steps import Lowered, TileKey
 from edgebed.targets.layout import Layout
 
@@ -163,6 +164,7 @@ def manifest_of(project: emit.Project) -> Manifest:
         arena_bytes=project.arena.nbytes,
         arena_lower_bound=project.arena.plan.lower_bound,
         constant_bytes=len(project.lowered.constants),
+        inner=tuple(_inner(one) for one in project.observed if one.role == "layer"),
     )
 
 
@@ -172,6 +174,12 @@ def _is_real(program: Program, op: Op) -> bool:
 
 def _tensor(program: Program, name: str, kind: TensorType) -> TensorFacts:
     return TensorFacts(name, program.file_shape(name), kind.dtype, kind.scale, kind.zero_point)
+
+
+def _inner(one: Observed) -> InnerFacts:
+    kind = one.type
+    scale, zero = float(kind.scale), kind.zero_point
+    return InnerFacts(one.name, one.kind, one.shape, one.axes, kind.dtype, scale, zero)
 
 
 def _digest(program: Program, lowered: Lowered, arena: Arena) -> str:

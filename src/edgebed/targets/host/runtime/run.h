@@ -85,17 +85,19 @@ EB_API int EB_MODEL(can_run)(int variant) {
   return eb_steps_of(variant) != NULL && ((eb_processor() >> variant) & 1);
 }
 
+static inline void eb_do(const eb_step *step, const eb_io *io, void *crew) {
+  if (crew && step->shared)
+    eb_crew_work((eb_crew *)crew, step->work, io);
+  else
+    step->work(io, 0, 1);
+}
+
 EB_API int EB_MODEL(run_on)(const void *const *inputs, void *const *outputs, void *arena,
                             int variant, void *crew) {
   const eb_step *steps = eb_steps_of(variant);
   const eb_io io = {inputs, outputs, (uint8_t *)arena};
   if (!steps) return -1;
-  for (int i = 0; i < EB_STEPS; i++) {
-    if (crew && steps[i].shared)
-      eb_crew_work((eb_crew *)crew, steps[i].work, &io);
-    else
-      steps[i].work(&io, 0, 1);
-  }
+  for (int i = 0; i < EB_STEPS; i++) eb_do(&steps[i], &io, crew);
   return 0;
 }
 
@@ -129,13 +131,48 @@ EB_API int EB_MODEL(run_timed)(const void *const *inputs, void *const *outputs, 
   if (!steps) return -1;
   int64_t before = eb_now();
   for (int i = 0; i < EB_STEPS; i++) {
-    if (crew && steps[i].shared)
-      eb_crew_work((eb_crew *)crew, steps[i].work, &io);
-    else
-      steps[i].work(&io, 0, 1);
+    eb_do(&steps[i], &io, crew);
     const int64_t now = eb_now();
     if (steps[i].layer >= 0) times[steps[i].layer] += now - before;
     before = now;
   }
   return 0;
 }
+
+/* ---- Observing -------------------------------------------------------------------------------- */
+
+#ifdef EB_OBSERVE
+static const void *eb_first(const eb_tensor *tensor, const eb_io *io) {
+  const void *memory = io->arena;
+  if (tensor->memory == EB_IN_CONSTANTS) memory = EB_CONSTANTS;
+  if (tensor->memory == EB_IN_INPUT) memory = io->inputs[tensor->place];
+  if (tensor->memory == EB_IN_OUTPUT) memory = io->outputs[tensor->place];
+  return (const uint8_t *)memory + tensor->offset;
+}
+
+/* As run_bound; `seen` gets every tensor when the step that completes it is done. */
+EB_API int EB_MODEL(run_observed)(const EB_MODEL(bound) * bound, eb_seen *seen, void *context) {
+  const eb_step *steps = eb_steps_of(bound->variant);
+  const eb_io io = {bound->inputs, bound->outputs, (uint8_t *)bound->arena};
+  const eb_tensor *tensor = eb_tensors, *end = eb_tensors + EB_TENSORS;
+  if (!steps) return -1;
+  for (int i = -1; i < EB_STEPS; i++) {
+    if (i >= 0) eb_do(&steps[i], &io, bound->crew);
+    for (; tensor < end && tensor->step <= i; tensor++)
+      seen(context, tensor, eb_first(tensor, &io));
+  }
+  return 0;
+}
+
+static void eb_append(void *context, const eb_tensor *tensor, const void *first) {
+  uint8_t **to = context;
+  eb_tensor_copy(tensor, first, *to);
+  *to += (tensor->bytes + 63) & ~(int64_t)63;
+}
+
+/* As run_bound; copies every tensor to `to`, in their order, each at a multiple of 64 bytes. */
+EB_API int EB_MODEL(watch)(const EB_MODEL(bound) * bound, void *to) {
+  uint8_t *next = to;
+  return EB_MODEL(run_observed)(bound, eb_append, &next);
+}
+#endif

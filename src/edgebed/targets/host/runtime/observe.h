@@ -1,0 +1,61 @@
+/* What a run shows of its tensors. Compiled in with -DEB_OBSERVE only; without it nothing is there.
+ *
+ * After each step of the same executor that runs without it, an observer gets the tensors which
+ * that step completed, as they lie in memory.
+ */
+#ifndef EB_OBSERVE_H
+#define EB_OBSERVE_H
+
+#include <stdint.h>
+#include <string.h>
+
+enum { EB_AXES = 8 };
+typedef enum { EB_INPUT, EB_LAYER, EB_OUTPUT } eb_role;
+typedef enum { EB_IN_ARENA, EB_IN_CONSTANTS, EB_IN_INPUT, EB_IN_OUTPUT } eb_memory;
+
+/* A tensor where it lies. Its values come in runs of neighbours; the runs lie at so many places
+ * along each axis, the last axis the fastest. */
+typedef struct {
+  const char *name;
+  const char *dtype; /* numpy's name */
+  double scale;      /* real value of one step; 1.0 for real numbers */
+  int64_t bytes;     /* of all values, without gaps */
+  int64_t offset;    /* bytes from the start of the memory */
+  int64_t run;       /* bytes of a run */
+  int64_t stride[EB_AXES]; /* bytes */
+  int32_t count[EB_AXES];
+  int32_t axes;
+  int32_t place;      /* which input or output of the caller's */
+  int32_t step;       /* after which it is complete; -1: before the first */
+  int32_t zero_point; /* the integer that means 0.0 */
+  uint8_t width;      /* bytes of a value */
+  uint8_t flipped;    /* int8 values that lie as bytes of value + 128 */
+  uint8_t role;       /* eb_role */
+  uint8_t memory;     /* eb_memory */
+} eb_tensor;
+
+/* A function of the observer's: `first` is the tensor's first value. Runs in the thread that
+ * computes, before the next step. */
+typedef void eb_seen(void *context, const eb_tensor *tensor, const void *first);
+
+/* Copy a tensor's values without gaps, as they mean: int8 as int8. */
+static inline void eb_tensor_copy(const eb_tensor *tensor, const void *first, void *to) {
+  const uint8_t *from = (const uint8_t *)first;
+  uint8_t *out = (uint8_t *)to;
+  int32_t at[EB_AXES] = {0};
+  for (uint8_t *end = out + tensor->bytes; out < end; out += tensor->run) {
+    memcpy(out, from, (size_t)tensor->run);
+    for (int axis = tensor->axes - 1; axis >= 0; axis--) {
+      from += tensor->stride[axis];
+      if (++at[axis] < tensor->count[axis]) break;
+      from -= tensor->stride[axis] * tensor->count[axis];
+      at[axis] = 0;
+    }
+  }
+  if (tensor->flipped) {
+    out = (uint8_t *)to;
+    for (int64_t i = 0; i < tensor->bytes; i++) out[i] ^= 128;
+  }
+}
+
+#endif
