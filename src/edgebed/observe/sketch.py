@@ -2,8 +2,11 @@
 
 A sketch of a tensor of 8-bit integers is 32 counters of 32 bits, one for each group of 8
 neighbouring integers, the number of frames, and the number of values at either end of the type:
-BYTES bytes, however many frames it has seen. Sketches of two devices, or of two hours, merge by
-adding. A counter of 32 bits holds at least 155,000 pictures of 96 x 96 x 3.
+BYTES bytes, however many frames it has seen; of 16 bits, groups of 2048. Sketches of two devices,
+or of two hours, merge by adding. A counter of 32 bits holds at least 155,000 pictures of
+96 x 96 x 3; where it could not hold one frame more, the device ends counting and says so.
+
+The C that counts comes with each library for Cortex-M and Arm Linux, as NAME_sketch.h.
 """
 
 from __future__ import annotations
@@ -23,32 +26,11 @@ BINS: Final = 32
 MAGIC: Final = b"EBSK"
 VERSION: Final = 1
 _HEAD: Final = struct.Struct("<4sHHI")  # magic, version, tensors, CRC of what follows
-_ENTRY: Final = struct.Struct("<IIII32I")  # frames, at the low end, at the high end, unused, bins
+_ENTRY: Final = struct.Struct("<IIII32I")  # frames, at the low end, at the high end, full, bins
 BYTES: Final = _ENTRY.size
 """Of one tensor."""
 MOST: Final = 2**32 - 1
-"""Where a counter stays: a full one must not start again from zero."""
-
-C_SOURCE: Final = """\
-/* Counts of a tensor of 8-bit integers; add up over frames, report at leisure, then clear. */
-#include <stdint.h>
-
-typedef struct {
-    uint32_t frames, at_low, at_high, unused;
-    uint32_t bins[32];
-} eb_sketch;
-
-static void eb_sketch_add(eb_sketch *s, const int8_t *values, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        s->bins[(uint8_t)(values[i] + 128) >> 3]++;
-        s->at_low += values[i] == -128;
-        s->at_high += values[i] == 127;
-    }
-    s->frames++;
-}
-"""
-"""For firmware; the structure in little-endian order is what `Sketch.to_bytes` gives."""
+"""What a counter holds."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +42,14 @@ class Sketch:
         bins: values by group of neighbouring integers, or between the edges of a profile.
         at_low: values at the least integer of the type; 0 for real numbers.
         at_high: at the largest.
+        full: counting ended early, because a counter could not hold one frame more.
     """
 
     frames: int
     bins: tuple[int, ...]
     at_low: int = 0
     at_high: int = 0
+    full: bool = False
 
     @property
     def count(self) -> int:
@@ -83,7 +67,7 @@ class Sketch:
         bins = tuple(a + b for a, b in zip(self.bins, other.bins, strict=True))
         return Sketch(
             self.frames + other.frames, bins,
-            self.at_low + other.at_low, self.at_high + other.at_high,
+            self.at_low + other.at_low, self.at_high + other.at_high, self.full or other.full,
         )  # fmt: skip
 
     @classmethod
@@ -100,12 +84,14 @@ class Sketch:
         """Return the form that devices report, BYTES bytes.
 
         Raises:
-            EdgebedError: it has another number of bins than devices have.
+            EdgebedError: it has another number of bins than devices have, or larger counts.
         """
         if len(self.bins) != BINS:
             raise EdgebedError(f"a sketch of {len(self.bins)} bins", why=f"devices have {BINS}")
-        plain = (self.frames, self.at_low, self.at_high, 0, *self.bins)
-        return _ENTRY.pack(*(min(n, MOST) for n in plain))
+        plain = (self.frames, self.at_low, self.at_high, int(self.full), *self.bins)
+        if max(plain) > MOST:
+            raise EdgebedError("a sketch is beyond what 32 bits count", try_="report more often")
+        return _ENTRY.pack(*plain)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Sketch:
@@ -116,8 +102,8 @@ class Sketch:
         """
         if len(data) != BYTES:
             raise EdgebedError(f"{len(data)} bytes are no sketch", why=f"one has {BYTES}")
-        frames, low, high, _, *bins = _ENTRY.unpack(data)
-        return cls(frames, tuple(bins), low, high)
+        frames, low, high, full, *bins = _ENTRY.unpack(data)
+        return cls(frames, tuple(bins), low, high, bool(full))
 
 
 def counts(values: Array, edges: Array | None = None) -> Array:
@@ -154,6 +140,19 @@ def pack(sketches: Mapping[str, Sketch]) -> bytes:
     return _HEAD.pack(MAGIC, VERSION, len(sketches), zlib.crc32(body)) + body
 
 
+@dataclass(frozen=True)
+class Report:
+    """One packet of a device.
+
+    Attributes:
+        sketches: by tensor.
+        unknown: CRC-32 of names that nobody knows.
+    """
+
+    sketches: Mapping[str, Sketch]
+    unknown: tuple[int, ...] = ()
+
+
 def unpack(data: bytes, names: Iterable[str]) -> dict[str, Sketch]:
     """Return a report's sketches by name.
 
@@ -166,17 +165,67 @@ def unpack(data: bytes, names: Iterable[str]) -> dict[str, Sketch]:
     """
     if len(data) < _HEAD.size or data[:4] != MAGIC:
         raise EdgebedError("is no report of sketches", why=f"it does not begin with {MAGIC!r}")
-    _, version, tensors, crc = _HEAD.unpack_from(data)
-    body, size = data[_HEAD.size :], 4 + BYTES
-    if version != VERSION:
-        raise EdgebedError(f"has format {version} of sketches", why=f"known is {VERSION}")
-    if len(body) != tensors * size or zlib.crc32(body) != crc:
+    if _length(data, 0) != len(data):
         raise EdgebedError("is a damaged report of sketches", try_="ask the device again")
-    known = {zlib.crc32(name.encode()): name for name in names}
-    found = {}
-    for at in range(0, len(body), size):
-        (key,) = struct.unpack_from("<I", body, at)
-        if key not in known:
-            raise EdgebedError("reports a tensor that the profile lacks", why=f"CRC {key:08x}")
-        found[known[key]] = Sketch.from_bytes(body[at + 4 : at + size])
-    return found
+    report = _report(data, _named(names))
+    if report.unknown:
+        why = f"CRC {report.unknown[0]:08x}"
+        raise EdgebedError("reports a tensor that the profile lacks", why=why)
+    return dict(report.sketches)
+
+
+def captured(data: bytes, names: Iterable[str]) -> tuple[list[Report], int]:
+    """Find the reports in what a serial line carried, text and anything else between them.
+
+    Args:
+        data: all of it.
+        names: of the tensors that may occur.
+
+    Returns:
+        The reports in order, and how many were damaged or cut.
+
+    Raises:
+        EdgebedError: a report has a format of another version.
+    """
+    known, found, damaged, at = _named(names), [], 0, data.find(MAGIC)
+    while at >= 0:
+        size = _length(data, at)
+        if size:
+            found.append(_report(data[at : at + size], known))
+        damaged += not size
+        at = data.find(MAGIC, at + (size or len(MAGIC)))
+    return found, damaged
+
+
+def _named(names: Iterable[str]) -> dict[int, str]:
+    return {zlib.crc32(name.encode()): name for name in names}
+
+
+def _length(data: bytes, at: int) -> int:
+    """Return the bytes of the whole report that begins there; 0 for a damaged or cut one.
+
+    Raises:
+        EdgebedError: it has a format of another version.
+    """
+    if len(data) - at < _HEAD.size:
+        return 0
+    _, version, tensors, crc = _HEAD.unpack_from(data, at)
+    end = at + _HEAD.size + tensors * (4 + BYTES)
+    if version == VERSION:
+        whole = end <= len(data) and zlib.crc32(data[at + _HEAD.size : end]) == crc
+        return end - at if whole else 0
+    # Any two bytes are a version: only a report whose checksum fits is one of another version.
+    if end <= len(data) and zlib.crc32(data[at + _HEAD.size : end]) == crc:
+        raise EdgebedError(f"has format {version} of sketches", why=f"known is {VERSION}")
+    return 0
+
+
+def _report(data: bytes, known: Mapping[int, str]) -> Report:
+    found, unknown = {}, []
+    for at in range(_HEAD.size, len(data), 4 + BYTES):
+        (key,) = struct.unpack_from("<I", data, at)
+        if key in known:
+            found[known[key]] = Sketch.from_bytes(data[at + 4 : at + 4 + BYTES])
+        else:
+            unknown.append(key)
+    return Report(found, tuple(unknown))

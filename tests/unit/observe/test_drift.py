@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import subprocess
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,7 +19,7 @@ from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
 from edgebed.observe.drift import Drift, drift, drift_of_sketches
 from edgebed.observe.drift_profile import Profile, profile_of
-from edgebed.observe.sketch import BINS, BYTES, C_SOURCE, Sketch, pack, unpack
+from edgebed.observe.sketch import BINS, BYTES, Sketch, pack, unpack
 from edgebed.observe.trace import Frame, Level, Manifest, Tensor
 from edgebed.observe.trace_writer import TraceWriter
 from edgebed.program.types import Array
@@ -249,23 +247,6 @@ def test_no_bytes_at_all_bring_a_report_down(data: bytes) -> None:
         except EdgebedError:
             continue
         assert zlib.crc32(given_bytes[12:]) == int.from_bytes(given_bytes[8:12], "little")
-
-
-def test_the_c_for_devices_counts_the_same(tmp_path: Path) -> None:
-    from edgebed.targets._shared.toolchain import host_compilers
-
-    compilers = host_compilers()
-    if not compilers:
-        pytest.skip("no C compiler for this computer")
-    source, library = tmp_path / "sketch.c", tmp_path / "sketch.so"
-    source.write_text(C_SOURCE.replace("static void", "void"))
-    words = [*compilers[0].command, "-shared", "-fPIC", "-O1", str(source), "-o", str(library)]
-    subprocess.run(words, check=True, capture_output=True)
-    values = np.random.default_rng(0).integers(-128, 128, 5000).astype(np.int8)
-    room = ctypes.create_string_buffer(BYTES)
-    add = ctypes.CDLL(str(library)).eb_sketch_add
-    add(room, values.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint32(values.size))
-    assert Sketch.from_bytes(room.raw) == Sketch.of(values)
 
 
 # The command.

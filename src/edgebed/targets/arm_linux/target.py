@@ -11,7 +11,7 @@ from edgebed.compile.plan import BuildPlan
 from edgebed.program.arithmetic import Arithmetic
 from edgebed.program.types import Program
 from edgebed.targets._shared.contract import library as contract
-from edgebed.targets._shared.rows import lowering, vectors
+from edgebed.targets._shared.rows import lowering, sketches, vectors
 from edgebed.targets._shared.rows import manifest as manifests
 from edgebed.targets._shared.rows import project as projects
 from edgebed.targets._shared.rows.describe import layout
@@ -100,6 +100,7 @@ class ArmLinux:
         library = {
             **files(project),
             **vectors.files(project),
+            **sketches.files(project),
             **contract.files(program, project.name),
         }
         found = {f"{builds.LIBRARY}/{path}": data for path, data in library.items()}

@@ -12,7 +12,7 @@ from edgebed.program.arithmetic import Arithmetic, Wide
 from edgebed.program.types import Program
 from edgebed.targets._shared.arm_cores import Core, find_core
 from edgebed.targets._shared.contract import library as contract
-from edgebed.targets._shared.rows import exports, lowering, vectors
+from edgebed.targets._shared.rows import exports, lowering, sketches, vectors
 from edgebed.targets._shared.rows import manifest as manifests
 from edgebed.targets._shared.rows import project as projects
 from edgebed.targets._shared.rows.budget import Limit, parse_bytes, too_heavy, too_large
@@ -168,6 +168,7 @@ class Microcontroller:
         library = {
             **files(project),
             **vectors.files(project),
+            **sketches.files(project),
             **contract.files(program, project.name),
         }
         flags = " ".join(self.core.flags)

@@ -165,11 +165,11 @@ def describe(
         weight_bytes=weight_bytes(network),
         max_ram=max_ram,
         max_flash=max_flash,
-        inner=tuple(_inner(project)),
+        inner=tuple(inner(project)),
     )
 
 
-def _inner(project: Project) -> Iterator[InnerFacts]:
+def inner(project: Project) -> Iterator[InnerFacts]:
     """Give the tensors that lie in memory of their own; copies in another order are left out."""
     network, program = project.network, project.program
     for number, stage in enumerate(network.stages):
