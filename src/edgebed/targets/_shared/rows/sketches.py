@@ -71,7 +71,8 @@ def files(project: Project) -> dict[str, bytes]:
 
 def parted(project: Project) -> tuple[list[Counted], list[tuple[str, str]]]:
     """Return the tensors that can be counted, and (name, type) of those that cannot."""
-    tensors, others = [], []
+    tensors = list[Counted]()
+    others = list[tuple[str, str]]()
     for one in (*_inputs(project), *_layers(project), *_outputs(project)):
         if one.kind.dtype in _SIGNS and one.values:
             tensors.append(one)
