@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgebed.errors import EdgebedError
@@ -20,6 +20,8 @@ class Verdict:
         evidence: a sentence with the numbers that led here.
         fix: a sentence: what to change.
         command: reproduces or checks it, ready to paste; empty where there is none.
+        settings: what the fix says, for programs, as plain data; each family of assertions says in
+            its module what it gives here.
     """
 
     cause: str
@@ -28,6 +30,7 @@ class Verdict:
     evidence: str
     fix: str
     command: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 1:

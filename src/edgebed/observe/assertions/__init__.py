@@ -25,6 +25,7 @@ _HOMES: Final[Mapping[str, str]] = {
     "stale_frame": "geometry", "colour_space": "colour", "colour_range": "colour",
     "colour_depth": "colour", "layout": "layout", "wrong_type": "integers",
     "zero_point": "integers", "sample_rate": "audio", "feature_settings": "audio",
+    "sound_samples": "waveform",
     "unexplained": "unexplained", "range_too_narrow": "quantisation",
     "range_too_wide": "quantisation", "saturated_channels": "quantisation",
     "dead_channels": "quantisation", "kernel": "kernels", "class_names": "classes",
@@ -36,7 +37,8 @@ INPUT: Final = frozenset({
     "channel_order", "normalisation", "double_normalisation", "resize_method", "aspect", "crop",
     "crop_offset", "rotation", "mirror", "transposed", "stale_frame", "colour_space", "grey",
     "inverted", "colour_range", "colour_depth", "layout", "dtype", "zero_point",
-    "audio_sample_rate", "audio_features", "input_unexplained",
+    "audio_sample_rate", "audio_features", "audio_samples",
+    "input_unexplained",
 })  # fmt: skip
 """Causes that lie in front of the network."""
 LAYERS: Final = (

@@ -1,4 +1,7 @@
-"""Features of sound with another sample rate or setting: recomputed from the raw waveform."""
+"""Features of sound with another sample rate or setting: recomputed from the raw waveform.
+
+Settings of the verdicts: the right `sample_rate`, or the right value of the setting by its name.
+"""
 
 from __future__ import annotations
 
@@ -54,10 +57,10 @@ def feature_settings(reference: Observed, device: Observed) -> list[Verdict]:
 
 def suspects(scene: Scene) -> Iterator[Suspect]:
     """Give features of the raw sound with one setting changed, and of other rates."""
-    waves = _waves(scene)
+    waves = waves_of(scene)
     if waves is None or scene.given.shape[1] != 1:
         return
-    own = _settings(scene, waves)
+    own = settings_of(scene, waves)
     if own is None:
         return
     yield from _rates(scene, waves, own)
@@ -65,13 +68,14 @@ def suspects(scene: Scene) -> Iterator[Suspect]:
         for value in values:
             if value == getattr(own, name):
                 continue
-            planes = _planes(scene, waves, replace(own, **{name: value}))
+            planes = table_of(scene, waves, replace(own, **{name: value}))
             if planes is not None:
                 yield Suspect(
                     "audio_features",
                     f"computes features with {name} {value} where the reference has"
                     f" {getattr(own, name)}",
                     f"Set {name} to {getattr(own, name)}.", planes, affine=False,
+                    settings={name: getattr(own, name)},
                 )  # fmt: skip
 
 
@@ -79,28 +83,31 @@ def _rates(scene: Scene, waves: list[Array], own: Features) -> Iterator[Suspect]
     for rate in RATES:
         if rate == own.sample_rate:
             continue
-        bands = _planes(scene, waves, replace(own, sample_rate=rate))
+        bands = table_of(scene, waves, replace(own, sample_rate=rate))
         if bands is not None:
             yield Suspect(
                 "audio_sample_rate",
                 f"lays its mel bands for {rate} Hz while sound comes with {own.sample_rate} Hz",
                 f"Compute the bands for {own.sample_rate} Hz.", bands, 1.2, affine=False,
+                settings={"sample_rate": own.sample_rate},
             )  # fmt: skip
-        planes = _planes(scene, [_resampled(one, rate / own.sample_rate) for one in waves], own)
+        planes = table_of(scene, [_resampled(one, rate / own.sample_rate) for one in waves], own)
         if planes is not None:
             yield Suspect(
                 "audio_sample_rate",
                 f"feeds sound sampled at {rate} Hz into features for {own.sample_rate} Hz",
                 f"Sample at {own.sample_rate} Hz, or resample.", planes, 1.2,
+                settings={"sample_rate": own.sample_rate},
             )  # fmt: skip
 
 
-def _waves(scene: Scene) -> list[Array] | None:
+def waves_of(scene: Scene) -> list[Array] | None:
+    """Return the raw sounds of the looked-at frames; None where neither trace has them."""
     found = scene.reference.waveform or scene.device.waveform
     return None if found is None else [found.real[at] for at in scene.places]
 
 
-def _settings(scene: Scene, waves: list[Array]) -> Features | None:
+def settings_of(scene: Scene, waves: list[Array]) -> Features | None:
     """Return settings that reproduce the reference's input, the contract's first."""
     manifest = scene.reference.manifest
     given = scene.reference.contract.get("features") or manifest.notes.get("features")
@@ -112,7 +119,7 @@ def _settings(scene: Scene, waves: list[Array]) -> Features | None:
         tried.append(replace(plain, level=level))
     expected = scene.expected[:, :, list(scene.rows)]
     for one in tried:
-        planes = _planes(scene, waves, one)
+        planes = table_of(scene, waves, one)
         if planes is None:
             continue
         a, b, left = affine(planes, expected)
@@ -121,8 +128,11 @@ def _settings(scene: Scene, waves: list[Array]) -> Features | None:
     return None
 
 
-def _planes(scene: Scene, waves: list[Array], settings: Features) -> Array | None:
-    """Return features as planes of the device's shape; NaN beyond the sound's end."""
+def table_of(scene: Scene, waves: list[Array], settings: Features) -> Array | None:
+    """Return features as planes of the device's shape, the compared rows.
+
+    NaN beyond the sound's end; None where the settings give fewer columns.
+    """
     frames, _, height, width = scene.given.shape
     if settings.mel_high > settings.sample_rate / 2 + 1 or settings.window > 4096:
         settings = replace(settings, mel_high=settings.sample_rate / 2)

@@ -1,4 +1,7 @@
-"""Channels of a picture in another order."""
+"""Channels of a picture in another order.
+
+Settings of the verdict: `order`, which of the reference's channels lies at each place.
+"""
 
 from __future__ import annotations
 
@@ -41,4 +44,5 @@ def suspects(scene: Scene) -> Iterator[Suspect]:
             f"Reorder the channels to {names} before the network (channels {list(order)} of the"
             " reference are what the device has now).",
             seen[:, list(order)],
+            settings={"order": list(order)},
         )

@@ -3,6 +3,7 @@
 Thresholds: scores count as permuted when the permutation leaves a quarter of the moved places'
 difference and at most a tenth of the range, and the difference is a fiftieth of it. Names reported
 by the device count when three frames and more than half of them contradict its own scores.
+Settings of the verdicts: the right `classes`, or the `order` of the reference's scores.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def _listed(reference: Observed, device: Observed) -> list[Verdict]:
             f"The device lists {what}: class {at} is {shown[0]!r} there and {shown[1]!r} in the"
             " reference.",
             f"Deploy the names that belong to the network: {', '.join(ours[:12])}.",
+            settings={"classes": list(ours)},
         )
     ]  # fmt: skip
 
@@ -101,6 +103,7 @@ def _permuted(reference: Observed, device: Observed) -> list[Verdict]:
                 f"Scores lie in another order: place {at} holds the score of {first}; {len(moved)}"
                 " places are moved, and moved back they agree.",
                 "Give the head's outputs the order of the names, or the names that of the outputs.",
+                settings={"order": [int(one) for one in order]},
             )
         ]  # fmt: skip
     return []
@@ -109,12 +112,14 @@ def _permuted(reference: Observed, device: Observed) -> list[Verdict]:
 def permutation(stage: Stage) -> Array | None:
     """Return which of the reference's scores lies at each place of the device; None if in order."""
     expected, given = _scores(stage)
-    gaps = np.array([[np.square(g - e).mean() for e in expected] for g in given])
+    span = float(np.ptp(expected)) or 1.0
+    if np.square(given - expected).mean(1).max() < (SMALL * span) ** 2:
+        return None  # no class is far enough from its own place
+    gaps = np.stack([np.square(expected - one).mean(1) for one in given])
     order = _assigned(gaps)
     moved = np.flatnonzero(order != np.arange(len(order)))
     if not len(moved):
         return None
-    span = float(np.ptp(expected)) or 1.0
     straight = np.sqrt(np.diag(gaps)[moved].mean())
     permuted = np.sqrt(gaps[moved, order[moved]].mean())
     if straight < max(GAIN * permuted, SMALL * span) or permuted > LEFT * span:

@@ -1,4 +1,8 @@
-"""Another colour space, another range of luma, fewer bits, another gamma."""
+"""Another colour space, another range of luma, fewer bits, another gamma.
+
+Settings of the verdicts: `pixels`, what the device feeds where RGB is right, and the `matrix` of
+luma and chroma that is meant where there is one.
+"""
 
 from __future__ import annotations
 
@@ -53,17 +57,19 @@ def suspects(scene: Scene) -> Iterator[Suspect]:
 
 def _seen(scene: Scene, one: Suspect, reverse: bool) -> Suspect:
     planes = one.planes[:, ::-1] if reverse else one.planes
-    return Suspect(one.cause, one.text, one.fix, scene.encoded(planes), one.cost, one.affine)
+    return Suspect(one.cause, one.text, one.fix, scene.encoded(planes), one.cost, one.affine,
+                   one.settings)  # fmt: skip
 
 
 def _mixed(rgb: Array) -> Iterator[Suspect]:
     yield from _ranges(rgb)
     yield Suspect("inverted", "feeds the negative", "Feed pixels, not 255 less pixels.", 255 - rgb,
-                  1.5, affine=False)  # fmt: skip
+                  1.5, affine=False, settings={"pixels": "negative"})  # fmt: skip
     for text, power in (("linear light", 2.2), ("a gamma applied twice", 1 / 2.2)):
         yield Suspect(
             "colour_space", f"feeds {text} where the reference feeds sRGB",
             "Convert to sRGB once.", 255 * (rgb / 255) ** power, 2.0,
+            settings={"pixels": text, "power": power},
         )  # fmt: skip
     if rgb.shape[1] == 3:
         yield from _spaces(rgb)
@@ -74,11 +80,12 @@ def _ranges(rgb: Array) -> Iterator[Suspect]:
     yield Suspect(
         "colour_range", "feeds limited range (16..235) where the reference feeds full range",
         "Expand: (value - 16) * 255 / 219.", 16 + rgb * 219 / 255, 0.9, affine=False,
+        settings={"pixels": "limited range"},
     )  # fmt: skip
     yield Suspect(
         "colour_range", "expands a full range as if it were limited (16..235)",
         "Leave full range pixels as they are.", np.clip((rgb - 16) * 255 / 219, 0, 255), 0.9,
-        affine=False,
+        affine=False, settings={"pixels": "expanded range"},
     )  # fmt: skip
 
 
@@ -87,22 +94,26 @@ def _spaces(rgb: Array) -> Iterator[Suspect]:
         luma = np.tensordot(np.array(shares), rgb, (0, 1))
         grey = np.repeat(luma[:, None], 3, 1)
         yield Suspect("grey", f"feeds grey ({name} luma) in all channels",
-                      "Keep the colours.", grey, 1.2)  # fmt: skip
+                      "Keep the colours.", grey, 1.2, settings={"pixels": "grey", "matrix": name})  # fmt: skip
         yield Suspect(
             "colour_space", f"feeds luma and chroma ({name}) as if they were RGB",
             "Convert YCbCr to RGB first.", to_ycc(rgb, name), 1.5,
+            settings={"pixels": "YCbCr", "matrix": name},
         )  # fmt: skip
         other = "BT.709" if name == "BT.601" else "BT.601"
         mixed = np.clip(to_rgb(to_ycc(rgb, name), other), 0, 255)
         yield Suspect(
             "colour_space", f"decodes {name} chroma with the matrix of {other}",
             f"Decode with the matrix of {name}.", mixed, 1.5, affine=False,
+            settings={"pixels": f"decoded by {other}", "matrix": name},
         )  # fmt: skip
     yield Suspect("grey", "feeds the mean of the channels in all of them", "Keep the colours.",
-                  np.repeat(rgb.mean(1, keepdims=True), 3, 1), 1.2)  # fmt: skip
+                  np.repeat(rgb.mean(1, keepdims=True), 3, 1), 1.2,
+                  settings={"pixels": "grey"})  # fmt: skip
     swapped = to_rgb(to_ycc(rgb, "BT.601")[:, [0, 2, 1]], "BT.601")
     yield Suspect("colour_space", "swaps the two chroma planes (NV12 for NV21)",
-                  "Swap Cb and Cr when decoding.", np.clip(swapped, 0, 255), 1.5)  # fmt: skip
+                  "Swap Cb and Cr when decoding.", np.clip(swapped, 0, 255), 1.5,
+                  settings={"pixels": "chroma swapped", "matrix": "BT.601"})  # fmt: skip
 
 
 def _bits(rgb: Array) -> Iterator[Suspect]:
@@ -111,7 +122,7 @@ def _bits(rgb: Array) -> Iterator[Suspect]:
     yield Suspect(
         "colour_depth", "feeds pictures cut to 5, 6 and 5 bits (RGB565)",
         "Capture 8 bits a channel, or train with the same cut.", _from_565(red, green, blue), 1.5,
-        affine=False,
+        affine=False, settings={"pixels": "RGB565"},
     )  # fmt: skip
     words = red << 11 | green << 5 | blue
     words = (words >> 8 | words << 8) & 0xFFFF
@@ -119,6 +130,7 @@ def _bits(rgb: Array) -> Iterator[Suspect]:
         "colour_depth", "swaps the two bytes of RGB565 pixels",
         "Swap the bytes of each 16-bit pixel.",
         _from_565(words >> 11, words >> 5 & 0x3F, words & 0x1F), 2.0,
+        settings={"pixels": "RGB565 with its bytes swapped"},
     )  # fmt: skip
 
 

@@ -13,6 +13,9 @@ Thresholds, with the reason of each:
   for three times that. Below it nothing is said unless a prediction is exact.
 * EXACT 1.5: a prediction must be that much closer than the reference's own input. Another picture
   decoder or camera noise is in all predictions alike, so it cannot make one win.
+* Where noise hides that: ALONG, a tenth of the departure's power must lie along the predicted
+  departure, at SLOPE 0.8 to 1.2 of its size. Noise has no part in either; a fault predicted by
+  chance has another size, and predictions less than a third of a step away are not looked at.
 * GAIN 4 and LEFT 0.25: an affine match must leave a quarter of the variance at most, and at most a
   quarter of what the untouched input leaves. Pictures of the visual wake words set, six at a time,
   leave 0.40 at least when they are mirrored or turned, so a chance match is far away.
@@ -23,9 +26,9 @@ Thresholds, with the reason of each:
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -37,6 +40,12 @@ from edgebed.program.types import Array
 
 CLEAN: Final = 12.0
 EXACT: Final = 1.5
+SLOPE: Final = 0.2
+ALONG: Final = 0.1
+VISIBLE: Final = 3.0
+"""Times the noise that a predicted departure must have to be measured under other noise."""
+NEARER: Final = 1.1
+"""An affine map must come that much closer than an exact prediction to speak against it."""
 GAIN: Final = 4.0
 LEFT: Final = 0.25
 DEVIATION: Final = 0.03
@@ -44,6 +53,7 @@ FEW: Final = 2.0
 """Steps of deviation below which a device's input is little but rounding."""
 FAMILIES: Final = (
     "channels", "geometry", "layout", "normalisation", "integers", "colour", "placing", "audio",
+    "waveform",
 )  # fmt: skip
 
 
@@ -58,6 +68,7 @@ class Suspect:
         planes: N x C x compared rows x W, real values; NaN where it says nothing.
         cost: how far-fetched it is; decides between equal evidence.
         affine: whether it may stand under an affine map.
+        settings: of the verdict.
     """
 
     cause: str
@@ -66,6 +77,7 @@ class Suspect:
     planes: Array
     cost: float = 1.0
     affine: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +143,7 @@ class Explanation:
             )
         text = f"The device {suspect.text}: {shown}, over {len(scene.places)} frames."
         name = scene.device.input.name if scene.device.input else ""
-        return [Verdict(suspect.cause, name, sure, text, suspect.fix)]
+        return [Verdict(suspect.cause, name, sure, text, suspect.fix, settings=suspect.settings)]
 
 
 def explain(reference: Observed, device: Observed) -> Explanation | None:
@@ -211,16 +223,42 @@ def _inside(scene: Scene) -> Array | None:
 
 def _exact(scene: Scene, own: Tried, tried: list[Tried]) -> Tried | None:
     best = min(tried, key=lambda one: one.error, default=None)
-    if best is None or max(best.error, scene.noise) * EXACT > own.error:
+    if best is None:
         return None
+    if max(best.error, scene.noise) * EXACT > own.error:
+        return best if _lies_along(scene, best) else None
     if best.error > max(CLEAN * scene.noise, 0.02 * scene.span, _allowed(scene, own)):
         return None
     mapped = min([own, *tried], key=lambda one: one.left)
-    rest = max(mapped.left**0.5 * float(scene.seen.std()), scene.noise)
-    if rest < best.error and not _allowed(scene, own):
+    if NEARER * _error_mapped(scene, mapped) < best.error and not _allowed(scene, own):
         return None  # an affine map comes closer than any known fault
     close = [one for one in tried if one.error <= 1.3 * max(best.error, scene.noise)]
     return min(close, key=lambda one: max(one.error, scene.noise) * (1 + 0.1 * _cost(one)))
+
+
+def _error_mapped(scene: Scene, one: Tried) -> float:
+    """Return the exact judgement of a prediction sent through its affine map."""
+    planes = one.suspect.planes if one.suspect else scene.expected[:, :, list(scene.rows)]
+    mapped = planes * one.factor[None, :, None, None] + one.offset[None, :, None, None]
+    return max(root_mean_square(scene.quantiser(mapped) - scene.seen), scene.noise)
+
+
+def _lies_along(scene: Scene, one: Tried) -> bool:
+    """Say whether the device departs as predicted, under noise that is in both."""
+    if one.suspect is None or not scene.same_shape or one.error > CLEAN * scene.noise:
+        return False
+    expected = scene.expected[:, :, list(scene.rows)]
+    predicted, seen = one.suspect.planes - expected, scene.seen - expected
+    inside = _inside(scene)
+    keep = np.isfinite(predicted) & (True if inside is None else inside)
+    if keep.mean() < 0.5:
+        return False
+    predicted, seen = predicted[keep].astype(np.float64), seen[keep].astype(np.float64)
+    power, total = float(np.square(predicted).mean()), float(np.square(seen).mean())
+    if power < (VISIBLE * scene.noise) ** 2:
+        return False
+    common = float((predicted * seen).mean())
+    return abs(common / power - 1) <= SLOPE and common**2 / power >= ALONG * total
 
 
 def _allowed(scene: Scene, own: Tried) -> float:

@@ -1,4 +1,8 @@
-"""Pictures turned, mirrored or moved, and frames that are those of before."""
+"""Pictures turned, mirrored or moved, and frames that are those of before.
+
+Settings of the verdicts: `quarters` to the left, then whether `mirrored` left to right; `down` and
+`right`, in pixels, of a picture that is moved.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +57,8 @@ def suspects(scene: Scene) -> Iterator[Suspect]:
         if turned.shape == scene.given.shape:
             undo = {"rotation": f"Turn it {back}.", "mirror": "Undo the mirroring."}
             fix = undo.get(cause, "Check width and height of the buffer and the order of loops.")
-            yield Suspect(cause, text, fix, turned[:, :, rows])
+            yield Suspect(cause, text, fix, turned[:, :, rows],
+                          settings={"quarters": quarter, "mirrored": mirrored})  # fmt: skip
     if not scene.same_shape:
         return
     yield from _shift(scene)
@@ -76,6 +81,7 @@ def _shift(scene: Scene) -> Iterator[Suspect]:
         f"Move the window that is cut out by {right} columns and {down} rows.",
         moved[:, :, list(scene.rows)],
         1.5,
+        settings={"down": down, "right": right},
     )
 
 

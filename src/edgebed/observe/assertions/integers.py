@@ -1,4 +1,7 @@
-"""Bytes of another type, and zero points that are off."""
+"""Bytes of another type, and zero points that are off.
+
+Settings of the verdicts: the types `written` and `read`; the `steps` that integers are moved by.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,7 @@ def suspects(scene: Scene) -> Iterator[Suspect]:
         _real(wrapped, limits),
         0.5,
         affine=False,
+        settings={"written": signs[0], "read": signs[1]},
     )
     yield Suspect(
         "dtype",
@@ -49,6 +53,7 @@ def suspects(scene: Scene) -> Iterator[Suspect]:
         f"Quantise: round(value / {limits.scale:.6g}) + {limits.zero_point}.",
         _real(np.clip(np.trunc(expected), limits.low, limits.high), limits),
         affine=False,
+        settings={"written": "real numbers", "read": signs[1]},
     )
     yield from _moved(scene, steps)
 
@@ -74,6 +79,7 @@ def _moved(scene: Scene, steps: Array) -> Iterator[Suspect]:
             _real(found, limits),
             1.5 + wraps,
             affine=False,
+            settings={"steps": moved, "wraps": wraps},
         )
 
 

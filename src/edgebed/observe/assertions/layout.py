@@ -1,4 +1,7 @@
-"""A buffer of one layout read as the other."""
+"""A buffer of one layout read as the other.
+
+Settings of the verdict: how it is `written` and `read`.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,7 @@ def suspects(scene: Scene) -> Iterator[Suspect]:
         "Transpose to CHW with np.moveaxis(picture, -1, 0); a reshape is not enough.",
         as_planes[:, :, rows],
         1.5,
+        settings={"written": "HWC", "read": "CHW"},
     )
     as_pixels = np.ascontiguousarray(scene.expected).reshape(frames, height, width, channels)
     yield Suspect(
@@ -42,6 +46,7 @@ def suspects(scene: Scene) -> Iterator[Suspect]:
         "Transpose to HWC with np.moveaxis(planes, 0, -1); a reshape is not enough.",
         np.moveaxis(as_pixels, -1, 1)[:, :, rows],
         1.5,
+        settings={"written": "CHW", "read": "HWC"},
     )
 
 
@@ -54,4 +59,5 @@ def _columns_first(scene: Scene) -> Suspect:
         "Transpose the table before the network; a reshape is not enough.",
         turned[:, :, list(scene.rows)],
         1.5,
+        settings={"written": "by columns", "read": "by rows"},
     )

@@ -1,4 +1,8 @@
-"""Pixels brought to another range than the network was trained with."""
+"""Pixels brought to another range than the network was trained with.
+
+Settings of the verdicts: by channel the `factor` and `offset` that make the device's input of the
+reference's.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +50,7 @@ def suspects(scene: Scene) -> Iterator[Suspect]:
             f"Normalise pixels to {own}.",
             pixels * a[None, :, None, None] + b[None, :, None, None],
             affine=False,
+            settings=_settings(a / factor, b - a / factor * offset),
         )
     if not np.allclose(factor, 1):
         yield Suspect(
@@ -54,7 +59,35 @@ def suspects(scene: Scene) -> Iterator[Suspect]:
             "Normalise once: either the pipeline or the network does it.",
             scene.encoded(scene.encoded(pixels)),
             affine=False,
+            settings=_settings(factor, offset),
         )
+    yield from _taken_for_shares(scene)
+
+
+def _taken_for_shares(scene: Scene) -> Iterator[Suspect]:
+    """Give the reference's own applied to its own result as if that were pixels of 0 to 1."""
+    factor, offset, own = scene.encoding
+    nominal = next((one for one in _known(len(factor)) if one[0] == own), None)
+    whole, start = 255 * factor, offset
+    if nominal is not None:
+        whole, start = 255 * nominal[1], nominal[2]
+    if np.allclose(whole, 1, atol=0.02):
+        return
+    shown = ", ".join(f"{x:.4g} x {y:+.4g}" for x, y in zip(whole, start, strict=True))
+    yield Suspect(
+        "double_normalisation",
+        f"normalises to {own} twice, the second time as if what it has were pixels of 0 to 1"
+        f" (by channel {shown} of the reference's)",
+        "Normalise once: either the pipeline or the network does it.",
+        scene.expected[:, :, list(scene.rows)] * whole[None, :, None, None]
+        + start[None, :, None, None],
+        affine=False,
+        settings=_settings(whole, start),
+    )
+
+
+def _settings(factor: Array, offset: Array) -> dict[str, list[float]]:
+    return {"factor": [float(x) for x in factor], "offset": [float(x) for x in offset]}
 
 
 def is_sound(scene: Scene) -> bool:
@@ -96,5 +129,6 @@ def _fitted(found: Explanation, cause: str) -> list[Verdict]:
             f" ({1 - best.left:.1%} of the variance explained).",
             "Normalise once." if twice else f"Normalise pixels to {own}." if name
             else "Use the reference's factor and offset.",
+            settings=_settings(a, b),
         )
     ]  # fmt: skip

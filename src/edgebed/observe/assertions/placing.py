@@ -1,4 +1,7 @@
-"""Another way to bring a picture to size: recomputed from the raw picture, each way in turn."""
+"""Another way to bring a picture to size: recomputed from the raw picture, each way in turn.
+
+Settings of the verdicts: `placing` and `method` of the reference, names of `resampling`.
+"""
 
 from __future__ import annotations
 
@@ -82,16 +85,18 @@ def _suspect(
     if placing == "letterbox":
         encoded = _with_borders(scene, encoded)
     known = f" where the reference resizes by {own_method}" if own_method else ""
+    settings = {"placing": own, **({"method": own_method} if own_method else {})}
     if placing == own:
         return Suspect(
             "resize_method",
             f"resizes by {method}{known}",
             f"Resize by {own_method or 'the method the network was trained with'}.", encoded, 2.0,
+            settings=settings,
         )  # fmt: skip
     cause = "crop" if "crop" in placing or "crop" in own else "aspect"
     return Suspect(
         cause, f"{WORDS[placing]} where the reference {WORDS[own]}",
-        f"Do as the reference, which {WORDS[own]}.", encoded, 2.0,
+        f"Do as the reference, which {WORDS[own]}.", encoded, 2.0, settings=settings,
     )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ REPRODUCED: Final = 0.02
 """Share of unexplained variance below which a resize counts as the reference's own."""
 ALIKE: Final = 8.0
 """Raw pictures of two decoders differ by less than this, root mean square, in bytes."""
+SNAPPED: Final = 0.005
+"""Of the range: a fitted normalisation that close to a known one is that one."""
 RANGES: Final = (
     ("[0, 1]", 1 / 255, 0.0), ("[-1, 1]", 1 / 127.5, -1.0), ("0..255", 1.0, 0.0),
     ("-128..127", 1.0, -128.0), ("byte / 128 - 1", 1 / 128, -1.0),
@@ -183,6 +185,9 @@ class Scene:
             known.append(imagenet())
         if fitted is not None:
             name = named(*fitted, known)
+            exact = next((one for one in known if one[0] == named(*fitted, known, SNAPPED)), None)
+            if exact is not None:
+                return exact[1], exact[2], name
             return fitted[0], fitted[1], name or "a normalisation of its own"
         for name, a, b in known:
             ends = np.concatenate([b, 255 * a + b])
@@ -267,9 +272,9 @@ def imagenet() -> tuple[str, Array, Array]:
     return "ImageNet's mean and deviation", 1 / 255 / deviation, -mean / deviation
 
 
-def named(a: Array, b: Array, known: list[tuple[str, Array, Array]]) -> str:
+def named(a: Array, b: Array, known: list[tuple[str, Array, Array]], within: float = 0.02) -> str:
     """Return the name of the nearest normalisation; empty if none is within 2 % of its range."""
-    best, least = "", 0.02
+    best, least = "", within
     for name, factor, offset in known:
         ends = np.abs(np.concatenate([b - offset, 255 * (a - factor) + b - offset]))
         away = float(ends.max() / (255 * np.abs(factor).max()))
