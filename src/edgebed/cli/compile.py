@@ -38,6 +38,8 @@ def compile(
     ram: Annotated[bool, DEVICE] = False,
     max_ram: Annotated[str | None, DEVICE] = None,
     max_flash: Annotated[str | None, DEVICE] = None,
+    defect: Annotated[str | None, DEVICE] = None,
+    profile: Path | None = None,
     only_generate: bool = False,
     json: bool = False,
     quiet: bool = False,
@@ -67,10 +69,15 @@ def compile(
         ram: least RAM, for more instructions; inputs may come row by row.
         max_ram: refuse a build that needs more, e.g. 64KB: activations, stack and all.
         max_flash: refuse a build that needs more, e.g. 256KB: weights and code.
+        defect: build a known defect in on purpose, to try `edgebed compare` out or to teach, never
+            for use: biases, colours, normalisation, weights, threshold or overlap.
+        profile: good frames whose statistics go into the folder, for `edgebed observe --program`:
+            a .trace, .npy or .npz file, or a folder of pictures.
         only_generate: stop after writing the sources; nothing is built or run.
         json: print one JSON object on standard output; progress goes to standard error.
         quiet: no progress.
     """
+    from edgebed.cli.compile_profile import check_profile, write_profile
     from edgebed.cli.model import model_first, read_model
     from edgebed.cli.progress import listening
     from edgebed.deploy.library import check_place
@@ -78,8 +85,15 @@ def compile(
     from edgebed.targets.contract import LibraryTarget
 
     folder = _folder(out)
+    check_profile(profile, only_generate)
     goal = chosen_goal(balanced=balanced, time=time, ram=ram)
-    settings = {"cpu": cpu, "goal": goal, "max_ram": max_ram, "max_flash": max_flash}
+    settings = {
+        "cpu": cpu,
+        "goal": goal,
+        "max_ram": max_ram,
+        "max_flash": max_flash,
+        "defect": defect,
+    }
     name = target or only_target((str(model), *options))
     model, options = model_first(model, options, name)
     with listening(quiet=quiet, json=json) as listener:
@@ -97,6 +111,7 @@ def compile(
             check_place(folder)
         with _claimed(folder):
             built = _built(found, device, folder, listener, not no_passes, only_generate)
+            write_profile(built, profile, listener)
     print(json_format.dumps(_plain(built), indent=2) if json else "\n".join(_lines(built)))
 
 
@@ -230,8 +245,11 @@ def _lines(built: Bundle) -> list[str]:
 def _firmware_lines(built: Bundle) -> list[str]:
     from edgebed.deploy.bundle import BUILD
 
+    passed = "passed its self-test on the virtual board"
+    if defect := built.plan.get("defect"):
+        passed = f"HAS THE DEFECT {defect!r} ON PURPOSE: to try edgebed compare out, never for use"
     return [
-        f"done: {built.folder / BUILD} passed its self-test on the virtual board",
+        f"done: {built.folder / BUILD} {passed}",
         f"next: edgebed run {shlex.quote(str(built.folder))} --input PATH",
     ]
 

@@ -141,7 +141,9 @@ def _run_compiled(
     if file is not None:
         check_trace(file, options["input"])
         if what.is_file() and options["input"] is not None:
-            return run_reference(what, options["input"], out, file, level, json=json)
+            return run_reference(
+                what, options["input"], out, file, level, count=options["frames"], json=json
+            )
     if own is None:
         from edgebed.cli.run_folder import run_folder
 

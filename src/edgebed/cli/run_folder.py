@@ -63,9 +63,11 @@ def run_folder(
     with listening(quiet=quiet, json=json) as listener, _booted(bundle) as machine:
         listener(Started("run", f"{source or 'nothing'} on {bundle.target}, {bundle.program.name}"))
         _say_slow(listener)
+        if defect := bundle.plan.get("defect"):
+            listener(Note("run", f"this firmware has the defect {defect!r}, built in on purpose"))
         if uart_port is not None:
             _offer_serial(machine, uart_port, listener)
-        with board_trace(machine, bundle.program, bundle.target, trace, level) as recorder:
+        with board_trace(machine, bundle, trace, level) as recorder:
             done = _through(machine, bundle, source, out, frames, listener, recorder)
         done = replace(done, trace=trace)
         listener(Finished("run", f"{len(done.outputs)} files written"))
@@ -212,7 +214,7 @@ def _pictures(
         started = time.monotonic()
         frame = machine.show(picture)
         seconds.append(time.monotonic() - started)
-        recorder.take(frame.trace, picture=picture)
+        recorder.take(frame.trace, picture=picture, answer=frame.detections)
         place = folder / f"{index:04d}_{name}.png"
         write_png(place, frame.lcd)
         outputs[place.stem] = str(place)

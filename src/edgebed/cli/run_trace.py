@@ -16,7 +16,8 @@ from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.program.types import Array
 
 if TYPE_CHECKING:
-    from edgebed.observe.trace import Level
+    from edgebed.deploy.bundle import Bundle
+    from edgebed.observe.trace import Frame, Level
     from edgebed.observe.trace_writer import TraceWriter
     from edgebed.program.types import Program
     from edgebed.targets.contract import Library, Machine, Trace
@@ -96,7 +97,12 @@ class BoardTrace:
         self._program, self._writer = program, writer
 
     def take(
-        self, trace: Trace, *, tensor: Array | None = None, picture: Array | None = None
+        self,
+        trace: Trace,
+        *,
+        tensor: Array | None = None,
+        picture: Array | None = None,
+        answer: Array | None = None,
     ) -> None:
         """Write one frame; see `edgebed.observe.recorders.machine.frame_of`."""
         from dataclasses import replace
@@ -105,65 +111,94 @@ class BoardTrace:
 
         if self._writer is not None:
             number = self._writer.frames
-            frame = frame_of(self._program, trace, number, tensor=tensor, picture=picture)
+            frame = frame_of(
+                self._program, trace, number, tensor=tensor, picture=picture, answer=answer
+            )
             self._writer.write(replace(frame, time_ns=time.time_ns()))
 
 
 @contextmanager
 def board_trace(
-    machine: Machine, program: Program, target: str, trace: Path | None, level: Level
+    machine: Machine, bundle: Bundle, trace: Path | None, level: Level
 ) -> Iterator[BoardTrace]:
     """Give what writes a board's frames.
 
     Args:
         machine: the board, which is told to keep what the level asks for.
-        program: on the board.
-        target: its name.
+        bundle: the compiled folder that runs on it.
         trace: file to write; None for none.
         level: what is kept.
     """
+    from edgebed.deploy.bundle import PROGRAM
     from edgebed.observe.recorders import machine as recorder
     from edgebed.observe.trace_writer import TraceWriter
 
+    program = bundle.program
     if trace is None:
         yield BoardTrace(program, None)
         return
     recorder.prepare(machine, level)
-    with TraceWriter(trace, recorder.manifest(program, target, level)) as writer:
+    home = str((bundle.folder / PROGRAM).resolve())
+    begin = recorder.manifest(program, bundle.target, level, model=home)
+    with TraceWriter(trace, begin) as writer:
         yield BoardTrace(program, writer)
 
 
 def run_reference(
-    model: Path, source: Path, out: Path | None, trace: Path, level: Level, *, json: bool
+    model: Path,
+    source: Path,
+    out: Path | None,
+    trace: Path,
+    level: Level,
+    *,
+    count: int = 0,
+    json: bool,
 ) -> int:
     """Compute a network's file in the interpreter, and write each sample as a frame.
 
     Args:
         model: a network in any format that edgebed reads.
-        source: `.npy` or `.npz`, as for a library.
+        source: `.npy` or `.npz`, as for a library; for a network with a contract also a picture,
+            a folder of pictures, or a video, which go through the contract.
         out: where the outputs go; None to keep them in the trace only.
         trace: file to write.
         level: what is kept.
+        count: at most so many pictures; 0 = all.
         json: print one JSON object.
     """
-    from edgebed.cli.run_library import read_inputs
     from edgebed.observe.recorders import reference
     from edgebed.observe.trace_writer import TraceWriter
     from edgebed.program.read import read_model
 
     program = read_model(model)
-    inputs = read_inputs(source, [_Input(name) for name in program.inputs])
     if out is not None:
         raise EdgebedError(
             "--out is for a compiled folder", where=str(model), why="the trace has the outputs"
         )
-    with TraceWriter(trace, reference.manifest(program, level)) as writer:
-        for frame in reference.record(program, inputs, level):
+    frames = _reference_frames(program, source, level, count)
+    begin = reference.manifest(program, level, model=str(model.resolve()))
+    with TraceWriter(trace, begin) as writer:
+        for frame in frames:
             writer.write(frame)
-        count = writer.frames
-    text = f"{trace}: {count} frame{'s' if count > 1 else ''} of the interpreter"
-    print(json_format.dumps({"trace": str(trace), "samples": count}) if json else text)
+        done = writer.frames
+    text = f"{trace}: {done} frame{'s' if done > 1 else ''} of the interpreter"
+    print(json_format.dumps({"trace": str(trace), "samples": done}) if json else text)
     return 0
+
+
+def _reference_frames(program: Program, source: Path, level: Level, count: int) -> Iterator[Frame]:
+    """Give the interpreter's frames of tensors, or of pictures through the contract."""
+    from itertools import islice
+
+    from edgebed.cli.run_library import read_inputs
+    from edgebed.data.readers.pictures import frames as pictures
+    from edgebed.observe.recorders import reference
+
+    if program.contract is None or source.suffix in (".npy", ".npz"):
+        inputs = read_inputs(source, [_Input(name) for name in program.inputs])
+        return reference.record(program, inputs, level)
+    seen = (picture for _, picture in pictures(source, lambda _: None))
+    return reference.record_pictures(program, islice(seen, count or None), level)
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,14 @@ Key = tuple[Role, str]
 
 
 def by_key(frame: Frame) -> dict[Key, Tensor]:
-    """Return a frame's tensors by role and name; of several with one name, the first."""
+    """Return a frame's tensors by role and name; of several with one name, the first.
+
+    Answers are left out: their rows differ in number and order, so no place has a partner.
+    """
     found: dict[Key, Tensor] = {}
     for one in frame.tensors:
-        found.setdefault((one.role, one.name), one)
+        if one.role != "answer":
+            found.setdefault((one.role, one.name), one)
     return found
 
 

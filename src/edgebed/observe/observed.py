@@ -92,6 +92,7 @@ class Observed:
         layer_figures: by layer and name, one a frame that has it.
         sensors: readings, one mapping a frame.
         frames: as read; the arrays above are theirs.
+        answers: what was made of the outputs, by name; one array a frame, of its own length.
     """
 
     manifest: Manifest
@@ -104,6 +105,7 @@ class Observed:
     layer_figures: Mapping[str, Mapping[str, tuple[Figure, ...]]] = field(default_factory=dict)
     sensors: tuple[Mapping[str, Any], ...] = ()
     frames: tuple[Frame, ...] = ()
+    answers: Mapping[str, Signal] = field(default_factory=dict)
     _known: dict[Any, tuple[Any, Any]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -164,7 +166,7 @@ class Observed:
         return cls(
             manifest, tuple(one.number for one in frames), by_role["raw"], by_role["input"],
             by_role["output"], by_role["layer"], _figures(frames), layers,
-            tuple(one.sensors for one in frames), tuple(frames),
+            tuple(one.sensors for one in frames), tuple(frames), by_role["answer"],
         )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ MOST_BYTES: Final = 1 << 30
 
 Level = Literal["off", "io", "statistics", "full"]
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
-Role = Literal["raw", "input", "layer", "output"]
+Role = Literal["raw", "input", "layer", "output", "answer"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 
@@ -70,7 +70,9 @@ class Tensor:
 
     Attributes:
         name: in the network or the pipeline.
-        role: `raw` before preprocessing, `input` of the network, `layer`, or `output`.
+        role: `raw` before preprocessing, `input` of the network, `layer`, `output`, or `answer`:
+            what was made of the outputs. Detections are rows of class, score (0 to 1), x1, y1, x2,
+            y2 in pixels of the network's input, as many as were found, float64.
         shape: as recorded.
         dtype: numpy's name.
         scale: real value of one step; None for real numbers.

@@ -84,9 +84,11 @@ class TraceWriter:
         if level == "io" and tensor.role == "layer":
             return
         statistics = tensor.statistics
-        if level == "statistics" and statistics is None and tensor.values is not None:
+        whole = level != "statistics" or tensor.role in ("output", "answer")
+        reduced = level == "statistics" and tensor.role != "answer"
+        if reduced and statistics is None and tensor.values is not None:
             statistics = _statistics(tensor)
-        keep = tensor.values is not None and (level != "statistics" or tensor.role == "output")
+        keep = tensor.values is not None and whole
         head: dict[str, Any] = {
             "name": tensor.name, "role": tensor.role, "shape": tensor.shape,
             "dtype": tensor.dtype, "scale": tensor.scale, "zero_point": tensor.zero_point,

@@ -67,12 +67,14 @@ class Trace:
         figures: cycles, instructions, time, energy, ... each marked with its kind.
         events: lines of the device's own log (UART text, diagnosed races, overflows).
         layers: outputs of inner layers by name, where the machine can see them.
+        inputs: integer tensors by input name, as the network got them, where the machine can see.
     """
 
     outputs: Mapping[str, Array]
     figures: Mapping[str, Figure] = field(default_factory=dict)
     events: tuple[str, ...] = ()
     layers: Mapping[str, Array] = field(default_factory=dict)
+    inputs: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,14 @@ class Watchable(Protocol):
 
         What cannot be seen, because no memory ever holds it by itself, is left out.
         """
+
+
+@runtime_checkable
+class TellsEnergy(Protocol):
+    """A target that knows what cycles of a real device cost."""
+
+    def figures_of(self, cycles: Figure) -> Mapping[str, Figure]:
+        """Return estimates from measured cycles, such as `energy`; empty where nothing is known."""
 
 
 @runtime_checkable

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from edgebed.data.fixed_decode import ONE_Q15, ONE_Q16, FixedDetections, decode_fixed
 from edgebed.errors import EdgebedError
 from edgebed.observe.trace import Level, Manifest, Role, Tensor
 from edgebed.program import text
+from edgebed.program.contract import Contract
 from edgebed.program.types import Array, Program
 
 MEANINGLESS = frozenset({"bool", "int64"})
@@ -62,6 +64,46 @@ def tensor_of(
         writer.kind if writer is not None else "",
         values,
     )
+
+
+def picture_of(picture: Array) -> Tensor:
+    """Return a picture (uint8, H x W x 3) as raw data."""
+    return Tensor("picture", "raw", picture.shape, str(picture.dtype), layout="HWC", values=picture)
+
+
+def answer_of(rows: Array) -> Tensor:
+    """Return detections as an answer; rows of class, score, x1, y1, x2, y2, see `trace.Tensor`."""
+    values = np.asarray(rows, np.float64).reshape(-1, 6)
+    return Tensor("detections", "answer", values.shape, "float64", values=values)
+
+
+def answer_to(program: Program, outputs: Mapping[str, Array]) -> Tensor | None:
+    """Return what a program's contract makes of its outputs; None where it says nothing.
+
+    Args:
+        program: gives contract and scale.
+        outputs: of one sample, by name.
+
+    Raises:
+        EdgebedError: the contract's decoding is out of range.
+    """
+    contract = program.contract
+    if contract is None:
+        return None
+    grid = contract.decode
+    wanted = (contract.output_channels, grid.grid_height, grid.grid_width)
+    for name in program.outputs:
+        kind = program.types[name]
+        if kind.shape == wanted and not kind.is_float and not kind.zero_point:
+            return answer_of(rows_of(decode_fixed(outputs[name], kind.scale, contract), contract))
+    return None
+
+
+def rows_of(found: FixedDetections, contract: Contract) -> Array:
+    """Return detections as rows of class, score, x1, y1, x2, y2 in pixels of the input, float64."""
+    size = np.array([contract.input.width, contract.input.height] * 2)
+    corners = found.boxes_q16 * size / ONE_Q16
+    return np.column_stack([found.labels, found.scores_q15 / ONE_Q15, corners])
 
 
 def role_of(program: Program, name: str) -> Role:

@@ -14,7 +14,7 @@ from edgebed.program.run import run
 from edgebed.program.types import Program
 from edgebed.targets._shared.c_text import ascii_text
 from edgebed.targets._shared.contract import decoding
-from edgebed.targets.max78000 import tables
+from edgebed.targets.max78000 import defects, tables
 from edgebed.targets.max78000.image import DeviceImage
 from edgebed.targets.max78000.tables import Network, TestVector
 from edgebed.targets.max78000.wire import Wire, detections_bytes, wire
@@ -32,7 +32,12 @@ _DETECTOR_FILES = {
 
 
 def emit(
-    image: DeviceImage, program: Program, *, command: str = DEFAULT_COMMAND, vectors: int = 2
+    image: DeviceImage,
+    program: Program,
+    *,
+    command: str = DEFAULT_COMMAND,
+    vectors: int = 2,
+    defect: str = "",
 ) -> dict[str, bytes]:
     """Write the complete firmware project of a program.
 
@@ -45,6 +50,7 @@ def emit(
             camera and display.
         command: how the project was made, for the heads of the files.
         vectors: number of self-test inputs; each costs one run of the interpreter here.
+        defect: built in on purpose, one of `defects.DEFECTS`; empty for none.
 
     Returns:
         contents by relative path.
@@ -54,7 +60,8 @@ def emit(
     """
     order = wire(program, image)
     tests = tuple(self_tests(program, image, order, vectors))
-    network = Network(program, image, order, tests)
+    network = Network(program, image, order, tests, defects.check_defect(defect))
+    command += f" --defect {defect}" if defect else ""
     texts = {
         **_sources(detector=program.contract is not None),
         "network.h": tables.network_h(network),
@@ -113,6 +120,7 @@ def _with_head(path: str, text: str, name: str, command: str) -> bytes:
     if path == "Makefile":
         head = "".join(f"# {line}\n" for line in safe)
     elif path.endswith(".md"):
+        text = text.replace("@DEFECTS@", defects.table())
         return text.replace("@HEAD@", "  \n".join(safe)).encode()
     else:
         head = "/* " + "\n * ".join(safe) + "\n */\n"

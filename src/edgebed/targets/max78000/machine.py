@@ -24,8 +24,10 @@ from edgebed.targets.max78000 import watch
 from edgebed.targets.max78000.board.board import Board
 from edgebed.targets.max78000.board.meter import Meter
 from edgebed.targets.max78000.board.options import BoardOptions
-from edgebed.targets.max78000.layers import Placed
+from edgebed.targets.max78000.compiler import Compiled
 from edgebed.targets.max78000.link import Information, Link, Stream, detection_rows
+from edgebed.targets.max78000.received import given_outputs, received_input
+from edgebed.targets.max78000.wire import Wire, wire
 
 Array = npt.NDArray[Any]
 UInt8 = npt.NDArray[np.uint8]
@@ -62,13 +64,22 @@ class VirtualBoard:
         options: speed and wiring of the board.
         keep_layers: put every inner layer's result into `Trace.layers` (takes time), by the
             program's names where the folder's plan tells the placement.
+        keep_data: put the input as the accelerator got it into `Trace.inputs`, and the outputs of
+            camera frames into `Trace.outputs`, where the folder's plan tells the placement.
     """
 
-    def __init__(self, options: BoardOptions | None = None, *, keep_layers: bool = False) -> None:
-        self._options, self.keep_layers = options, keep_layers
+    def __init__(
+        self,
+        options: BoardOptions | None = None,
+        *,
+        keep_layers: bool = False,
+        keep_data: bool = False,
+    ) -> None:
+        self._options, self.keep_layers, self.keep_data = options, keep_layers, keep_data
         self._board: Board | None = None
         self._program: Program | None = None
-        self._placed: tuple[Placed, ...] | None = None
+        self._compiled: Compiled | None = None
+        self._planned = False
 
     # ---- Machine ----
 
@@ -96,7 +107,7 @@ class VirtualBoard:
         self._link.stop_streaming()
         self._information = _named(self._link.information(), self._program)
         self._meter = Meter(board)
-        self._folder, self._placed = folder, None
+        self._folder, self._compiled, self._planned = folder, None, False
 
     def self_test(self) -> None:
         """Let the firmware replay its own test vectors.
@@ -177,19 +188,31 @@ class VirtualBoard:
         result = self._meter.stop()
         text = self._link.take_text().replace("\r\n", "\n")
         notes, board.notes[:] = list(board.notes), []
-        layers = {}
+        accelerator, layers, inputs = board.chip.cnn.accelerator, {}, {}
         if self.keep_layers:
-            values = board.chip.cnn.accelerator.layer_outputs()
-            layers = watch.named(self._chain(), self._program, values)
+            placed = self._placed()
+            chain = placed.chain if placed is not None else ()
+            layers = watch.named(chain, self._program, accelerator.layer_outputs())
+        if self.keep_data and (order := self._order()) is not None:
+            name = next(iter(order[0].inputs))
+            inputs = {name: received_input(order[1], accelerator.received)}
+            outputs = outputs or dict(given_outputs(order[1], accelerator.sram))
         events = tuple(line for line in [*text.split("\n"), *notes] if line)
-        return Trace(outputs, result, events, layers)
+        return Trace(outputs, result, events, layers, inputs)
 
-    def _chain(self) -> tuple[Placed, ...]:
-        """Return the placed layers, planned when they are first asked for."""
-        if self._placed is None:
-            program = self._program
-            self._placed = watch.chain_of(self._folder, program) if program is not None else ()
-        return self._placed
+    def _placed(self) -> Compiled | None:
+        """Return the placed network, planned when it is first asked for."""
+        if not self._planned and self._program is not None:
+            self._compiled = watch.compiled_of(self._folder, self._program)
+        self._planned = True
+        return self._compiled
+
+    def _order(self) -> tuple[Program, Wire] | None:
+        """Return the program and the places of its tensors; None where they are not known."""
+        placed, program = self._placed(), self._program
+        if placed is None or program is None:
+            return None
+        return program, wire(program, placed.image)
 
     def _checked(self) -> Board:
         if self._board is None:
@@ -279,11 +302,11 @@ def _named(information: Information, program: Program | None) -> Information:
     if program is None:
         return information
 
-    wire = information.wire
-    names = dict(zip(wire.output_shapes, program.outputs, strict=True))
+    order = information.wire
+    names = dict(zip(order.output_shapes, program.outputs, strict=True))
     renamed = replace(
-        wire,
-        outputs=tuple(replace(part, name=names[part.name]) for part in wire.outputs),
-        output_shapes={names[name]: shape for name, shape in wire.output_shapes.items()},
+        order,
+        outputs=tuple(replace(part, name=names[part.name]) for part in order.outputs),
+        output_shapes={names[name]: shape for name, shape in order.output_shapes.items()},
     )
     return replace(information, wire=renamed)

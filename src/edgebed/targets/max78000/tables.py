@@ -13,6 +13,7 @@ from edgebed.program.contract import Contract, ImageInput
 from edgebed.program.types import Program
 from edgebed.targets._shared.c_text import ascii_text, numbers, quoted, text_constant
 from edgebed.targets._shared.contract import decoding
+from edgebed.targets.max78000 import defects
 from edgebed.targets.max78000.image import DeviceImage, Words
 from edgebed.targets.max78000.ports import Port
 from edgebed.targets.max78000.registers_text import describe
@@ -35,12 +36,13 @@ class TestVector:
 
 @dataclass(frozen=True)
 class Network:
-    """What the tables are made from."""
+    """What the tables are made from; `defect` is built in on purpose, see `defects`."""
 
     program: Program
     image: DeviceImage
     wire: Wire
     tests: tuple[TestVector, ...]
+    defect: str = ""
 
 
 def network_h(network: Network) -> str:
@@ -58,6 +60,7 @@ def network_h(network: Network) -> str:
             "",
             '#include "tables.h"',
             "",
+            *defects.macros(network.defect),
             *lines,
             "",
             *_DECLARATIONS,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edgebed.compile.plan import BuildPlan
 from edgebed.program.arithmetic import Arithmetic
@@ -14,6 +15,7 @@ from edgebed.targets.layout import Layout
 from edgebed.targets.max78000 import check as checks
 from edgebed.targets.max78000.compiler import compile_program
 from edgebed.targets.max78000.cost import cost_of
+from edgebed.targets.max78000.defects import check_defect
 from edgebed.targets.max78000.describe import layout
 from edgebed.targets.max78000.hints import Project
 from edgebed.targets.max78000.image import DeviceImage
@@ -36,10 +38,27 @@ class Max78000:
     """A Cortex-M4 beside a CNN accelerator of 64 processors.
 
     Wherever a program is taken, a project with its own placement is taken too and honoured.
+
+    Attributes:
+        name: of the target.
+        arithmetic: what its programs compute in.
+        defect: built into the firmware on purpose, one of `defects.DEFECTS`; empty for none.
     """
 
     name: str = "max78000"
     arithmetic: Arithmetic = ARITHMETIC
+    defect: str = ""
+
+    def with_options(self, options: Mapping[str, Any]) -> Max78000:
+        """Return the target with other settings.
+
+        Args:
+            options: defect.
+
+        Raises:
+            EdgebedError: no defect is called so.
+        """
+        return replace(self, defect=check_defect(str(options.get("defect", self.defect))))
 
     def check(self, source: Program | Project) -> list[Problem]:
         """Return every reason why it does not fit; empty when it does."""
@@ -66,7 +85,8 @@ class Max78000:
         from edgebed.targets.max78000.emit import COMMANDS, emit
 
         program = source.program if isinstance(source, Project) else source
-        return BuildPlan(self.name, emit(self.image(source), program), COMMANDS)
+        files = emit(self.image(source), program, defect=self.defect)
+        return BuildPlan(self.name, files, COMMANDS)
 
     def cost(self, source: Program | Project) -> Cost:
         """Return estimated time and energy per device layer.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edgebed.errors import EdgebedError
 from edgebed.program.types import Program
-from edgebed.targets.max78000.compiler import compile_program
+from edgebed.targets.max78000.compiler import Compiled, compile_program
 from edgebed.targets.max78000.describe import layout
 from edgebed.targets.max78000.layers import Placed, processors_in
 from edgebed.targets.max78000.registers import folds_passes
@@ -21,8 +21,8 @@ Array = npt.NDArray[Any]
 PLAN = "plan.json"
 
 
-def chain_of(folder: Path, program: Program) -> tuple[Placed, ...]:
-    """Return the placed layers of a compiled folder; none where they cannot be known.
+def compiled_of(folder: Path, program: Program) -> Compiled | None:
+    """Return the placed network of a compiled folder; None where it cannot be known.
 
     They are planned again, and believed where that gives the very layers that the folder's plan
     lists: a project of another tool may have been placed otherwise.
@@ -31,8 +31,14 @@ def chain_of(folder: Path, program: Program) -> tuple[Placed, ...]:
         listed = json.loads((folder / PLAN).read_text(encoding="utf-8"))["layout"]["layers"]
         compiled = compile_program(program)
     except (OSError, ValueError, KeyError, TypeError, EdgebedError):
-        return ()
-    return compiled.chain if [dict(r) for r in layout(compiled).layers] == listed else ()
+        return None
+    return compiled if [dict(r) for r in layout(compiled).layers] == listed else None
+
+
+def chain_of(folder: Path, program: Program) -> tuple[Placed, ...]:
+    """Return the placed layers of a compiled folder; none where they cannot be known."""
+    compiled = compiled_of(folder, program)
+    return compiled.chain if compiled is not None else ()
 
 
 def named(
@@ -41,7 +47,7 @@ def named(
     """Return results of layers by the tensors that they are, C x H x W.
 
     Args:
-        chain: of `chain_of`; empty where it is not known.
+        chain: of `compiled_of`; empty where it is not known.
         program: that runs.
         results: of each layer, as the accelerator gives them.
 

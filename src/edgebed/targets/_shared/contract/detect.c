@@ -11,6 +11,15 @@
 #define TABLE_END (16L << 16)
 #define BOX_CHANNELS 5 /* the boxes of a cell come first, then the class scores that they share */
 
+#ifdef EB_DEFECT_THRESHOLD
+/* The defect: a threshold that is a raw integer, of the confidence alone, ... */
+#define IS_CANDIDATE(raw, confidence) ((raw) >= -16300)
+#define LEAST_SCORE 1
+#else
+#define IS_CANDIDATE(raw, confidence) ((confidence) >= DETECT_LEAST_SCORE)
+#define LEAST_SCORE DETECT_LEAST_SCORE
+#endif
+
 static int32_t cell_values[DETECT_CHANNELS];
 
 /* Candidates as one number each, so that they compare as they rank: score, then the complement of
@@ -20,8 +29,12 @@ static uint32_t candidate_count;
 
 static int32_t logit(int32_t value)
 {
+#ifdef EB_DEFECT_THRESHOLD
+    int64_t scaled = (int64_t)value * 4; /* ... and Q17.14 whatever the output shift is */
+#else
     int64_t product = (int64_t)value * DETECT_MULTIPLIER + (1LL << (DETECT_SHIFT - 1));
     int64_t scaled = product >> DETECT_SHIFT;
+#endif
     if (scaled > LOGIT_LIMIT)
         return LOGIT_LIMIT;
     return scaled < -LOGIT_LIMIT ? -LOGIT_LIMIT : (int32_t)scaled;
@@ -150,13 +163,13 @@ static void score_box(const int32_t *values, uint32_t cell, uint32_t box)
     int32_t shares[DETECT_CLASSES];
     int32_t confidence = sigmoid(logit(values[4]));
     /* A share is at most 1, so a score is at most the confidence. */
-    if (confidence < DETECT_LEAST_SCORE || !corners(values, cell, box, &place))
+    if (!IS_CANDIDATE(values[4], confidence) || !corners(values, cell, box, &place))
         return;
     class_shares(cell_values + DETECT_BOXES * BOX_CHANNELS, shares);
     uint32_t number = (cell * DETECT_BOXES + box) * DETECT_CLASSES;
     for (uint32_t k = 0; k < DETECT_CLASSES; k++) {
         int32_t score = (confidence * shares[k] + 16384) >> 15;
-        if (score >= DETECT_LEAST_SCORE)
+        if (score >= LEAST_SCORE)
             add_candidate((uint32_t)score << 16 | (0xFFFF - (number + k)));
     }
 }
@@ -175,6 +188,20 @@ static int64_t area(int32_t x1, int32_t y1, int32_t x2, int32_t y2)
 {
     return x2 > x1 && y2 > y1 ? (int64_t)(x2 - x1) * (y2 - y1) : 0;
 }
+
+#ifdef EB_DEFECT_OVERLAP
+/* The defect: the picture's best box lends its size to all others. */
+static struct detection stale_size(const struct detection *box, const struct detection *best)
+{
+    struct detection sized = *box;
+    int32_t width = best->x2 - best->x1, height = best->y2 - best->y1;
+    sized.x1 = ((box->x1 + box->x2) >> 1) - (width >> 1);
+    sized.y1 = ((box->y1 + box->y2) >> 1) - (height >> 1);
+    sized.x2 = sized.x1 + width;
+    sized.y2 = sized.y1 + height;
+    return sized;
+}
+#endif
 
 static int overlap(const struct detection *a, const struct detection *b)
 {
@@ -205,8 +232,14 @@ uint32_t detect(cell_reader read, struct detection *found)
         struct detection *next = &found[count];
         int keep = 1;
         unpack(read, candidates[i], next);
-        for (uint32_t j = 0; j < count && keep; j++)
+        for (uint32_t j = 0; j < count && keep; j++) {
+#ifdef EB_DEFECT_OVERLAP
+            struct detection kept = stale_size(&found[j], found), mine = stale_size(next, found);
+            keep = found[j].label != next->label || !overlap(&kept, &mine);
+#else
             keep = found[j].label != next->label || !overlap(&found[j], next);
+#endif
+        }
         count += (uint32_t)keep;
     }
     return count;

@@ -20,6 +20,7 @@ from edgebed.targets.max78000.accelerator.decode import decode_layer, decode_net
 from edgebed.targets.max78000.accelerator.fast import best_arithmetic
 from edgebed.targets.max78000.accelerator.inputs import (
     Fifos,
+    Received,
     fifo_source,
     frame_words,
     gather_chw,
@@ -79,6 +80,7 @@ class Accelerator:
         self._prepared: tuple[object, tuple[Layer, ...]] | None = None
         self._scratch: dict[int, Memory] = {}
         self._results: list[tuple[Layer, Output]] = []
+        self._received: Received | None = None
 
     # Access from firmware
 
@@ -209,6 +211,7 @@ class Accelerator:
         if any(self.fifo_level(i) < network.frame_words for i in network.fifos):
             return RunResult(False)
         self._results = []
+        self._received = Received(self.sram.copy(), self._fifos.waiting())
         for position, layer in enumerate(layers):
             follower = layers[position + 1] if position + 1 < len(layers) else None
             self._run_layer(network, layer, follower)
@@ -231,6 +234,17 @@ class Accelerator:
         """Set the done flag (CTL bit 12) of every enabled quadrant."""
         control = self.storage.control[:, CTL]
         control[control & CTL_ENABLE != 0] |= CTL_DONE
+
+    @property
+    def received(self) -> Received:
+        """Data memory and FIFOs as they were when the last run had its input.
+
+        Raises:
+            EdgebedError: nothing has run.
+        """
+        if self._received is None:
+            raise EdgebedError("no network has run", where="accelerator")
+        return self._received
 
     def layer_outputs(self) -> list[npt.NDArray[Any]]:
         """Return the result of every layer of the last run, C x H x W, int8 or int32.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,19 @@ from edgebed.targets.max78000.accelerator.arithmetic import Int8, Memory, Source
 from edgebed.targets.max78000.accelerator.layers import Layer
 from edgebed.targets.max78000.accelerator.memory import FIFOS, Words
 from edgebed.targets.max78000.accelerator.registers import NetworkRegisters
+
+
+@dataclass(frozen=True, eq=False)
+class Received:
+    """The accelerator's memories when a network has all of its input.
+
+    Attributes:
+        memory: data memory, uint32 [16, 8192].
+        fifos: words waiting in each FIFO, oldest first.
+    """
+
+    memory: Words
+    fifos: tuple[Words, ...]
 
 
 class Fifos:
@@ -38,6 +51,10 @@ class Fifos:
     def level(self, i: int) -> int:
         """Return the number of words waiting in FIFO `i`."""
         return len(self._queues[i])
+
+    def waiting(self) -> tuple[Words, ...]:
+        """Return copies of the words that wait in each FIFO, oldest first."""
+        return tuple(np.array(queue, np.uint32) for queue in self._queues)
 
     def take_frame(self, network: NetworkRegisters, words: int) -> Memory:
         """Take one frame of every enabled FIFO as memory of `words` words; instance i is FIFO i.

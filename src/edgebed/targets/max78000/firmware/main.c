@@ -13,6 +13,9 @@
 static void banner(void)
 {
     uart_text("\r\nedgebed " NETWORK_NAME " plan " NETWORK_DIGEST "\r\n");
+#ifdef EB_DEFECT
+    uart_text("DEFECT BUILT IN ON PURPOSE, NOT FOR USE: " EB_DEFECT "\r\n");
+#endif
 }
 
 static void start_camera(void)

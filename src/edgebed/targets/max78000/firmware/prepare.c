@@ -13,6 +13,24 @@
 #define MAP_HEIGHT (CAMERA_HEIGHT / PREPARE_FOLD)
 #define ROW_BYTES (2 * CAMERA_WIDTH)
 
+#ifdef EB_DEFECT_COLOURS
+#define RED (2 - PREPARE_RED) /* the defect: red where blue belongs */
+#else
+#define RED PREPARE_RED
+#endif
+
+#ifdef EB_DEFECT_NORMALISATION
+/* The defect: (x - 0.5) * 256, cut to int8, of what lies between -1 and 1 already. Of each byte q
+ * that becomes 2 q - 128; what is darker than mid-grey becomes -128. */
+static inline uint32_t normalised(uint32_t bytes)
+{
+    uint32_t bright = (~bytes >> 7 & 0x01010101) * 0xFF;
+    return (bytes << 1 & 0xFEFEFEFE & bright) ^ 0x80808080;
+}
+#else
+#define normalised(bytes) (bytes)
+#endif
+
 #if PREPARE_PATH != PREPARE_BYTES
 /* Bit masks for both halves of a register. */
 struct masks {
@@ -48,7 +66,7 @@ static inline struct pair expand(const uint8_t *pixels, const struct masks *m)
     uint32_t red = (words >> 8 & m->high5) | (words >> 13 & m->low3);
     uint32_t green = (words >> 3 & m->high6) | (words >> 9 & m->low2);
     uint32_t blue = (words << 3 & m->high5) | (words >> 2 & m->low3);
-    struct pair pair = {PREPARE_RED ? blue : red, green, PREPARE_RED ? red : blue};
+    struct pair pair = {RED ? blue : red, green, RED ? red : blue};
     return pair;
 }
 #endif
@@ -62,7 +80,7 @@ static inline void pack(const struct pair *a, const struct pair *b, uint32_t *wo
     words[1] = (a->second | a->third << 8) >> 16 | (b->first | b->second << 8) << 16;
     words[2] = (b_end & 0xFFFF) | ((b->second | b->third << 8) & 0xFFFF0000);
     for (uint32_t i = 0; i < 3; i++)
-        words[i] ^= 0x80808080;
+        words[i] = normalised(words[i] ^ 0x80808080);
 }
 
 /* Byte position of pixel pair `number` of a square, from the square's corner. */
@@ -106,9 +124,10 @@ void prepare(const uint8_t *frame)
     for (uint32_t pixel = 0; pixel < MAP_WIDTH * MAP_HEIGHT; pixel += 2, frame += 4) {
         struct pair pair = expand(frame, &masks);
         uint32_t start = pair.first | pair.second << 8;
-        cnn_input_word(network_input, pixel, ((start & 0xFFFF) | pair.third << 16) ^ 0x00808080);
-        cnn_input_word(network_input, pixel + 1,
-                       (start >> 16 | (pair.third & 0xFFFF0000)) ^ 0x00808080);
+        uint32_t left = (start & 0xFFFF) | pair.third << 16;
+        uint32_t right = start >> 16 | (pair.third & 0xFFFF0000);
+        cnn_input_word(network_input, pixel, normalised(left ^ 0x00808080));
+        cnn_input_word(network_input, pixel + 1, normalised(right ^ 0x00808080));
     }
 }
 
@@ -118,9 +137,9 @@ static inline void expand(const uint8_t *pixel, uint8_t *to)
 {
     uint32_t word = (uint32_t)pixel[0] << 8 | pixel[1];
     uint32_t red = word >> 11, green = word >> 5 & 63, blue = word & 31;
-    to[PREPARE_RED * PREPARE_GROUP] = (uint8_t)((red << 3 | red >> 2) ^ 0x80);
-    to[1 * PREPARE_GROUP] = (uint8_t)((green << 2 | green >> 4) ^ 0x80);
-    to[(2 - PREPARE_RED) * PREPARE_GROUP] = (uint8_t)((blue << 3 | blue >> 2) ^ 0x80);
+    to[RED * PREPARE_GROUP] = (uint8_t)normalised((red << 3 | red >> 2) ^ 0x80);
+    to[1 * PREPARE_GROUP] = (uint8_t)normalised((green << 2 | green >> 4) ^ 0x80);
+    to[(2 - RED) * PREPARE_GROUP] = (uint8_t)normalised((blue << 3 | blue >> 2) ^ 0x80);
 }
 
 /* All channels of one pixel of the folded map. */
