@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -111,9 +112,7 @@ def digits(_data: Path, count: int, rng: np.random.Generator) -> Array:
     found = []
     for _ in range(count):
         knots = rng.uniform(5, 23, (4, 2))
-        path = np.concatenate(
-            [np.linspace(a, b, 12) for a, b in zip(knots, knots[1:], strict=False)]
-        )
+        path = np.concatenate([np.linspace(a, b, 12) for a, b in itertools.pairwise(knots)])
         gap = np.square(at[:, :, None] - path).sum(-1).min(-1)
         found.append(255 * np.exp(-gap / 2.5))
     return np.stack(found).astype(np.float32)
@@ -128,17 +127,20 @@ NETWORKS: Mapping[str, Network] = {
     "kws": Network("kws_ref_model.tflite", speech),
     "kws_qdq": Network("kws_ref_model_qdq.onnx", speech),
     "vww": Network("vww_96_int8.tflite", photographs("vww/images", 96, 1 / 255, False, False)),
-    "vww_qdq": Network("mobilenet_v1_qdq.onnx", photographs("vww/images", 96, 1 / 255, True, False)),
+    "vww_qdq": Network("mobilenet_v1_qdq.onnx",
+                       photographs("vww/images", 96, 1 / 255, True, False)),
     "resnet": Network("pretrainedResnet_quant.tflite",
                       video("cifar10/cifar10_test.zip", 32, 1, False, False)),
-    "resnet_qdq": Network("resnet_qdq.onnx", video("cifar10/cifar10_test.zip", 32, 1, False, False)),
+    "resnet_qdq": Network("resnet_qdq.onnx",
+                          video("cifar10/cifar10_test.zip", 32, 1, False, False)),
     "mobilenet": Network("mobilenet_v1_0.25_128_quant.tflite",
                          photographs("bccd/images", 128, 1 / 127.5, False, False)),
     "mnist": Network("mnist_cntk.onnx", digits, VARIANTS),
     "yunet": Network("yunet_n_320_320.onnx",
                      photographs("faces_video/images", 320, 1, True, True), VARIANTS),
     "fastestdet": Network("FastestDet.onnx",
-                          video("videos/car-detection.frames_320x180.zip", 352, 1 / 255, True, True),
+                          video("videos/car-detection.frames_320x180.zip", 352, 1 / 255, True,
+                                True),
                           VARIANTS[:1]),
 }  # fmt: skip
 
@@ -233,9 +235,8 @@ def pairs_of(
     for a, (one, _) in first.items():
         for b, (two, _) in second.items():
             same = first is second
-            if a != b and not (same and (b == "interpreter" or a == "host again")):
-                yield f"{a} | {b}", one, two
-            elif not same:
+            trusted = a != b and b != "interpreter" and a != "host again"
+            if trusted or not same:
                 yield f"{a} | {b}", one, two
 
 

@@ -18,11 +18,14 @@ from edgebed.errors import EdgebedError
 from edgebed.figures import number
 from edgebed.observe.assertions import examine
 from edgebed.observe.assertions.latency import NAMES, slow_layer
+from edgebed.observe.axes import rearrangements
 from edgebed.observe.comparability import OWN_KERNELS
 from edgebed.observe.drift_certain import CertainFaults
 from edgebed.observe.drift_stream import is_watched, key_of, observations
 from edgebed.observe.observed import Observed, paired
-from edgebed.observe.trace import Frame, Tensor
+from edgebed.observe.recorders.costs import costs_of
+from edgebed.observe.recorders.described import digest, tensor_of
+from edgebed.observe.trace import Frame, Manifest, Tensor
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.observe.verdict import Verdict
 from edgebed.program.run import trace as run_trace
@@ -156,7 +159,7 @@ def alone(path: Path, program: Program | None = None) -> Alone:
         sample, _ = paired(path, path, REPLAYED, REPLAYED_BYTES)
         if program is not None:
             sample = replace(sample, manifest=replace(
-                manifest, notes={**manifest.notes, **_costs(program)}
+                manifest, notes=_with_costs(manifest, program)
             ))  # fmt: skip
             replayed = _replayed(sample, program, path)
             if replayed is None:
@@ -252,15 +255,13 @@ def _late(tally: _Tally) -> Iterator[Verdict]:
         )  # fmt: skip
 
 
-def _costs(program: Program) -> dict[str, Mapping[str, object]]:
-    """Return what the cost law needs: multiplications and kinds by layer."""
-    macs, kinds = {}, {}
-    for op in program.ops:
-        types = [program.types[name] for name in op.inputs]
-        macs[op.output] = op.macs(program.types[op.output], program.constants, types)
-        groups = getattr(op, "groups", 1)
-        kinds[op.output] = f"{op.kind}, depthwise" if groups > 1 else op.kind
-    return {"macs": macs, "kinds": kinds}
+def _with_costs(manifest: Manifest, program: Program) -> Mapping[str, object]:
+    """Return the notes with what the cost law needs, unless they have it or are of another form.
+
+    What was compiled may have fewer channels than the file: its own manifest knows best.
+    """
+    same = not manifest.digest or manifest.digest == digest(program)
+    return {**(costs_of(program) if same else {}), **manifest.notes}
 
 
 def _replayed(sample: Observed, program: Program, path: Path) -> Observed | None:
@@ -284,7 +285,7 @@ def _replayed(sample: Observed, program: Program, path: Path) -> Observed | None
             for name in program.inputs
         }
         values = dict(run_trace(program, inputs))
-        frames.append(replace(frame, tensors=tuple(_as(t, values) for t in frame.tensors)))
+        frames.append(replace(frame, tensors=tuple(_as(t, values, program) for t in frame.tensors)))
     return Observed.of(replace(sample.manifest, source="reference"), frames)
 
 
@@ -321,10 +322,23 @@ def _shaped(values: Array, program: Program, name: str, path: Path) -> Array:
     return values.reshape(kind.shape)
 
 
-def _as(tensor: Tensor, values: Mapping[str, Array]) -> Tensor:
-    """Return a recorded layer or output with the interpreter's values in its shape."""
+def _as(tensor: Tensor, values: Mapping[str, Array], program: Program) -> Tensor:
+    """Return a recorded layer or output with the interpreter's values in its place, axes and type.
+
+    A runtime may hold real numbers where the program has steps of them, and the reverse.
+    """
     mine = values.get(tensor.name)
     fits = mine is not None and tensor.values is not None and mine.size == tensor.values.size
     if tensor.role not in ("layer", "output") or not fits or mine is None:
         return tensor
-    return replace(tensor, values=mine.reshape(tensor.shape).astype(tensor.dtype))
+    own = tensor_of(program, tensor.name, mine)
+    order = rearrangements(tensor.shape, own.shape, tensor.layout, own.layout)[0]
+
+    def turned(values: Array) -> Array:
+        return order.of(values).reshape(tensor.shape)
+
+    if (own.dtype, own.scale, own.zero_point) == (tensor.dtype, tensor.scale, tensor.zero_point):
+        return replace(tensor, values=turned(mine))
+    return replace(
+        tensor, values=turned(own.real), dtype="float32", scale=None, zero_point=0
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -89,7 +90,10 @@ def _features(frame: Frame, roles: Collection[str]) -> dict[str, float]:
     for tensor in frame.tensors:
         if tensor.role in roles and is_watched(tensor):
             key = key_of(tensor)
-            found.update({f"{key}/{name}": value for name, value in features(tensor).items()})
+            known = features(tensor)
+            if math.prod(tensor.shape) == 1:
+                known.pop("deviation", None)  # one value is never flat
+            found.update({f"{key}/{name}": value for name, value in known.items()})
     return found
 
 

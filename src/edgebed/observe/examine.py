@@ -134,9 +134,17 @@ def _renamed(reference: Observed, device: Observed, comparison: TraceComparison)
         taken.add((role, name))
     _keep_others(inputs, device.inputs, {name for role, name in taken if role == "input"})
     _keep_others(layers, device.layers, {name for role, name in taken if role == "layer"})
-    figures = {e.pair.device[1]: e.name for e in comparison.errors if e.pair.role == "layer"}
-    renamed = {figures.get(name, name): value for name, value in device.layer_figures.items()}
-    return replace(device, inputs=inputs, layers=layers, layer_figures=renamed)
+    names = {e.pair.device[1]: e.name for e in comparison.errors if e.pair.role == "layer"}
+    figures = {names.get(name, name): value for name, value in device.layer_figures.items()}
+    notes = {
+        key: {names.get(name, name): value for name, value in note.items()}
+        if isinstance(note, Mapping) else note
+        for key, note in device.manifest.notes.items()
+    }  # fmt: skip
+    manifest = replace(device.manifest, notes=notes)
+    return replace(
+        device, inputs=inputs, layers=layers, layer_figures=figures, manifest=manifest
+    )  # fmt: skip
 
 
 def _meant(reference: Observed, comparison: TraceComparison) -> Observed:

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgebed.data.fixed_decode import ONE_Q15, ONE_Q16, FixedDetections, decode_fixed
 from edgebed.errors import EdgebedError
+from edgebed.observe.recorders.costs import costs_of
 from edgebed.observe.trace import Level, Manifest, Role, Tensor
 from edgebed.program import text
 from edgebed.program.contract import Contract
@@ -31,7 +32,8 @@ def manifest_of(program: Program, source: str, level: Level, **notes: object) ->
     """
     contract = program.contract.to_json() if program.contract is not None else None
     layers = tuple(op.output for op in program.ops)
-    return Manifest(source, level, program.name, digest(program), contract, layers, notes)
+    known = {**costs_of(program), **notes}
+    return Manifest(source, level, program.name, digest(program), contract, layers, known)
 
 
 def digest(program: Program) -> str:
