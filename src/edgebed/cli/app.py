@@ -11,7 +11,7 @@ from edgebed import __version__
 HELP: Final = "From a neural network to a running edge device, real or virtual."
 EPILOGUE: Final = (
     "Start with `edgebed demo`. Every verb takes --help, and --debug for a traceback.\n\n"
-    "Exit codes: 0 done, 1 you can fix it, 2 a limit you gave was missed, 3 our bug."
+    "Exit codes: 0 done, 1 you can fix it, 2 a limit was missed or a fault found, 3 our bug."
 )
 
 VERBS: Final = {
@@ -22,6 +22,7 @@ VERBS: Final = {
     "bench": "Race a compiled network against other runtimes.",
     "compare": "Compare a library with the interpreter, or two traces layer by layer.",
     "observe": "Say what is wrong in a trace, and whether its inputs have drifted.",
+    "trace": "Turn what a device sent over its serial line, or wrote to a file, into a trace.",
     "show": "Print a program, its device layers, memory map and cost.",
     "targets": "List the devices.",
     "doctor": "Say what is installed and what each missing extra would enable.",

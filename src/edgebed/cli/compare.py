@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import numpy as np
 from cyclopts import Group, Parameter
 
-from edgebed.cli.text import table
+from edgebed.cli.text import json_text, say, table
 from edgebed.errors import EdgebedError
 from edgebed.figures import number
 
@@ -69,7 +67,7 @@ def compare(
     html: Annotated[Path | None, TRACES] = None,
     assert_: Annotated[tuple[str, ...], TRACES, Parameter(name="--assert")] = (),
     layer: Annotated[str, TRACES] = "",
-    frame: Annotated[int, TRACES] = -1,
+    frame: Annotated[int | None, TRACES] = None,
     force: Annotated[bool, TRACES] = False,
     exact: Annotated[bool | None, TRACES, Parameter(negative="--not-exact")] = None,
     json: bool = False,
@@ -87,6 +85,8 @@ def compare(
     Of traces: tensors are matched by name, order, size and values; the first layer that departs is
     named, and so is the cause where an assertion recognises it.
 
+    The exit code is 2 where something is wrong, so `edgebed compare ... && deploy` stops there.
+
     Args:
         model: the network's file, or the trace to trust.
         folder: what `edgebed compile` made of it, or the trace to examine.
@@ -96,7 +96,8 @@ def compare(
         input_shape: NAME=1,3,224,224 for an input whose size an ONNX file leaves open.
         html: write the report, one offline page, to this file.
         assert_: FILE.py:function, a check of your own: (reference, device) to a list of verdicts.
-        layer: print this layer's largest differences, in --frame or where it is worst.
+        layer: print this layer's largest differences, in --frame or where it is worst; a part of
+            its name will do where only one layer has it.
         frame: look at this frame alone.
         force: compare traces that seem to be of different networks.
         exact: every integer has to be equal, or none has to; by default the same program's have.
@@ -107,14 +108,15 @@ def compare(
     """
     from edgebed.cli.compare_traces import are_traces, compare_traces
 
-    traces = {"html": html, "assert": assert_, "layer": layer, "frame": frame + 1, "force": force}
+    traces = {"html": html, "assert": assert_, "layer": layer, "force": force}
     if are_traces(model, folder):
         _check_unused({"input": input, "count": count, "input-shape": input_shape}, "a library")
         return compare_traces(
             model, folder, html=html, assertions=assert_, layer=layer, frame=frame, force=force,
             exact=exact, json=json,
         )  # fmt: skip
-    _check_unused({**traces, "exact": exact is not None}, "two traces")
+    given = {"frame": frame is not None, "exact": exact is not None}
+    _check_unused({**traces, **given}, "two traces")
     if input is None:
         raise EdgebedError(
             "--input is missing", where=f"edgebed compare {model} {folder}",
@@ -150,7 +152,7 @@ def _compare_library(
     with closing(open_library(find(folder) or folder)) as library:
         _check_same(program, library, model, folder)
         done = _compared(_file(model), program, library, inputs)
-    print(json_format.dumps(_plain(done), indent=2) if json else "\n".join(_lines(done)))
+    say(json_text(_plain(done)) if json else "\n".join(_lines(done)))
     return 0 if all(pair.equal for pair in done.pairs) else DIFFERS
 
 
@@ -248,20 +250,12 @@ def _plain(done: Comparison) -> dict[str, Any]:
                 "reference": pair.reference,
                 "answer": pair.answer,
                 "equal": pair.equal,
-                "outputs": [_finite(one.to_json()) for one in pair.outputs],
+                "outputs": [one.to_json() for one in pair.outputs],
             }
             for pair in done.pairs
         ],
-        "ops": [_finite(one.to_json()) for one in done.ops],
+        "ops": [one.to_json() for one in done.ops],
         "left_out": done.left_out,
-    }
-
-
-def _finite(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return plain data as JSON allows it: infinity becomes a word."""
-    return {
-        key: str(value) if isinstance(value, float) and not np.isfinite(value) else value
-        for key, value in plain.items()
     }
 
 

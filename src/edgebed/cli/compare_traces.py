@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json as json_format
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edgebed.cli.text import table
-from edgebed.errors import EdgebedError
-from edgebed.figures import number
+from edgebed.cli.text import json_text, say
+from edgebed.errors import EdgebedError, did_you_mean
 
 if TYPE_CHECKING:
-    from edgebed.observe.layer_error import LayerError
     from edgebed.observe.layer_values import LayerValues
     from edgebed.observe.trace_comparison import TraceComparison
+    from edgebed.observe.trace_side import Side
     from edgebed.observe.verdict import Verdict
 
 DIFFERS: Final = 2
-WIDTH: Final = 96
+FORMAT: Final = 1
+"""Of the JSON: keys are added within it, none is renamed or dropped."""
+PAGE: Final = b"<!doctype html"
+SAME_FILE: Final = "Both paths are one file, so nothing can differ."
+LISTED: Final = 5
 
 
 def are_traces(reference: Path, device: Path) -> bool:
@@ -50,7 +52,7 @@ def compare_traces(
     html: Path | None,
     assertions: tuple[str, ...],
     layer: str,
-    frame: int,
+    frame: int | None,
     force: bool,
     exact: bool | None,
     json: bool,
@@ -62,8 +64,8 @@ def compare_traces(
         device: the trace to examine.
         html: the report's file.
         assertions: of the user, each FILE.py:function.
-        layer: show this layer's values in one frame instead.
-        frame: look at this frame alone; -1 for all.
+        layer: show this layer's values in one frame instead; a part of its name will do.
+        frame: look at this frame alone; None for all.
         force: compare traces of different networks.
         exact: whether integers of one meaning have to be equal; None decides by the manifests.
         json: print one JSON object.
@@ -72,120 +74,116 @@ def compare_traces(
         0 where nothing is wrong, 2 where something is.
 
     Raises:
-        EdgebedError: a file is no trace, they do not belong together, or an assertion fails.
+        EdgebedError: a file is no trace, they do not belong together, an assertion fails, or
+            the report cannot be written; what was found is printed before that.
     """
     from edgebed.observe.assertions import load_user
     from edgebed.observe.examine import verdicts_on
     from edgebed.observe.trace_comparison import compare_traces as compared
 
+    if frame is not None and frame < 0:
+        raise EdgebedError(f"--frame is {frame}", try_="0 or more; leave it out for all frames")
+    if html is not None:
+        check_page(html, (reference, device))
+        if layer:
+            raise EdgebedError("--layer writes no page", try_="leave out --html or --layer")
     more = [load_user(text) for text in assertions]
-    only = frame if frame >= 0 else None
-    done = compared(reference, device, only=only, force=force, exact=exact)
+    done = compared(reference, device, only=frame, force=force, exact=exact)
+    if device.samefile(reference):
+        done = replace(done, notes=(SAME_FILE, *done.notes))
     if layer:
         return _show_layer(done, layer, frame, json=json)
     verdicts = verdicts_on(done, more)
-    if html is not None:
-        from edgebed.files import write_text
-        from edgebed.observe.trace_report import trace_report
-
-        write_text(html, trace_report(done, verdicts))
-    if json:
-        print(json_format.dumps(_plain(done, verdicts), indent=2))
-    else:
-        print("\n".join(_lines(done, verdicts)))
-        if html is not None:
-            print(f"report: {html}")
+    _show(done, verdicts, html, json=json)
     return DIFFERS if verdicts else 0
 
 
-def _lines(done: TraceComparison, verdicts: tuple[Verdict, ...]) -> Iterator[str]:
-    frames = f"{done.frames:,} frame{'' if done.frames == 1 else 's'}"
-    names = [f"{one.path.name} ({one.manifest.source})" for one in (done.device, done.reference)]
-    yield f"{names[0]} beside {names[1]}, {frames}:"
-    yield from _verdict_lines(done, verdicts)
-    yield ""
-    yield from table([_row(one, done) for one in done.errors])
-    if done.agreement is not None:
-        yield f"the same class in {done.agreement[0]:,} of {done.agreement[1]:,} frames"
-    for where, keys in (("reference", done.matching.only_reference),
-                        ("device", done.matching.only_device)):  # fmt: skip
-        if keys:
-            yield f"only in the {where}: {', '.join(key[1] for key in keys)}"
-    yield from (f"note: {text}" for text in done.notes)
+def check_page(html: Path, traces: Sequence[Path]) -> None:
+    """Refuse to write a report over anything but an older report.
+
+    Raises:
+        EdgebedError: that, or a folder, is there.
+    """
+    if html.is_dir():
+        raise EdgebedError("is a folder", where=f"--html {html}", try_=str(html / "report.html"))
+    if not html.is_file():
+        return
+    try:
+        with html.open("rb") as file:
+            start = file.read(len(PAGE))
+    except OSError:
+        return  # writing will say why
+    if any(html.samefile(one) for one in traces if one.exists()) or (
+        start and start.lower() != PAGE
+    ):
+        raise EdgebedError(
+            "exists and is no report", where=f"--html {html}",
+            why="nothing of yours is ever overwritten", try_="another --html",
+        )  # fmt: skip
 
 
-def _verdict_lines(done: TraceComparison, verdicts: tuple[Verdict, ...]) -> Iterator[str]:
-    if not verdicts:
-        whole = not (done.matching.unlike or done.matching.only_reference)
-        words = "equal" if whole else "equal as far as tensors have a partner"
-        equal = all(one.equal for one in done.errors)
-        yield words if equal else "nothing departs: differences are what its arithmetic explains"
-    for one in verdicts:
-        yield f"{one.title.upper()} ({one.confidence:.0%} sure)"
-        yield from _wrapped(one.evidence)
-        yield from _wrapped(f"Fix: {one.fix}")
-        if one.command:
-            yield f"  Shown by: {one.command}"
+def _show(
+    done: TraceComparison, verdicts: tuple[Verdict, ...], html: Path | None, *, json: bool
+) -> None:
+    """Print what was found and write the page: a full disk costs the page alone."""
+    from edgebed.cli.compare_text import comparison_lines
+
+    if json:
+        say(json_text(_plain(done, verdicts, html)))
+    else:
+        say("\n".join(comparison_lines(done, verdicts)))
+    if html is None:
+        return
+    from edgebed.files import write_text
+    from edgebed.observe.trace_report import trace_report
+
+    write_text(html, trace_report(done, verdicts))
+    if not json:
+        say(f"report: {html}")
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
-
-
-def _row(one: LayerError, done: TraceComparison) -> dict[str, str]:
-    where = done.departure
-    departs = where is not None and done.errors[where.index] is one
-    return {
-        "tensor": one.name + (f" = {one.pair.device[1]}" if one.pair.device[1] != one.name else ""),
-        "op": one.pair.kind or one.pair.role,
-        "": "<- departs" if departs else "equal" if one.equal else "",
-        "nRMSE": (">= " if one.by_statistics and one.nrmse else "") + f"{one.nrmse:.2g}",
-        "differing": f"{one.differing:,}" if one.same_steps and not one.by_statistics else "-",
-        "worst frame": str(one.worst_frame) if one.worst_frame >= 0 else "-",
-        "at worst": f"{one.worst:.2g}" if one.worst_frame >= 0 else "-",
-    }
-
-
-def _show_layer(done: TraceComparison, layer: str, frame: int, *, json: bool) -> int:
+def _show_layer(done: TraceComparison, layer: str, frame: int | None, *, json: bool) -> int:
+    from edgebed.cli.compare_text import layer_lines
     from edgebed.observe.layer_values import layer_values
 
-    found = layer_values(done, layer, frame)
-    print(json_format.dumps(_plain_layer(found), indent=2) if json else _layer_text(found))
+    found = layer_values(done, _named(done, layer), -1 if frame is None else frame)
+    say(json_text(_plain_layer(found)) if json else "\n".join(layer_lines(found)))
     return DIFFERS if found.signature is not None else 0
 
 
-def _layer_text(found: LayerValues) -> str:
-    pair = found.error.pair
-    shape = "x".join(map(str, found.reference.shape))
-    lines = [f"{pair.name} ({pair.kind or pair.role}), {shape}, frame {found.frame}:"]
-    if pair.order.moves:
-        lines.append(f"  the device holds {pair.order}")
-    for name, values in (("reference", found.reference), ("device", found.device)):
-        low, high = number(float(values.min())), number(float(values.max()))
-        lines.append(f"  {name}: {low} to {high}, mean {number(float(values.mean()))}")
-    if found.signature is None:
-        return "\n".join([*lines, "  equal"])
-    lines.append(f"  {found.signature.text}; the largest differences:")
-    return "\n".join([*lines, *table([_value_row(found, at) for at in found.most_different()])])
+def _named(done: TraceComparison, layer: str) -> str:
+    """Return the name of the only layer that a name, or a part of one, may mean.
+
+    Raises:
+        EdgebedError: it means none, or several.
+    """
+    from edgebed.observe.names import FUSED, found_names
+
+    names = [name for one in done.errors for name in (one.name, one.pair.device[1])]
+    found = found_names(layer, names)
+    if len({id(done.error_of(name)) for name in found}) == 1:
+        return found[0]
+    if not found:
+        known = {part for name in names for part in name.split(FUSED)}
+        raise EdgebedError(
+            f"no layer {layer!r} was compared", where="--layer", try_=did_you_mean(layer, known)
+        )
+    shown = ", ".join(one.split(FUSED)[0] for one in found[:LISTED])
+    raise EdgebedError(
+        f"{len(found)} layers have {layer!r} in their names", where="--layer",
+        try_=f"one of {shown}{', ...' if len(found) > LISTED else ''}",
+    )  # fmt: skip
 
 
-def _value_row(found: LayerValues, at: tuple[int, ...]) -> dict[str, str]:
-    row = {"at": ", ".join(map(str, at))}
-    for index, (name, values) in enumerate(
-        (("reference", found.reference), ("device", found.device))
-    ):
-        if found.stored is not None:
-            row[f"{name}, steps"] = str(int(found.stored[index][at]))
-        row[f"{name}, real"] = f"{float(values[at]):.6g}"
-    return row
-
-
-def _plain(done: TraceComparison, verdicts: tuple[Verdict, ...]) -> dict[str, Any]:
+def _plain(
+    done: TraceComparison, verdicts: tuple[Verdict, ...], html: Path | None
+) -> dict[str, Any]:
     where = done.departure
     return {
+        "format": FORMAT,
         "equal": all(one.equal for one in done.errors),
-        "reference": _plain_side(done, "reference"),
-        "device": _plain_side(done, "device"),
+        "reference": _plain_side(done.reference),
+        "device": _plain_side(done.device),
         "frames": done.frames,
         "exact": done.exact,
         "verdicts": [one.to_json() for one in verdicts],
@@ -196,11 +194,11 @@ def _plain(done: TraceComparison, verdicts: tuple[Verdict, ...]) -> dict[str, An
         "worst_frames": [{"frame": n, "nrmse": error} for n, error in done.worst],
         "same_class": list(done.agreement) if done.agreement else None,
         "notes": list(done.notes),
+        "report": None if html is None else str(html),
     }
 
 
-def _plain_side(done: TraceComparison, name: str) -> dict[str, Any]:
-    side = done.reference if name == "reference" else done.device
+def _plain_side(side: Side) -> dict[str, Any]:
     return {
         "path": str(side.path),
         "source": side.manifest.source,
@@ -220,19 +218,15 @@ def _plain_side(done: TraceComparison, name: str) -> dict[str, Any]:
 def _plain_layer(found: LayerValues) -> dict[str, Any]:
     seen = found.signature
     return {
+        "format": FORMAT,
         **found.error.to_json(),
         "frame": found.frame,
         "equal": seen is None,
         "defect": seen.defect if seen else None,
         "text": seen.text if seen else None,
         "values": [
-            {"at": list(at), "reference": _finite(found.reference[at]),
-             "device": _finite(found.device[at])}
+            {"at": list(at), "reference": float(found.reference[at]),
+             "device": float(found.device[at])}
             for at in found.most_different()
         ],
     }  # fmt: skip
-
-
-def _finite(value: Any) -> float | str:
-    real = float(value)
-    return real if real - real == 0 else str(real)

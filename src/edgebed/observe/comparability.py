@@ -19,6 +19,9 @@ ANOTHER: Final = 1 / 3
 OWN_KERNELS: Final = frozenset({"onnxruntime", "litert"})
 """Sources whose kernels round as they like: nobody promised their integers."""
 
+MOST_NAMED: Final = 3
+"""Tensors that a note lists."""
+
 
 def check_same_network(
     matching: Matching, reference: Path, device: Path, manifests: tuple[Manifest, Manifest]
@@ -102,7 +105,10 @@ def notes(
             yield f"{side.path.name} has {left} frames that the other trace lacks."
     a, b = reference.manifest, device.manifest
     if a.digest and b.digest and a.digest != b.digest:
-        yield "The programs have different digests: another version, or another form of it."
+        said = "The programs have different digests: another version, or another form of it."
+        if a.source == "reference":  # of the file: compiling may have fused or dropped layers
+            said += " edgebed run FOLDER/program.onnx --trace gives the compiled form's reference."
+        yield said
     levels = [side.manifest.level for side in (reference, device)]
     if set(levels) != {"full"}:
         yield (
@@ -121,7 +127,10 @@ def notes(
     if any(error.skipped for error in errors):
         names = ", ".join(e.name for e in errors if e.skipped)
         yield f"Missing in some frames, or of another size there: {names}."
-    yield from (f"Not compared, sizes differ: {text}." for text in matching.unlike)
+    if matching.unlike:
+        left = len(matching.unlike) - MOST_NAMED
+        more = f"; and {left} more" if left > 0 else ""
+        yield f"Not compared, sizes differ: {'; '.join(matching.unlike[:MOST_NAMED])}{more}."
     for error in errors:
         if error.reference_bad:
             count = f"{error.reference_bad:,} NaN or infinite values"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
-from edgebed.observe.statistics import Statistics
+from edgebed.observe import trace_records as records
 from edgebed.observe.trace import MAGIC, MOST_BYTES, VERSION, Frame, Manifest, Tensor
 
 
@@ -36,6 +33,7 @@ class TraceReader:
 
     def __init__(self, path: Path) -> None:
         self.path, self.cut = path, ""
+        self._at = 0
         try:
             self._file = path.open("rb")
         except OSError as error:
@@ -65,47 +63,48 @@ class TraceReader:
 
     def frames(self) -> Iterator[Frame]:
         """Give every whole frame; `cut` says afterwards whether something is missing."""
-        frame: Frame | None = None
         done = 0
+        made: _Making | None = None
         for kind, head, values in self._records():
-            if kind == "F":
-                frame = Frame(
-                    int(head["number"]),
-                    time_ns=int(head.get("time_ns", 0)),
-                    sensors=head.get("sensors", {}),
-                )
-            elif kind == "Z":
+            if kind == "Z":
                 return
-            elif frame is None:
+            if kind != "F" and made is None:
                 self.cut = f"a record of kind {kind!r} outside of a frame, behind frame {done - 1}"
                 return
-            elif kind == "E":
+            try:
+                made = _Making(records.frame(head)) if made is None or kind == "F" else made
+                made.add(kind, head, values)
+            except records.NonsenseError as error:
+                self.cut = f"the record at byte {self._at:,} makes no sense: {error}"
+                return
+            if kind == "E":
                 done += 1
-                yield frame
-                frame = None
-            else:
-                frame = _with(frame, kind, head, values)
+                yield made.whole()
+                made = None
         if not self.cut:
-            self.cut = f"the file ends behind {done} whole frames"
+            self.cut = f"the file ends behind {done} whole frame{'' if done == 1 else 's'}"
 
     def _manifest(self) -> Manifest:
         start = self._file.read(len(MAGIC) + 1)
-        if start[: len(MAGIC)] != MAGIC:
+        if not start:
+            raise EdgebedError("is empty", where=str(self.path), try_="record it again")
+        if start[: len(MAGIC)] != MAGIC[: len(start)]:
             raise EdgebedError("is no trace", where=str(self.path), try_="a file from run --trace")
-        if start[-1:] != bytes([VERSION]):
+        if len(start) <= len(MAGIC):
+            raise self._damaged(f"it is cut behind {len(start)} bytes, before its first record")
+        if start[-1] != VERSION:
             raise EdgebedError(
-                f"has trace format {start[-1] if len(start) > len(MAGIC) else 'nothing'}",
+                f"has trace format {start[-1]}",
                 where=str(self.path),
                 why=f"this version of edgebed reads format {VERSION}",
-                try_="record it again",
+                try_="record it again, or read it with the version that wrote it",
             )
         for kind, head, _ in self._records():
             if kind == "M":
                 try:
-                    found = Manifest(**head)
-                    return replace(found, layers=tuple(found.layers))
-                except TypeError as error:
-                    raise self._damaged(str(error)) from error
+                    return records.manifest(head)
+                except records.NonsenseError as error:
+                    raise self._damaged(f"its manifest makes no sense: {error}") from error
             break
         raise self._damaged(self.cut or "it does not begin with a manifest")
 
@@ -114,64 +113,49 @@ class TraceReader:
 
     def _records(self) -> Iterator[tuple[str, dict[str, Any], bytes]]:
         while True:
-            at = self._file.tell()
+            self._at = self._file.tell()
             start = self._file.read(8)
             if not start:
                 return
-            if len(start) < 8:
-                self.cut = f"cut inside a record at byte {at:,}"
-                return
-            length, crc = struct.unpack("<II", start)
-            body = self._file.read(length) if 5 <= length <= MOST_BYTES else b""
+            length, crc = struct.unpack("<II", start) if len(start) == 8 else (0, 0)
+            body = self._file.read(length) if records.HEAD <= length <= MOST_BYTES else b""
             if len(body) != length or not body:
-                self.cut = f"cut inside a record at byte {at:,}"
+                self.cut = f"cut inside a record at byte {self._at:,}"
                 return
             if zlib.crc32(body) != crc:
-                self.cut = f"the record at byte {at:,} is damaged"
+                self.cut = f"the record at byte {self._at:,} is damaged"
                 return
-            parsed = _parsed(body)
-            if parsed is None:
-                self.cut = f"the record at byte {at:,} makes no sense"
+            try:
+                found = records.parsed(body)
+            except records.NonsenseError as error:
+                self.cut = f"the record at byte {self._at:,} makes no sense: {error}"
                 return
-            yield parsed
+            yield found
 
 
-def _parsed(body: bytes) -> tuple[str, dict[str, Any], bytes] | None:
-    (size,) = struct.unpack_from("<I", body, 1)
-    try:
-        head = json.loads(body[5 : 5 + size])
-    except ValueError:
-        return None
-    if not isinstance(head, dict) or 5 + size > len(body):
-        return None
-    return chr(body[0]), head, body[5 + size :]
+@dataclass
+class _Making:
+    """A frame in the making; records of kinds of later versions are passed over."""
 
+    frame: Frame
+    tensors: list[Tensor] = field(default_factory=list)
+    figures: dict[str, dict[str, Figure]] = field(default_factory=dict)
 
-def _with(frame: Frame, kind: str, head: dict[str, Any], values: bytes) -> Frame:
-    """Return the frame with one record more; kinds of later versions are passed over."""
-    if kind in ("T", "S"):
+    def add(self, kind: str, head: dict[str, Any], values: bytes) -> None:
+        """Take a record in.
+
+        Raises:
+            NonsenseError: it says nothing.
+        """
+        if kind in ("T", "S"):
+            self.tensors.append(records.tensor(head, values if kind == "T" else None))
+        elif kind == "G":
+            layer, name, figure = records.figure(head)
+            self.figures.setdefault(layer, {})[name] = figure
+
+    def whole(self) -> Frame:
+        """Return the frame."""
+        figures = self.figures.pop("", {})
         return replace(
-            frame, tensors=(*frame.tensors, _tensor(head, values if kind == "T" else None))
+            self.frame, tensors=tuple(self.tensors), figures=figures, layer_figures=self.figures
         )
-    if kind == "G":
-        figure = Figure(**head["figure"])
-        if not head.get("layer"):
-            return replace(frame, figures={**frame.figures, head["name"]: figure})
-        layers = dict(frame.layer_figures)
-        layers[head["layer"]] = {**layers.get(head["layer"], {}), head["name"]: figure}
-        return replace(frame, layer_figures=layers)
-    return frame
-
-
-def _tensor(head: dict[str, Any], values: bytes | None) -> Tensor:
-    shape, dtype = tuple(int(n) for n in head["shape"]), str(head["dtype"])
-    array = None
-    if values is not None:
-        kind = np.dtype(dtype)
-        array = np.frombuffer(values, kind.newbyteorder("<")).astype(kind).reshape(shape)
-    statistics = head.get("statistics")
-    return Tensor(
-        head["name"], head["role"], shape, dtype, head.get("scale"), int(head.get("zero_point", 0)),
-        head.get("layout", ""), head.get("kind", ""), array,
-        None if statistics is None else Statistics.from_json(statistics),
-    )  # fmt: skip

@@ -59,7 +59,7 @@ def test_the_layer_its_fix_and_a_command_are_printed(
 ) -> None:
     assert execute(words(folder, "integer", "kernel")) == 2
     said = capsys.readouterr().out
-    assert "AT DEEP.Q" in said and "Fix: " in said
+    assert " at deep.q (" in said and "Fix: " in said
     line = next(one for one in said.splitlines() if "Shown by: " in one)
     command = shlex.split(line.split("Shown by: ")[1])
     assert command[0] == "edgebed"
