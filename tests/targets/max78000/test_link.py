@@ -340,7 +340,7 @@ def test_nobody_behind_a_tcp_port_is_named() -> None:
 
 def test_pyserial_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "serial", None)
-    with pytest.raises(EdgebedError, match="pyserial; try: pip install pyserial"):
+    with pytest.raises(EdgebedError, match=r"pyserial; try: pip install 'edgebed\[serial\]'"):
         SerialStream("/dev/ttyACM0")
 
 

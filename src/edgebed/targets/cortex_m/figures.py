@@ -79,6 +79,15 @@ def figures(chip: Chip, instructions: Figure) -> dict[str, Figure]:
     return found
 
 
+def energy(chip: Chip, cycles: Figure) -> dict[str, Figure]:
+    """Return the energy of cycles that a device counted; empty where no cost is known."""
+    if not chip.picojoule_per_cycle:
+        return {}
+    values = [cycles.value * cost for cost in chip.picojoule_per_cycle]
+    source = f"{chip.picojoule_per_cycle[0]:g} pJ a cycle: {chip.energy_source}; cycles counted"
+    return {"energy": _estimate(values, 1e-6, "uJ", source)}
+
+
 def _estimate(values: list[float], unit: float, name: str, source: str) -> Figure:
     value, low, high = (number * unit for number in values)
     return Figure(value, name, "estimated", source, low, high)

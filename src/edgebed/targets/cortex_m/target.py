@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgebed.compile.plan import BuildPlan
+from edgebed.figures import Figure
 from edgebed.program.arithmetic import Arithmetic, Wide
 from edgebed.program.types import Program
 from edgebed.targets._shared.arm_cores import Core, find_core
@@ -199,6 +200,12 @@ class Microcontroller:
             EdgebedError: an op has no kernel.
         """
         return layout(self.project(program))
+
+    def figures_of(self, cycles: Figure) -> Mapping[str, Figure]:
+        """Return the energy of cycles that a device of this core counted."""
+        from edgebed.targets.cortex_m.figures import chip, energy
+
+        return energy(chip(self.cpu), cycles)
 
     def build(self, folder: Path) -> Mapping[str, int]:
         """Build the firmware in `folder`, run it once, and return its four sizes in bytes.

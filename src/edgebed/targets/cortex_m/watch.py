@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
-from edgebed.errors import EdgebedError
 from edgebed.targets._shared.arm_cores import find_core
-from edgebed.targets._shared.rows.manifest import InnerFacts, Manifest, read
+from edgebed.targets._shared.rows.manifest import read
+from edgebed.targets._shared.rows.seen import Memory
 from edgebed.targets.contract import Inner
 from edgebed.targets.cortex_m.build import MANIFEST, build
 from edgebed.targets.cortex_m.machine import VirtualMicrocontroller
@@ -51,49 +50,3 @@ class ObservedMicrocontroller(VirtualMicrocontroller):
         self._seen = seen.take
         self.run_named(inputs)
         return seen.inner()
-
-
-class Memory:
-    """Puts together what the steps of one run wrote.
-
-    Args:
-        manifest: which stage writes which tensor.
-    """
-
-    def __init__(self, manifest: Manifest) -> None:
-        if not manifest.inner:
-            raise EdgebedError(
-                "its manifest names no inner tensors",
-                where=manifest.title,
-                why="the folder was written by an earlier version of edgebed",
-                try_="compile the network again",
-            )
-        self._facts = {one.stage: one for one in manifest.inner}
-        self._bytes = {
-            one.stage: np.zeros(one.rows * one.row_bytes, np.uint8) for one in manifest.inner
-        }
-
-    def take(self, stage: int, step: int, offset: int, data: bytes) -> None:
-        """Take a part of what step `step` of a stage wrote, from byte `offset` on."""
-        facts = self._facts.get(stage)
-        if facts is None:
-            return
-        at = (step if facts.rows > 1 else 0) * facts.row_bytes + offset
-        self._bytes[stage][at : at + len(data)] = np.frombuffer(data, np.uint8)
-
-    def inner(self) -> tuple[Inner, ...]:
-        """Return the tensors."""
-        return tuple(
-            Inner(
-                one.name, one.kind, _values(one, self._bytes[stage]), one.axes, one.scale,
-                one.zero_point,
-            )
-            for stage, one in self._facts.items()
-        )  # fmt: skip
-
-
-def _values(facts: InnerFacts, data: npt.NDArray[np.uint8]) -> Array:
-    kind = np.dtype(facts.dtype)
-    if facts.flipped:
-        data = data ^ np.uint8(128)
-    return data.view(kind.newbyteorder("<")).astype(kind).reshape(facts.shape)

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgebed.errors import EdgebedError
+from edgebed.targets._shared.serial_port import SerialStream
+from edgebed.targets._shared.serial_port import lost as _lost
 from edgebed.targets.max78000.ports import Ports
 from edgebed.targets.max78000.wire import (
     ERROR,
@@ -27,6 +29,7 @@ from edgebed.targets.max78000.wire import (
     read_detections,
 )
 
+__all__ = ["Link", "SerialStream", "Stream", "TcpStream"]
 Array = npt.NDArray[Any]
 
 _WHERE = "serial line"
@@ -84,45 +87,6 @@ class TcpStream:
     def close(self) -> None:
         """See `Stream.close`."""
         self._socket.close()
-
-
-class SerialStream:
-    """A real board behind a serial port.
-
-    Raises:
-        EdgebedError: pyserial is not installed, or the port cannot be opened.
-    """
-
-    def __init__(self, port: str, baud: int = 921600) -> None:
-        try:
-            import serial  # type: ignore[import-not-found,import-untyped,unused-ignore]
-        except ImportError as error:
-            raise EdgebedError(
-                "a real board needs the package pyserial", try_="pip install pyserial"
-            ) from error
-        try:
-            self._port = serial.Serial(port, baud)
-        except OSError as error:
-            raise EdgebedError("cannot open the serial port", where=port, why=str(error)) from error
-
-    def write(self, data: bytes) -> None:
-        """See `Stream.write`."""
-        try:
-            self._port.write(data)
-        except OSError as error:
-            raise _lost(str(error)) from error
-
-    def read(self, seconds: float) -> bytes:
-        """See `Stream.read`."""
-        try:
-            self._port.timeout = seconds
-            return bytes(self._port.read(max(self._port.in_waiting, 1)))
-        except OSError as error:
-            raise _lost(str(error)) from error
-
-    def close(self) -> None:
-        """See `Stream.close`."""
-        self._port.close()
 
 
 @dataclass(frozen=True)
@@ -254,11 +218,6 @@ class Link:
         self._damaged += received.damaged
         self._text += received.text
         return received.frames
-
-
-def _lost(why: str) -> EdgebedError:
-    return EdgebedError("the connection to the board is lost", where=_WHERE, why=why,
-                        try_="connect again")  # fmt: skip
 
 
 def _check_length(command: str, payload: bytes, count: int) -> None:

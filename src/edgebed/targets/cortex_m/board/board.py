@@ -19,6 +19,10 @@ _PAGE = 4096
 _FRAME = 1 << 16
 """So far below the memory an access is taken for an overflow of the stack, which lies first."""
 _SYSTEM_REGISTERS = 0xE000E000
+_TRACE_UNIT = 0xE0001000
+"""With the cycle counter, which stands still: an emulator knows no cycles."""
+_SLICE = 500_000
+"""Instructions that cannot fill the serial line's buffer: one byte takes several."""
 MARKS = ("network_call", "network_end", "eb_step", "network_fetch", "network_fetched")
 """Functions whose entries are counted: the run's begin and end, each entry of its schedule, and
 begin and end of waiting for a row of input."""
@@ -98,6 +102,7 @@ class UnicornBoard:
         self._cpu.map_memory(board.ram_base, self._ram)
         self._system = np.zeros(_PAGE, np.uint8)
         self._cpu.map_memory(_SYSTEM_REGISTERS, self._system)
+        self._cpu.map_memory(_TRACE_UNIT, np.zeros(_PAGE, np.uint8))
         self._uart.attach(self._cpu, board.uart)
         self._count = UnicornCount(self.counter, self._cpu, self._flash)
         self._start()
@@ -117,14 +122,16 @@ class UnicornBoard:
         Raises:
             EdgebedError: the firmware faulted, or runs on and on.
         """
-        self.counter.limit(self.counter.total + self._budget)
+        end, said = self.counter.total + self._budget, b""
         while True:
+            self.counter.limit(min(self.counter.total + _SLICE, end))
             stop = self._cpu.run(self._pc)
             self._pc = stop.pc
-            if stop.reason != "wait":
+            said += self._uart.read()
+            if stop.reason == "wait" and not self._uart.waiting:
+                return said
+            if stop.reason != "wait" and (stop.reason != "paused" or self.counter.total >= end):
                 raise self._stopped(stop)
-            if not self._uart.waiting:
-                return self._uart.read()
 
     @property
     def poke(self) -> None:

@@ -67,6 +67,11 @@ static EB_NOINLINE void eb_step(int8_t *arena, const eb_run *run, const eb_sourc
         const eb_tensor *made = &eb_tensors[stage->output];
         EB_OBSERVE(run->stage, step, out, made->row_bytes * (stage->whole ? made->rows : 1u));
 #endif
+#if EB_TRACE_STEPS
+        const eb_tensor *wrote = &eb_tensors[stage->output];
+        eb_trace_step(run->stage, (uint32_t)step, out,
+                      wrote->row_bytes * (stage->whole ? wrote->rows : 1u));
+#endif
     }
 }
 
