@@ -1,155 +1,125 @@
 """Is the layer named in which a kernel is wrong? Planted defects, recorded and compared.
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/planted_defects.py [TRIALS] [host|m4|both] [MODEL...]
+Usage: OMP_NUM_THREADS=1 python benchmarks/planted_defects.py [TRIALS] [TARGET] [MODEL...]
 
-Each trial draws a network (or takes the next of the MODELs) and a layer that can have the defect
-whose turn it is; edits the layer's generated C; records every layer while it runs, compiled for
-this computer or for a virtual Cortex-M4; and asks `compare_traces` where it departs from the
-reference. A defect that changes no value of the layer on these inputs (16 bits that never overflow)
-cannot be seen by anybody: it is counted as silent and drawn again. Every tenth trial has no defect
-and must be clean. Prints JSON.
+TARGET is `max78000` (firmware on the virtual board, the defect in its accelerator), `m4` or `m55`
+(the firmware's own kernels on the virtual core), or `rows` (the portable kernels, compiled for
+this computer).
+
+Each trial takes a network (eight trials for each drawn one, or the MODELs in turn) and a layer that
+can have the defect whose turn it is; plants it; records every layer of two frames; and asks
+`compare_traces` where the trace departs from the reference's. A defect that changes no value of the
+layer on these inputs (16 bits that never overflow) cannot be seen by anybody: it is counted as
+silent and drawn again. Every tenth trial has no defect and must be clean. Prints JSON.
 """
 
 import json
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 TESTS = Path(__file__).parents[1] / "tests" / "targets"
-sys.path[:0] = [str(TESTS / name) for name in ("rows", "cortex_m", "host")]
+sys.path[:0] = [str(TESTS), *(str(TESTS / name) for name in ("rows", "max78000", "host"))]
 
-from planted import DEFECTS, Defect, NativeObserved, Place, PortableM4, places, plant, write_traces  # noqa: E402
-from small_networks import mobile, quantised  # noqa: E402
+from planted_networks import drawn  # noqa: E402
+from planted_trials import DEFECTS, Planted, Said, Subject, trial  # noqa: E402
 
-from edgebed.observe.trace_comparison import compare_traces  # noqa: E402
-from edgebed.observe.trace_reader import TraceReader  # noqa: E402
 from edgebed.program.read import read_model  # noqa: E402
-from edgebed.program.types import Program  # noqa: E402
-from edgebed.targets._shared.rows.emit import Project, files  # noqa: E402
-from edgebed.targets.contract import Inner  # noqa: E402
-from edgebed.targets.cortex_m.watch import ObservedMicrocontroller  # noqa: E402
 
-Watch = Callable[[Mapping[str, Any]], tuple[Inner, ...]]
-M4 = PortableM4(cpu="m4")
+EACH = 8
+"""Trials with one network."""
+Make = Callable[[int, str], Subject]
+"""From a seed and a model's path, which may be empty."""
+
+
+def on_max78000(seed: int, model: str) -> Subject:
+    from planted_board import PlantedBoard
+
+    return PlantedBoard(seed)
+
+
+def on_core(cpu: str) -> Make:
+    from planted_cores import PlantedCore
+
+    from edgebed.targets.cortex_m.target import Microcontroller
+
+    return lambda seed, model: PlantedCore(
+        read_model(Path(model)) if model else drawn(seed), Microcontroller(cpu=cpu)
+    )
+
+
+def on_rows(seed: int, model: str) -> Subject:
+    from planted_cores import PlantedRows
+
+    return PlantedRows(read_model(Path(model)) if model else drawn(seed))
+
+
+MAKERS: dict[str, Callable[[], Make]] = {
+    "max78000": lambda: on_max78000,
+    "m4": lambda: on_core("m4"),
+    "m55": lambda: on_core("m55"),
+    "rows": lambda: on_rows,
+}
 
 
 @dataclass
 class Found:
+    """Counts of one target."""
+
     trials: int = 0
     named: int = 0
     clean: int = 0
     alarms: int = 0
     silent: int = 0
+    causes: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    missed: list[dict[str, Any]] = field(default_factory=list)
+    forms: Counter[str] = field(default_factory=Counter)
+
+    def add(self, planted: Planted, said: Said, seed: int) -> None:
+        """Count a trial with a defect."""
+        if said.layer is None:
+            self.silent += 1
+            return
+        self.trials += 1
+        self.named += said.layer == planted.layer
+        self.causes[planted.defect][said.cause] += 1
+        self.forms[f"{planted.defect}: {planted.form}"] += 1
+        if said.layer != planted.layer:
+            where = {"seed": seed, "layer": planted.layer, "defect": planted.defect}
+            self.missed.append({**where, "form": planted.form, "said": said.layer})
 
 
-@lru_cache(4)
-def network(place: str, seed: int) -> tuple[Program, Project]:
-    if place:
-        program = read_model(Path(place))
-    else:
-        rng = np.random.default_rng(seed)
-        side, channels = int(rng.integers(6, 24)), int(rng.integers(3, 20))
-        program = quantised(mobile(f"drawn{seed}", side, channels, seed))
-    return program, M4.project(program)
-
-
-def on_host(project: Project, made: Mapping[str, bytes], folder: Path) -> Watch:
-    return NativeObserved(project, made, folder).watch
-
-
-def on_m4(project: Project, made: Mapping[str, bytes], folder: Path) -> Watch:
-    program = project.program
-    M4.plan(program).write(folder)
-    for path, data in made.items():
-        (folder / "library" / path).write_bytes(data)
-    board = ObservedMicrocontroller()
-    board.load(folder)
-
-    def watch(inputs: Mapping[str, Any]) -> tuple[Inner, ...]:
-        return board.watch({n: v.reshape(program.file_shape(n)) for n, v in inputs.items()})
-
-    return watch
-
-
-def departs(where: str, program: Program, project: Project, made: Any, seed: int) -> str | None:
-    """Return the layer at which the traces part."""
-    run = on_host if where == "host" else on_m4
-    with tempfile.TemporaryDirectory() as scratch:
-        watch = run(project, made, Path(scratch))
-        paths = write_traces(program, watch, Path(scratch), where, seed=seed)
-        departure = compare_traces(*paths).departure
-        changed = differing(*paths)
-    assert (departure is None) == (not changed), (departure, changed)
-    return departure.layer if departure else None
-
-
-def differing(reference: Path, device: Path) -> set[str]:
-    """Return the layers with any other value: no defect may stay unnoticed."""
-    found = set()
-    with TraceReader(reference) as a, TraceReader(device) as b:
-        for left, right in zip(a.frames(), b.frames(), strict=True):
-            for one in right.tensors:
-                known, values = left.named(one.name), one.values
-                turned = values
-                if known is not None and one.layout != known.layout:
-                    turned = values.transpose([one.layout.index(axis) for axis in known.layout])
-                if known is not None and not np.array_equal(known.values, turned):
-                    found.add(one.name)
-    return found
-
-
-def draw(rng: np.random.Generator, project: Project, turn: int) -> tuple[Place, Defect]:
-    defect = DEFECTS[turn % len(DEFECTS)]
-    able = [place for place in places(project) if defect in place.defects]
-    return able[rng.integers(len(able))], defect
-
-
-def measure(where: str, trials: int, models: list[str]) -> dict[str, Any]:
-    rng, found = np.random.default_rng(0), Found()
-    by_defect, missed, begun = dict.fromkeys(DEFECTS, (0, 0)), [], time.perf_counter()
-    seed = 0
+def measure(target: str, trials: int, models: list[str]) -> dict[str, Any]:
+    """Run trials until so many had a defect that could be seen."""
+    make, rng = MAKERS[target](), np.random.default_rng(0)
+    found, begun, seed = Found(), time.perf_counter(), 0
+    subject = make(0, models[0] if models else "")
     while found.trials < trials:
         seed += 1
-        model = models[seed % len(models)] if models else ""
-        program, project = network(model, 0 if model else seed // 8)
-        if seed % 10 == 0:
-            found.clean += 1
-            layer = departs(where, program, project, files(project), seed)
-            found.alarms += layer is not None
-            continue
-        place, defect = draw(rng, project, found.trials)
-        layer = departs(where, program, project, plant(project, place, defect, rng), seed)
-        if layer is None:
-            found.silent += 1
-            continue
-        hit = layer == place.stage.output
-        found.trials, found.named = found.trials + 1, found.named + hit
-        done, right = by_defect[defect]
-        by_defect[defect] = (done + 1, right + hit)
-        if not hit:
-            planted = {"layer": place.stage.output, "defect": defect}
-            missed.append({"seed": seed, **planted, "said": layer})
-    kinds = Counter({name: done for name, (done, _) in by_defect.items()})
+        if seed % EACH == 0:
+            subject.close()
+            subject = make(seed // EACH, models[seed // EACH % len(models)] if models else "")
+        with tempfile.TemporaryDirectory() as scratch:
+            if seed % 10 == 0:
+                found.clean += 1
+                said = trial(subject, None, 3 * seed, Path(scratch))
+                found.alarms += said.layer is not None
+            elif (planted := subject.draw(DEFECTS[found.trials % 5], rng)) is not None:
+                found.add(planted, trial(subject, planted, 3 * seed, Path(scratch)), seed)
     return {
-        "where": where,
-        "networks": models or "drawn",
-        **vars(found),
-        "by_defect": {name: f"{by_defect[name][1]} of {kinds[name]}" for name in DEFECTS},
-        "missed": missed,
+        "target": target, "networks": models or "drawn", **vars(found),
         "seconds": round(time.perf_counter() - begun, 1),
-    }
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    which = sys.argv[2] if len(sys.argv) > 2 else "both"
-    for one in ("host", "m4") if which == "both" else (which,):
-        print(json.dumps(measure(one, count, sys.argv[3:]), indent=2), flush=True)
+    print(json.dumps(measure(sys.argv[2] if len(sys.argv) > 2 else "rows", count, sys.argv[3:]),
+                     indent=2), flush=True)  # fmt: skip

@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import DEFECTS, Defect, NativeObserved, PortableM4, places, plant, write_traces
+from planted_cores import PlantedCore, PlantedRows
+from planted_networks import drawn
+from planted_trials import DEFECTS, Defect, trial
 
-from edgebed.observe.trace_comparison import compare_traces
-from edgebed.targets._shared.rows.emit import Project, files
+from edgebed.targets.cortex_m.target import Microcontroller
 
-sys.path.append(str(Path(__file__).parents[1] / "cortex_m"))
-
-from small_networks import mobile, quantised
+TRIALS = [(seed, defect) for seed in range(40) for defect in DEFECTS]
 
 
 @pytest.fixture(scope="module")
-def project() -> Project:
-    return PortableM4(cpu="m4").project(quantised(mobile(channels=9)))
+def rows() -> PlantedRows:
+    return PlantedRows(drawn(1))
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_the_wrong_layer_is_named(project: Project, defect: Defect, tmp_path: Path) -> None:
-    rng = np.random.default_rng(3)
-    able = [place for place in places(project) if defect in place.defects]
-    place = able[0]  # the widest sums are there: all defects show
-    native = NativeObserved(project, plant(project, place, defect, rng), tmp_path)
-    paths = write_traces(project.program, native.watch, tmp_path, "native")
-    departure = compare_traces(*paths).departure
-    assert departure is not None and departure.layer == place.stage.output
-    assert departure.pattern in ("step", "seldom")
+def test_the_wrong_layer_of_portable_c_is_named(
+    rows: PlantedRows, defect: Defect, tmp_path: Path
+) -> None:
+    planted = rows.draw(defect, np.random.default_rng(4))
+    assert planted is not None
+    assert trial(rows, planted, 0, tmp_path).layer == planted.layer
 
 
-def test_without_a_defect_no_layer_is_named(project: Project, tmp_path: Path) -> None:
-    native = NativeObserved(project, files(project), tmp_path)
-    found = compare_traces(*write_traces(project.program, native.watch, tmp_path, "native"))
-    assert found.departure is None and found.exact
+def test_without_a_defect_no_layer_is_named(rows: PlantedRows, tmp_path: Path) -> None:
+    assert trial(rows, None, 0, tmp_path).layer is None
 
 
-def test_most_layers_can_have_most_defects(project: Project) -> None:
-    able = {defect: sum(defect in place.defects for place in places(project)) for defect in DEFECTS}
-    assert all(count >= 2 for count in able.values()), able
+def core(cpu: str, seed: int) -> PlantedCore:
+    pytest.importorskip("unicorn", reason="unicorn is not installed")
+    return PlantedCore(drawn(seed), Microcontroller(cpu=cpu))
+
+
+@pytest.mark.parametrize("defect", ["overflow", "rounding"])
+def test_the_wrong_layer_of_a_virtual_core_is_named(defect: Defect, tmp_path: Path) -> None:
+    m4 = core("m4", 1)
+    planted = m4.draw(defect, np.random.default_rng(5))
+    assert planted is not None and planted.form.endswith("_dsp")
+    assert trial(m4, planted, 0, tmp_path).layer == planted.layer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "defect"), TRIALS)
+def test_any_wrong_layer_of_a_virtual_core_is_named(
+    seed: int, defect: Defect, tmp_path: Path
+) -> None:
+    m4 = core("m4", seed)
+    planted = m4.draw(defect, np.random.default_rng(seed))
+    if planted is None:
+        pytest.skip("no layer can have it")
+    assert trial(m4, planted, seed, tmp_path).layer in (planted.layer, None)  # or nothing changes
