@@ -68,6 +68,7 @@ class Trace:
         events: lines of the device's own log (UART text, diagnosed races, overflows).
         layers: outputs of inner layers by name, where the machine can see them.
         inputs: integer tensors by input name, as the network got them, where the machine can see.
+        layer_figures: by the name of the tensor that a layer writes, and the figure's.
     """
 
     outputs: Mapping[str, Array]
@@ -75,6 +76,7 @@ class Trace:
     events: tuple[str, ...] = ()
     layers: Mapping[str, Array] = field(default_factory=dict)
     inputs: Mapping[str, Array] = field(default_factory=dict)
+    layer_figures: Mapping[str, Mapping[str, Figure]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

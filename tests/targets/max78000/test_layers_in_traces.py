@@ -59,4 +59,12 @@ def test_layers_have_the_references_names_and_integers(tmp_path: Path) -> None:
         known = right.named(one.name)
         assert known is not None and one.scale == known.scale
         np.testing.assert_array_equal(one.values, known.values, one.name)
-    assert frame.figures["cnn_cycles"].value > 0
+    whole = frame.figures["cnn_cycles"]
+    costs = frame.layer_figures
+    assert {"first", "second", "wide", "scores"} <= set(costs)
+    assert sum(one["cycles"].value for one in costs.values()) + 1 == whole.value  # 1 to start
+    energies = [one["energy"].value for one in costs.values()]
+    assert sum(energies) == pytest.approx(frame.figures["cnn_energy"].value, rel=1e-3)
+    kinds = {one.kind for figures in costs.values() for one in figures.values()}
+    assert kinds == {"estimated", "emulated"} and whole.kind == "estimated"
+    assert costs["second"]["macs"].value == 12 * 12 * 12 * 12 * 9

@@ -85,7 +85,7 @@ def frame_of(
             found.append(tensor_of(program, name, _shaped(program, name, values), "output"))
     if answer is not None:
         found.append(answer_of(answer))
-    return Frame(number, tuple(found), trace.figures)
+    return Frame(number, tuple(found), trace.figures, trace.layer_figures)
 
 
 def _shaped(program: Program, name: str, values: Array) -> Array:

@@ -198,7 +198,15 @@ class VirtualBoard:
             inputs = {name: received_input(order[1], accelerator.received)}
             outputs = outputs or dict(given_outputs(order[1], accelerator.sram))
         events = tuple(line for line in [*text.split("\n"), *notes] if line)
-        return Trace(outputs, result, events, layers, inputs)
+        return Trace(outputs, result, events, layers, inputs, self._layer_figures())
+
+    def _layer_figures(self) -> dict[str, dict[str, Figure]]:
+        """Return what each layer cost, where traces are to have data."""
+        if not self.keep_data:
+            return {}
+        placed = self._placed()
+        chain = placed.chain if placed is not None else ()
+        return watch.layer_figures(chain, self._meter.layers, self.board.chip.gcr.cnn_hz)
 
     def _placed(self) -> Compiled | None:
         """Return the placed network, planned when it is first asked for."""

@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgebed.errors import EdgebedError
+from edgebed.figures import Figure
 from edgebed.program.types import Program
+from edgebed.targets.max78000.accelerator import LayerRun
 from edgebed.targets.max78000.compiler import Compiled, compile_program
+from edgebed.targets.max78000.cost import BAND, LAW, energy
 from edgebed.targets.max78000.describe import layout
 from edgebed.targets.max78000.layers import Placed, processors_in
 from edgebed.targets.max78000.registers import folds_passes
@@ -66,6 +69,39 @@ def named(
             mine = channels_of(placed, result)[:, first : first + pixels]
             found[placed.layer.output] = mine.reshape(kind.shape)
     return found
+
+
+def layer_figures(
+    chain: Sequence[Placed], layers: Sequence[LayerRun], cnn_hz: float
+) -> dict[str, dict[str, Figure]]:
+    """Return cycles, time, energy and multiply-accumulates of each layer of a run.
+
+    Args:
+        chain: of `compiled_of`; empty where it is not known.
+        layers: of the run.
+        cnn_hz: the accelerator's clock.
+
+    Returns:
+        By the tensor that the layer writes (a copy for a later layer says so), or layer00, layer01, ... where the chain is not known.
+    """
+    known = len(chain) == len(layers)
+    names = (
+        [one.layer.output for one in chain] if known else [f"layer{n.index:02d}" for n in layers]
+    )
+    return {name: _cost(one, cnn_hz) for name, one in zip(names, layers, strict=True)}
+
+
+def _cost(run: LayerRun, cnn_hz: float) -> dict[str, Figure]:
+    milliseconds = run.cycles / cnn_hz * 1000
+    low, high = (milliseconds * factor for factor in BAND)
+    return {
+        "cycles": Figure(run.cycles, "cycles", "estimated", LAW),
+        "time": Figure(milliseconds, "ms", "estimated", LAW, low, high),
+        "energy": energy(run.cycles, run.macs),
+        "macs": Figure(
+            run.macs, "multiply-accumulates", "emulated", "counted on the virtual board"
+        ),
+    }
 
 
 def channels_of(placed: Placed, result: Array) -> Array:

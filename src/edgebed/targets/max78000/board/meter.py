@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgebed.figures import Figure
+from edgebed.targets.max78000.accelerator import LayerRun
 from edgebed.targets.max78000.board.board import Board
 from edgebed.targets.max78000.board.energy import board_energy, cnn_energy
 from edgebed.targets.max78000.board.state import TIME_UNITS
@@ -19,10 +20,14 @@ class Meter:
         cnn_energy, energy: estimated; accelerator alone, and with the processor.
         cpu_instructions: emulated, exact; `cpu_instructions.NAME` for the busiest functions.
         cpu_cycles, time: virtual; instructions times an assumed factor, waiting included.
+
+    Attributes:
+        layers: of the accelerator's last run before `stop`; none where it did not run.
     """
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self.layers: tuple[LayerRun, ...] = ()
         self.start()
 
     def start(self) -> None:
@@ -38,6 +43,7 @@ class Meter:
         board = self._board
         options, clock = board.options, board.chip.clock
         runs = board.chip.cnn.take_runs()
+        self.layers = runs[-1].layers if runs else ()
         cycles = clock.cycles - self._cycles
         asleep = (clock.slept - self._slept) / TIME_UNITS / options.cpu_hz
         seconds = cycles / options.cpu_hz
