@@ -23,11 +23,11 @@ from edgebed.observe.comparability import OWN_KERNELS
 from edgebed.observe.drift_certain import CertainFaults
 from edgebed.observe.drift_stream import is_watched, key_of, observations
 from edgebed.observe.observed import Observed, paired
-from edgebed.observe.recorders.costs import costs_of
 from edgebed.observe.recorders.described import digest, tensor_of
 from edgebed.observe.trace import Frame, Manifest, Tensor
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.observe.verdict import Verdict
+from edgebed.program.costs import costs_of
 from edgebed.program.run import trace as run_trace
 from edgebed.program.types import Array, Program
 

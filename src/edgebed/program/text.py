@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import hashlib
 import json
 import re
 import zlib
@@ -61,6 +62,11 @@ def to_text(program: Program, *, values: bool = True, full: bool = True) -> str:
         for name, shape in program.file_shapes.items()
     ]
     return "\n".join(lines) + "\n"
+
+
+def digest(program: Program) -> str:
+    """Return the SHA-256 of all that decides what a program computes."""
+    return hashlib.sha256(to_text(program, values=False).encode()).hexdigest()
 
 
 def parse(text: str, constants: Mapping[str, Constant] | None = None) -> Program:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from edgebed.data.fixed_decode import ONE_Q15, ONE_Q16, FixedDetections, decode_fixed
 from edgebed.errors import EdgebedError
-from edgebed.observe.recorders.costs import costs_of
 from edgebed.observe.trace import Level, Manifest, Role, Tensor
-from edgebed.program import text
+from edgebed.program.axes import own_layout as own_layout
 from edgebed.program.contract import Contract
+from edgebed.program.costs import costs_of
+from edgebed.program.text import digest as digest
 from edgebed.program.types import Array, Program
 
 MEANINGLESS = frozenset({"bool", "int64"})
 """Types whose values are no steps of a real number."""
-
-POINTWISE = frozenset({"quantize", "dequantize", "requantize", "lookup", "identity", "unary"})
 
 
 def manifest_of(program: Program, source: str, level: Level, **notes: object) -> Manifest:
@@ -34,11 +32,6 @@ def manifest_of(program: Program, source: str, level: Level, **notes: object) ->
     layers = tuple(op.output for op in program.ops)
     known = {**costs_of(program), **notes}
     return Manifest(source, level, program.name, digest(program), contract, layers, known)
-
-
-def digest(program: Program) -> str:
-    """Return the SHA-256 of all that decides what a program computes."""
-    return hashlib.sha256(text.to_text(program, values=False).encode()).hexdigest()
 
 
 def tensor_of(
@@ -113,21 +106,6 @@ def role_of(program: Program, name: str) -> Role:
     if name in program.outputs:
         return "output"
     return "input" if name in program.inputs else "layer"
-
-
-def own_layout(program: Program, name: str) -> str:
-    """Return the axes of a map: CHW, or HWC where transposes stand because a file has it so."""
-    if len(program.types[name].shape) != 3:
-        return ""
-    readers, writer = program.readers(name), program.writer(name)
-    if writer is None:
-        turned = readers and all(getattr(op, "perm", None) == (2, 0, 1) for op in readers)
-        return "HWC" if turned else "CHW"
-    if writer.kind == "transpose":
-        return "HWC" if getattr(writer, "perm", None) == (1, 2, 0) else "CHW"
-    if writer.kind in POINTWISE:
-        return own_layout(program, writer.inputs[0])
-    return "CHW"
 
 
 def samples(program: Program, inputs: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
