@@ -121,6 +121,14 @@ def notes(
             "Beside real numbers, faults smaller than quantisation stay unseen; a trace of the "
             "same program from the interpreter shows every integer that differs."
         )
+    scaled = [error for error in errors if error.factors]
+    if scaled:
+        low, high = (f(e for one in scaled for e in one.factors) for f in (min, max))
+        yield (
+            f"The channels of {len(scaled)} layers are {low:.2g} to {high:.2g} times those of the "
+            "reference, and the layers behind undo it: weights were balanced (equalised), which "
+            "is no fault. These layers are compared with each channel scaled back."
+        )
     doubtful = [error.name for error in errors if error.pair.doubtful]
     if doubtful:
         yield f"Matched by order and size alone: {', '.join(doubtful)}."

@@ -148,14 +148,28 @@ def _renamed(reference: Observed, device: Observed, comparison: TraceComparison)
 
 
 def _meant(reference: Observed, comparison: TraceComparison) -> Observed:
-    """Return the reference with real values where it has bare integers whose step was fitted."""
+    """Return the reference in the device's terms.
+
+    Bare integers get the step that was fitted, and channels that a converter has scaled on purpose
+    are scaled likewise, so that the device's ranges meet what they were made for.
+    """
     layers = dict(reference.layers)
     for error in comparison.errors:
         pair = error.pair
         if pair.reference_step is not None and pair.name in layers:
             known = layers[pair.name]
             layers[pair.name] = _real(known, pair.reference_step, pair.reference_zero)
+        if error.factors and pair.name in layers:
+            layers[pair.name] = _scaled(layers[pair.name], error)
     return replace(reference, layers=layers)
+
+
+def _scaled(signal: Signal, error: LayerError) -> Signal:
+    shape = error.pair.order.shape
+    along = [-1 if axis == error.factor_axis else 1 for axis in range(len(shape))]
+    factors = np.array(error.factors, np.float32).reshape(along)
+    stored = tuple((one.reshape(shape) * factors).reshape(one.shape) for one in signal.real)
+    return replace(signal, stored=stored, dtype="float32", scale=None, zero_point=0)
 
 
 def _real(signal: Signal, step: float, zero: float) -> Signal:

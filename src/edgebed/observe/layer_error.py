@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from edgebed.observe.matching import Pair, real_values, reference_values
+from edgebed.observe.rescaling import ChannelSums
 from edgebed.observe.statistics import Statistics
 from edgebed.observe.trace import Tensor
 from edgebed.program.types import Array
@@ -60,6 +61,10 @@ class LayerError:
         quantised: either side holds integers, or real numbers that lie on a grid of 8 bits.
         by_statistics: values of one side were not kept.
         skipped: frames in which it could not be compared.
+        factors: by which the device's channels are scaled, where a converter did that on purpose;
+            `nrmse` and `worst` are then of channels scaled back. See `edgebed.observe.rescaling`.
+        factor_axis: of the compared shape along which they lie; None for one of all values.
+        scaled_back: nrmse with each channel scaled back.
     """
 
     pair: Pair
@@ -81,6 +86,9 @@ class LayerError:
     quantised: bool
     by_statistics: bool
     skipped: int
+    factors: tuple[float, ...] = ()
+    factor_axis: int | None = None
+    scaled_back: float = 0.0
 
     @property
     def name(self) -> str:
@@ -95,6 +103,7 @@ class LayerError:
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         plain = {key: value for key, value in asdict(self).items() if key != "pair"}
+        plain["factors"] = [min(self.factors), max(self.factors)] if self.factors else None
         plain = {k: None if v == math.inf else v for k, v in plain.items()}
         pair = self.pair
         head = {"name": pair.name, "device_name": pair.device[1], "role": pair.role}
@@ -125,6 +134,7 @@ class RunningError:
     quantised: bool = False
     by_statistics: bool = False
     skipped: int = 0
+    channels: ChannelSums | None = None
 
     def add(self, number: int, reference: Tensor | None, device: Tensor | None) -> float:
         """Take one frame in and return its root mean square error; 0 where it has none."""
@@ -162,13 +172,23 @@ class RunningError:
         nrmse = math.sqrt(mean) / self.unit
         if not self.values and self.device_bad:
             nrmse = math.inf
+        factors, scaled_back = self._factors()
+        axis = self.channels.axis if self.channels is not None else None
         return LayerError(
             self.pair, self.frames, self.values, nrmse, self.worst / self.unit, self.worst_frame,
             self.first_frame, self.largest, _known(self.reference_range),
             _known(self.device_range), self.reference_bad, self.device_bad,
             self.same_steps and self.frames > 0, self.differing, self.quanta, self.step,
-            self.quantised, self.by_statistics, self.skipped,
+            self.quantised, self.by_statistics, self.skipped, factors, axis,
+            scaled_back,
         )  # fmt: skip
+
+    def _factors(self) -> tuple[tuple[float, ...], float]:
+        """Return each channel's factor, and the nRMSE with all of them scaled back."""
+        if self.channels is None or self.by_statistics or not self.values:
+            return (), 0.0
+        found, squares = self.channels.factors()
+        return found, math.sqrt(squares / self.values) / self.unit if found else 0.0
 
     def _fits(self, reference: Tensor, device: Tensor) -> bool:
         return (
@@ -194,12 +214,20 @@ class RunningError:
             return 0.0, bad > 0
         self.reference_range = _wider(self.reference_range, a)
         self.device_range = _wider(self.device_range, b)
+        if good is None and not exact and self.pair.role == "layer":
+            self._channels(reference).add(a, b)
         gap = np.abs(a.astype(np.float64) - b)
         total = float(np.square(gap).sum())
         self.largest = max(self.largest, float(gap.max()))
         self.values += a.size
         self.squares += total
         return total / a.size, bool(differing or bad or (not exact and total > 0))
+
+    def _channels(self, reference: Tensor) -> ChannelSums:
+        if self.channels is None:
+            layout = reference.layout
+            self.channels = ChannelSums(self.pair.order.shape, layout, reference.shape)
+        return self.channels
 
     def _integers(self, reference: Tensor, device: Tensor) -> int:
         """Count the integers of a frame that differ."""

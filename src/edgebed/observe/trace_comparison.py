@@ -27,6 +27,7 @@ from edgebed.observe.comparability import (
 from edgebed.observe.departure import Departure, first_departure
 from edgebed.observe.layer_error import LayerError, RunningError
 from edgebed.observe.matching import Matching, match
+from edgebed.observe.rescaling import scaled_back
 from edgebed.observe.trace import Frame
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.observe.trace_side import Means, Side
@@ -233,7 +234,7 @@ class _Run:
         self.agreed += int(np.argmax(values[0]) == np.argmax(values[1]))
 
     def _done(self, reference: Side, device: Side, matching: Matching) -> TraceComparison:
-        errors = tuple(run.result() for run in self.running)
+        errors = scaled_back([run.result() for run in self.running])
         exact = promised(reference.manifest, device.manifest) if self.exact is None else self.exact
         departure = first_departure(errors, exact)
         if departure is not None:
