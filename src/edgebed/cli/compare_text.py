@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgebed.cli.text import table
 from edgebed.figures import number
-from edgebed.observe.names import short_names
+from edgebed.observe.names import short_names, shortened
 
 if TYPE_CHECKING:
     from edgebed.observe.layer_error import LayerError
@@ -96,18 +96,10 @@ def _verdict_lines(
         cause = one.cause.replace("_", " ").upper()
         layer = f" at {short.get(one.layer, one.layer)}" if one.layer else ""
         yield f"{cause}{layer} ({one.confidence:.0%} sure)"
-        yield from _wrapped(_shortened(one.evidence, short))
-        yield from _wrapped(f"Fix: {_shortened(one.fix, short)}")
+        yield from _wrapped(shortened(one.evidence, short))
+        yield from _wrapped(f"Fix: {shortened(one.fix, short)}")
         if one.command:
             yield f"  Shown by: {one.command}"
-
-
-def _shortened(text: str, short: Mapping[str, str]) -> str:
-    """Return a sentence with the short forms of the names that were too long."""
-    for name in sorted(short, key=len, reverse=True):
-        if short[name] != name:
-            text = text.replace(name, short[name])
-    return text
 
 
 def _wrapped(text: str) -> list[str]:
@@ -123,12 +115,12 @@ def _listed(names: Sequence[str]) -> str:
 def _row(one: LayerError, done: TraceComparison, short: Mapping[str, str]) -> dict[str, str]:
     where = done.departure
     departs = where is not None and done.errors[where.index] is one
-    theirs = one.pair.device[1]
+    theirs, bound = one.pair.device[1], ">= " if one.by_statistics and one.nrmse else ""
     return {
         "tensor": short[one.name] + (f" = {short[theirs]}" if theirs != one.name else ""),
         "op": one.pair.kind or one.pair.role,
         "": "<- departs" if departs else "equal" if one.equal else "",
-        "nRMSE": (">= " if one.by_statistics and one.nrmse else "") + f"{one.nrmse:.2g}",
+        "nRMSE": "NaN" if one.device_bad else f"{bound}{one.nrmse:.2g}",
         "differing": f"{one.differing:,}" if one.same_steps and not one.by_statistics else "-",
         "worst frame": str(one.worst_frame) if one.worst_frame >= 0 else "-",
         "at worst": f"{one.worst:.2g}" if one.worst_frame >= 0 else "-",

@@ -5,7 +5,7 @@ Converters join the names of all that they fused: `model/activation/Relu;model/c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 FUSED: Final = ";"
@@ -33,13 +33,23 @@ def _shorter(name: str, most: int) -> Iterable[str]:
     if len(name) <= most:
         yield name
     first, *others = name.split(FUSED)
-    if others and len(first) + 2 <= most:
-        yield f"{first}{FUSED}{MARK}"
+    if others:
+        room = most - len(FUSED + MARK)
+        first = first if len(first) <= room else MARK + first[1 - room :]
+        yield first + FUSED + MARK
     yield MARK + name[1 - most :]
     yield name[: most - 1] + MARK
     for number in range(2, 1 << 30):
         end = f"{MARK}{number}"
         yield name[: most - len(end)] + end
+
+
+def shortened(text: str, short: Mapping[str, str]) -> str:
+    """Return a sentence with the short forms of the names that were too long."""
+    for name in sorted(short, key=len, reverse=True):
+        if short[name] != name:
+            text = text.replace(name, short[name])
+    return text
 
 
 def found_names(part: str, names: Iterable[str]) -> list[str]:

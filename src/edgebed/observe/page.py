@@ -32,13 +32,16 @@ class Tile:
     note: str = ""
 
 
-def page(title: str, subtitle: str, tiles: Sequence[Tile], sections: Sequence[Section]) -> str:
-    """Return the whole document."""
+def page(
+    title: str, subtitle: str, tiles: Sequence[Tile], sections: Sequence[Section], *,
+    style: str = "",
+) -> str:  # fmt: skip
+    """Return the whole document; `style` is CSS behind the page's own."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head><body>"
         f"<header><h1>{escape(title)}</h1><p>{escape(subtitle)}</p></header>"
         f"<main>{_tiles(tiles)}{''.join(_section(one) for one in sections)}</main>"
         "</body></html>\n"
@@ -80,9 +83,10 @@ h3{font-size:14px;margin:22px 0 8px;font-weight:620}
 section{padding:40px 0 0;margin-top:40px;border-top:1px solid var(--line)}
 .lead{color:var(--soft);margin:0 0 20px;max-width:76ch}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(160px,1fr));gap:1px;
-background:var(--line);border:1px solid var(--line);border-radius:10px;overflow:hidden;
+background:var(--card);border:1px solid var(--line);border-radius:10px;overflow:hidden;
 margin-top:28px}
-.tile{background:var(--card);padding:16px 18px;display:flex;flex-direction:column;gap:2px}
+.tile{box-shadow:0 0 0 1px var(--line);padding:16px 18px;display:flex;flex-direction:column;
+gap:2px;min-width:0}
 .tile span{color:var(--soft);font-size:12.5px}
 .tile b{font-size:24px;font-weight:640;letter-spacing:-.02em}
 .tile small{color:var(--soft);font-size:12px}
@@ -111,7 +115,8 @@ color:var(--soft)}
 vertical-align:middle}
 .key i.dash{background:none!important;border-top:2px dashed var(--soft);height:0}
 .two h3,.three h3{margin-top:0}
-.scroll{overflow-x:auto}
+.scroll,.chart{overflow-x:auto}
+.chart svg{min-width:680px}
 table{border-collapse:collapse;width:100%;font-size:14px}
 caption{caption-side:bottom;text-align:left;color:var(--soft);font-size:12.5px;padding-top:8px}
 th{font-weight:560;color:var(--soft);font-size:12.5px}
@@ -126,6 +131,8 @@ pre{background:var(--card);border:1px solid var(--line);border-radius:8px;paddin
 overflow-x:auto;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;margin:0}
 .note{color:var(--soft);font-size:12.5px;margin:10px 0 0;max-width:84ch}
 main{padding-bottom:80px}
-@media (max-width:560px){.shots,.two{grid-template-columns:1fr}header{padding-top:32px}}
+@media (max-width:560px){.shots,.two{grid-template-columns:1fr}header{padding-top:32px}
+header,main{padding-left:18px;padding-right:18px}h1{font-size:27px;overflow-wrap:anywhere}
+dl{grid-template-columns:1fr;gap:2px}dd{margin-bottom:8px}}
 @media print{section{break-inside:avoid}}
 """

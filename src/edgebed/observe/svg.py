@@ -203,17 +203,34 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> str:
-    """Return an HTML table; cells after the first column are numbers, set to the right."""
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "",
+    whole: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
+    """Return an HTML table; cells after the first column are numbers, set to the right.
+
+    Args:
+        head: names of the columns.
+        rows: of cells.
+        caption: below the table.
+        whole: what a shortened cell stands for, shown when it is pointed at.
+    """
+    known = whole or {}
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>" + "".join(_cell(cell, known.get(cell, cell)) for cell in row) + "</tr>"
+        for row in rows
     )
     said = f"<caption>{escape(caption)}</caption>" if caption else ""
     return (
         f'<div class="scroll"><table>{said}<thead><tr>{top}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _cell(text: str, whole: str) -> str:
+    told = "" if whole == text else f' title="{escape(whole)}"'
+    return f"<td{told}>{escape(text)}</td>"
 
 
 def facts(rows: Mapping[str, str]) -> str:

@@ -14,6 +14,8 @@ from edgebed.observe.alignment import by_key
 from edgebed.observe.layer_error import LayerError
 from edgebed.observe.layer_values import layer_values
 from edgebed.observe.matching import Pair, real_values, reference_values
+from edgebed.observe.names import short_names
+from edgebed.observe.observed import Observed
 from edgebed.observe.svg import Axes, Series, lines
 from edgebed.observe.trace import Frame, Tensor
 from edgebed.observe.trace_comparison import TraceComparison, paired_frames
@@ -24,28 +26,38 @@ from edgebed.program.types import Array
 LONGEST: Final = 4096
 """Values of a vector that is drawn as a line."""
 
+SHORTEST: Final = 64
+"""Samples of what is taken for a waveform, at least."""
+COLUMNS: Final = 400
+"""A waveform is drawn as its extremes in so many slices."""
+
+LONGEST_NAME: Final = 24
+"""Letters of a layer's name in a caption."""
+
 FEW: Final = 2
 """Frames of at most so many pictures stand side by side."""
 
 
 def worst_inputs(comparison: TraceComparison) -> str:
     """Return the worst frames as HTML; empty where there are none or nothing is a picture."""
-    wanted = dict(comparison.worst)
+    ranked = _ranked(comparison)
+    wanted = dict(ranked)
     drawn: dict[int, str] = {}
     pairs = [e.pair for e in comparison.errors if e.pair.role in ("raw", "input", "output")]
     if comparison.departure is not None:
         pair = comparison.errors[comparison.departure.index].pair
         pairs += [pair] if pair.role == "layer" else []
+    names = _class_names(comparison)
     with (
         TraceReader(comparison.reference.path) as first,
         TraceReader(comparison.device.path) as second,
     ):
         for a, b in paired_frames(first, second, [0, 0]):
             if a.number in wanted:
-                drawn[a.number] = _frame(a, b, pairs, wanted[a.number])
+                drawn[a.number] = _frame(a, b, pairs, wanted[a.number], names)
             if len(drawn) == len(wanted):
                 break
-    shown = "".join(drawn[number] for number, _ in comparison.worst if number in drawn)
+    shown = "".join(drawn[number] for number, _ in ranked if number in drawn)
     return f'<div class="frames">{shown}</div>' if shown else ""
 
 
@@ -66,31 +78,52 @@ def layer_in_frame(comparison: TraceComparison, error: LayerError) -> tuple[str,
     return body, found.frame, f"{said[:1].upper()}{said[1:]}."
 
 
-def _frame(a: Frame, b: Frame, pairs: Sequence[Pair], error: float) -> str:
+def _ranked(comparison: TraceComparison) -> tuple[tuple[int, float], ...]:
+    """Return the worst frames; where all outputs are equal, the worst of the departing tensor."""
+    if comparison.worst or comparison.departure is None:
+        return comparison.worst
+    error = comparison.errors[comparison.departure.index]
+    return ((error.worst_frame, error.worst),) if error.worst_frame >= 0 else ()
+
+
+def _class_names(comparison: TraceComparison) -> tuple[str, ...]:
+    """Return the reference's names of classes, or else the device's; empty where unknown."""
+    for side in (comparison.reference, comparison.device):
+        names = Observed.of(side.manifest, ()).classes
+        if names:
+            return names
+    return ()
+
+
+def _frame(a: Frame, b: Frame, pairs: Sequence[Pair], error: float, names: Sequence[str]) -> str:
     left, right = by_key(a), by_key(b)
     shown: list[Panel] = []
+    heard = ""
     words = [f"frame {a.number}", f"nRMSE {error:.3g}"]
     for pair in pairs:
         x, y = left.get(pair.reference), right.get(pair.device)
         if x is None or y is None or x.values is None or y.values is None:
             continue
         if pair.role == "output":
-            words += _classes(x, y)
+            words += _classes(x, y, names)
         elif pair.role == "layer":
             shown += _layer(pair, x, y)
         else:
             shown += _compared(pair, x, y)
-    if not shown:
+            heard += _waveforms(x, y) if pair.role == "raw" else ""
+    if not shown and not heard:
         return ""
-    wide = ' class="wide"' if len(shown) > FEW else ""
-    return f"<div{wide}><h3>{escape(', '.join(words))}</h3>{panels(shown)}</div>"
+    wide = ' class="wide"' if len(shown) > FEW or heard else ""
+    title = escape(", ".join(words))
+    return f"<div{wide}><h3>{title}</h3>{heard}{panels(shown) if shown else ''}</div>"
 
 
 def _layer(pair: Pair, x: Tensor, y: Tensor) -> list[Panel]:
     if _gap(pair, x, y) is None:
         return []
     found = layer_panels(reference_values(pair, x), real_values(pair, y))
-    return [replace(one, title=f"{pair.name[-24:]}, {one.title}") for one in found]
+    name = short_names([pair.name], LONGEST_NAME)[pair.name]
+    return [replace(one, title=f"{name}, {one.title}") for one in found]
 
 
 def _compared(pair: Pair, x: Tensor, y: Tensor) -> list[Panel]:
@@ -130,13 +163,43 @@ def _tensor_like(x: Tensor, values: Array) -> Tensor:
     return replace(x, values=values, dtype="float32", scale=None, zero_point=0)
 
 
-def _classes(x: Tensor, y: Tensor) -> list[str]:
+def _waveforms(x: Tensor, y: Tensor) -> str:
+    """Draw sound, one line where both sides heard the same; empty where it is none."""
+    first, second = (one.real.reshape(-1) for one in (x, y))
+    if any(sum(n > 1 for n in one.shape) != 1 for one in (x, y)):
+        return ""
+    if min(first.size, second.size) < SHORTEST:
+        return ""
+    if np.array_equal(first, second, equal_nan=True):
+        drawn = [("both", first, 2)]
+    else:
+        drawn = [("reference", first, 2), ("device", second, 1)]
+    low, high = ends_of(np.concatenate([first, second]))
+    last = max(first.size, second.size) - 1
+    axes = Axes((0, last), (low, high if high > low else low + 1), "sample", "raw data", 900, 170)
+    series = [Series(name, _envelope(values, low), ink) for name, values, ink in drawn]
+    return f'<div class="chart">{lines(series, axes)}</div>'
+
+
+def _envelope(values: Array, other: float) -> list[tuple[float, float]]:
+    """Return the least and the largest of each slice in turn; `other` stands for NaN."""
+    known = np.nan_to_num(values, nan=other, posinf=other, neginf=other)
+    step = -(-known.size // COLUMNS)
+    slices = [known[at : at + step] for at in range(0, known.size, step)]
+    return [
+        (float(at * step), float(end)) for at, part in enumerate(slices)
+        for end in ((part.min(), part.max()) if step > 1 else (part[0],))
+    ]  # fmt: skip
+
+
+def _classes(x: Tensor, y: Tensor, names: Sequence[str]) -> list[str]:
     assert x.values is not None and y.values is not None
     vectors = [sum(length > 1 for length in one.shape) == 1 for one in (x, y)]
     if not all(vectors):
         return []
     best = [int(one.real.argmax()) for one in (x, y)]
-    return [f"class {best[0]} becomes {best[1]}" if best[0] != best[1] else f"class {best[0]}"]
+    words = [names[n] if n < len(names) else f"class {n}" for n in best]
+    return [words[0] if best[0] == best[1] else f"{words[0]} becomes {words[1]}"]
 
 
 def _curves(reference: Array, device: Array) -> str:

@@ -16,13 +16,21 @@ from edgebed.program.types import Array
 
 SMALLEST: Final = 6
 """Rows and columns of what looks like a picture, at least."""
+TALL: Final = 3
+"""Tables so many times higher than wide lie on their side: sound runs to the right."""
 LARGEST: Final = 320
 """Rows and columns that are stored; larger pictures lose rows and columns."""
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One small picture with its caption; `note` stands on the right."""
+    """One small picture with its caption; `note` stands on the right.
+
+    Attributes:
+        title: what it shows.
+        picture: rows x columns x RGB.
+        note: e.g. its range of values.
+    """
 
     title: str
     picture: UInt8
@@ -32,12 +40,18 @@ class Panel:
 def panels(found: Iterator[Panel] | list[Panel]) -> str:
     """Return pictures in a row that wraps, pixels kept sharp."""
     cells = "".join(
-        f'<figure><img alt="{escape(one.title)}" src="{data_uri(png(one.picture))}">'
+        f'<figure><img alt="{escape(one.title)}" src="{data_uri(png(_lying(one.picture)))}">'
         f"<figcaption><span>{escape(one.title)}</span><span>{escape(one.note)}</span>"
         "</figcaption></figure>"
         for one in found
     )
     return f'<div class="panels">{cells}</div>'
+
+
+def _lying(picture: UInt8) -> UInt8:
+    """Return a tall table on its side, its rows running to the right; others as they are."""
+    rows, columns = picture.shape[:2]
+    return picture.transpose(1, 0, 2) if rows >= TALL * columns else picture
 
 
 def as_picture(
@@ -85,10 +99,11 @@ def grey(values: Array, ends: tuple[float, float]) -> UInt8:
 
 
 def heat(gap: Array, largest: float) -> UInt8:
-    """Return differences, rows x columns, as pixels: dark where equal, orange to white."""
+    """Return differences, rows x columns, as pixels: dark where equal, orange to white, NaN too."""
     gap = gap if gap.ndim == 2 else np.abs(gap).max(2)
     step = -(-max(gap.shape) // LARGEST)
-    share = np.clip(np.nan_to_num(gap[::step, ::step], nan=largest) / (largest or 1), 0, 1)
+    shown = gap[::step, ::step]
+    share = np.clip(np.where(np.isfinite(shown), shown, np.inf) / (largest or 1), 0, 1)
     stops = np.array([(22, 24, 28), (146, 52, 28), (240, 138, 60), (255, 250, 235)], float)
     at = np.linspace(0, 1, len(stops))
     return np.stack([np.interp(share, at, stops[:, c]) for c in range(3)], 2).astype(np.uint8)

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Final
 
-from edgebed.figures import Figure, number
+from edgebed.figures import number
 from edgebed.observe.departure import CLEAN, LIMIT
 from edgebed.observe.departure_verdict import command
 from edgebed.observe.error_chart import error_chart
 from edgebed.observe.layer_error import LayerError
+from edgebed.observe.names import short_names, shortened
 from edgebed.observe.page import Section, Tile, page
-from edgebed.observe.svg import Bar, bars, facts, legend, table
+from edgebed.observe.svg import facts, table
 from edgebed.observe.trace_comparison import TraceComparison
 from edgebed.observe.trace_inputs import layer_in_frame, worst_inputs
-from edgebed.observe.trace_side import Side
+from edgebed.observe.trace_times import time_tile, times
 from edgebed.observe.verdict import Verdict
 
-TIME_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 LONGEST: Final = 18
 """Letters that a tile has room for."""
-MOST_TIMED: Final = 40
-"""So many layers have their time drawn."""
-STYLE: Final = """<style>
+IN_TABLES: Final = 40
+"""Letters that a cell or a bar has room for."""
+STYLE: Final = """
 .verdict{background:var(--card);border:1px solid var(--line);border-left:4px solid var(--c7);
 border-radius:10px;padding:18px 22px 16px;margin:0 0 16px}
 .verdict.sound{border-left-color:var(--c5)}
@@ -33,7 +34,8 @@ align-items:baseline;justify-content:space-between}
 .verdict p{margin:0 0 10px;max-width:88ch}
 .verdict p b{font-weight:620}
 .verdict pre{padding:9px 12px;font-size:12.5px;background:var(--paper)}
-.panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(168px,1fr));gap:14px}
+.verdict h3,.verdict p{overflow-wrap:anywhere}
+.panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,168px),1fr));gap:14px}
 .panels img{image-rendering:pixelated;border:1px solid var(--line);width:100%;border-radius:6px}
 .panels figcaption{flex-wrap:wrap;gap:0 8px}
 .frames{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));
@@ -41,7 +43,7 @@ gap:8px 28px}
 .frames .wide{grid-column:1/-1}
 .frames h3{margin-top:14px}
 .notes{margin:16px 0 0;padding-left:18px;color:var(--soft);font-size:14px;max-width:88ch}
-</style>"""
+"""
 
 
 def trace_report(comparison: TraceComparison, verdicts: Sequence[Verdict]) -> str:
@@ -56,24 +58,29 @@ def trace_report(comparison: TraceComparison, verdicts: Sequence[Verdict]) -> st
     Raises:
         EdgebedError: a trace cannot be read any more.
     """
-    names = comparison.device.manifest, comparison.reference.manifest
-    network = names[0].network or names[1].network or "a network"
     sections = [
         _said(comparison, verdicts), _errors(comparison), *_layer(comparison),
-        *_inputs(comparison), *_times(comparison), _tensors(comparison), _about(comparison),
+        *_inputs(comparison), times(comparison), _tensors(comparison), _about(comparison),
     ]  # fmt: skip
-    return page(
-        f"{network}: {names[0].source} beside {names[1].source}",
-        _headline(comparison, verdicts),
-        _tiles(comparison),
-        sections,
-    )
+    headline = _headline(comparison, verdicts)
+    return page(_title(comparison), headline, _tiles(comparison), sections, style=STYLE)
+
+
+def _title(comparison: TraceComparison) -> str:
+    """Name the network and both sides: by where they ran, or else by their files."""
+    device, reference = comparison.device, comparison.reference
+    sides = [device.manifest.source, reference.manifest.source]
+    if sides[0] == sides[1]:
+        sides = [f"{device.path.name} ({sides[0]})", reference.path.name]
+    network = device.manifest.network or reference.manifest.network
+    return f"{network}: {' beside '.join(sides)}" if network else " beside ".join(sides)
 
 
 def _headline(comparison: TraceComparison, verdicts: Sequence[Verdict]) -> str:
     frames = f"{comparison.frames:,} frame{'' if comparison.frames == 1 else 's'}"
     if verdicts:
-        return f"{_capital(verdicts[0].title)}, {verdicts[0].confidence:.0%} sure, in {frames}."
+        title = shortened(_capital(verdicts[0].title), _short(comparison))
+        return f"{title}, {verdicts[0].confidence:.0%} sure, in {frames}."
     if all(one.equal for one in comparison.errors):
         return f"Every value of {len(comparison.errors)} tensors is equal in {frames}."
     return f"No layer departs in {frames}: the differences are what the arithmetic explains."
@@ -96,15 +103,12 @@ def _tiles(comparison: TraceComparison) -> list[Tile]:
         found.append(Tile("the same class", f"{same / of:.1%}", f"{same:,} of {of:,} frames"))
     equal = sum(one.equal for one in comparison.errors)
     found.append(Tile("equal tensors", f"{equal}", f"of {len(comparison.errors)} compared"))
-    times = [_total(side) for side in (comparison.reference, comparison.device)]
-    if times[1] is not None:
-        beside = f"reference: {_short(times[0])}" if times[0] is not None else ""
-        found.append(Tile("time of a frame", _short(times[1]), beside))
-    return found
+    return [*found, *time_tile(comparison)]
 
 
 def _said(comparison: TraceComparison, verdicts: Sequence[Verdict]) -> Section:
-    cards = "".join(_card(one) for one in verdicts)
+    short = _short(comparison)
+    cards = "".join(_card(one, short) for one in verdicts)
     if not verdicts:
         cards = (
             '<div class="verdict sound"><h3>Nothing is wrong</h3>'
@@ -113,33 +117,36 @@ def _said(comparison: TraceComparison, verdicts: Sequence[Verdict]) -> Section:
         )
     notes = "".join(f"<li>{escape(text)}</li>" for text in comparison.notes)
     told = f'<ul class="notes">{notes}</ul>' if notes else ""
-    return Section("What is wrong" if verdicts else "Verdict", STYLE + cards + told)
+    return Section("What is wrong" if verdicts else "Verdict", cards + told)
 
 
-def _card(one: Verdict) -> str:
+def _card(one: Verdict, short: Mapping[str, str]) -> str:
+    title, evidence, fix = (
+        escape(shortened(text, short)) for text in (_capital(one.title), one.evidence, one.fix)
+    )
     shown = f"<pre>{escape(one.command)}</pre>" if one.command else ""
     return (
-        f'<div class="verdict"><h3>{escape(_capital(one.title))}'
-        f"<span>{one.confidence:.0%} sure</span></h3><p>{escape(one.evidence)}</p>"
-        f"<p><b>Do this.</b> {escape(one.fix)}</p>{shown}</div>"
+        f'<div class="verdict"><h3>{title}<span>{one.confidence:.0%} sure</span></h3>'
+        f"<p>{evidence}</p><p><b>Do this.</b> {fix}</p>{shown}</div>"
     )
 
 
 def _errors(comparison: TraceComparison) -> Section:
     where = comparison.departure
     lead = (
-        "Error of each tensor in the order of execution, root mean square over its range, on a "
-        "logarithmic scale. "
+        "How far each tensor is from the reference's, in the order of execution: root mean square "
+        "difference over its range (nRMSE), on a logarithmic scale."
     )
     steps = not comparison.exact or not any(one.same_steps for one in comparison.errors[1:])
     if steps:
-        lead += f"Clean 8-bit networks stay inside the shaded band (below {CLEAN:g})."
         drawn = error_chart(comparison.errors, where, CLEAN, LIMIT)
     else:
-        lead += "Both sides run one program, so every integer has to be equal."
+        lead += " Both sides run one program, so every integer has to be equal."
         drawn = error_chart(comparison.errors, where)
     if where is not None and where.previous:
-        lead += f" {where.layer} is the first that departs; {where.previous} is the last before it."
+        short = _short(comparison)
+        names = [short.get(name, name) for name in (where.layer, where.previous)]
+        lead += f" {names[0]} is the first that departs; {names[1]} is the last before it."
     return Section("Error per layer", drawn, lead)
 
 
@@ -152,77 +159,8 @@ def _layer(comparison: TraceComparison) -> list[Section]:
         return []
     body, frame, text = found
     run = f"<pre>{escape(command(comparison, where.layer, frame))}</pre>"
-    return [Section(f"{where.layer} in frame {frame}", body + "<br>" + run, text)]
-
-
-def _times(comparison: TraceComparison) -> list[Section]:
-    sides = [(comparison.reference, "reference", 2), (comparison.device, "device", 1)]
-    known = [(name, ink, times) for side, name, ink in sides if (times := _layer_times(side))]
-    if not known:
-        return []
-    units = {figure.unit in TIME_UNITS for _, _, times in known for figure in times.values()}
-    shares = len(units) > 1
-    renamed = {e.pair.device[1]: e.name for e in comparison.errors if e.pair.role != "raw"}
-    rows: dict[str, list[Bar]] = {}
-    for name, ink, times in known:
-        total = sum(_seconds(one) for one in times.values()) or 1.0
-        for layer, figure in times.items():
-            value = _seconds(figure) / (total if shares else 1)
-            text = f"{value:.1%}" if shares else _short(figure)
-            label = renamed.get(layer, layer) if name == "device" else layer
-            rows.setdefault(label, []).append(Bar(label, value, text, colour=ink))
-    shown = _slowest(rows)
-    drawn = [one if n == 0 else Bar("", one.value, one.text, colour=one.colour)
-             for bars_ in shown for n, one in enumerate(bars_)]  # fmt: skip
-    keys = legend([(f"{name}, {_kind(times)}", f"var(--c{ink})") for name, ink, times in known])
-    lead = "Mean over the frames compared"
-    lead += ", as a share of each side's total." if shares else "."
-    if len(shown) < len(rows):
-        lead += f" The {len(shown)} slowest of {len(rows)} layers, in the order of execution."
-    return [Section("Time per layer", bars(drawn, width=900) + keys, lead)]
-
-
-def _slowest(rows: Mapping[str, list[Bar]]) -> list[list[Bar]]:
-    """Return the bars of the slowest layers, in the order of execution."""
-    length = {name: max(bar.value for bar in found) for name, found in rows.items()}
-    slowest = sorted(rows, key=lambda name: -length[name])[:MOST_TIMED]
-    return [found for name, found in rows.items() if name in slowest]
-
-
-def _layer_times(side: Side) -> dict[str, Figure]:
-    found = {}
-    for layer, figures in side.layers.items():
-        figure = _time_of(list(figures.values()))
-        if figure is not None:
-            found[layer] = figure
-    return found
-
-
-def _time_of(figures: Sequence[Figure]) -> Figure | None:
-    timed = [one for one in figures if one.unit in TIME_UNITS]
-    counted = [one for one in figures if one.unit == "cycles"]
-    return next(iter(timed or counted), None)
-
-
-def _total(side: Side) -> Figure | None:
-    return _time_of(list(side.figures.values()))
-
-
-def _seconds(figure: Figure) -> float:
-    return figure.value * TIME_UNITS.get(figure.unit, 1.0)
-
-
-def _short(figure: Figure) -> str:
-    """Return a figure in the unit that leaves it between 1 and 1,000, where it is a time."""
-    if figure.unit not in TIME_UNITS:
-        return f"{number(figure.value)} {figure.unit}"
-    seconds = _seconds(figure)
-    unit = next((u for u in ("s", "ms", "us") if abs(seconds) >= TIME_UNITS[u]), "ns")
-    return f"{number(seconds / TIME_UNITS[unit])} {unit}"
-
-
-def _kind(times: dict[str, Figure]) -> str:
-    return " and ".join(sorted({figure.kind for figure in times.values()}))
+    title = _short(comparison).get(where.layer, where.layer)
+    return [Section(f"{title} in frame {frame}", body + "<br>" + run, text)]
 
 
 def _inputs(comparison: TraceComparison) -> list[Section]:
@@ -237,25 +175,38 @@ def _inputs(comparison: TraceComparison) -> list[Section]:
 
 
 def _tensors(comparison: TraceComparison) -> Section:
-    head = ("tensor", "on the device", "op", "matched by", "nRMSE", "largest", "differing",
-            "worst frame", "reference range", "device range")  # fmt: skip
-    body = table(head, [_tensor_row(one) for one in comparison.errors])
+    errors, matching = comparison.errors, comparison.matching
+    renamed = any(one.name != one.pair.device[1] for one in errors)
+    head = ("tensor", *(("on the device",) if renamed else ()), "op", "matched by", "nRMSE",
+            "largest", "differing", "worst frame", "reference range", "device range")  # fmt: skip
+    short = _short(comparison)
+    whole = {shown: name for name, shown in short.items()}
+    body = table(head, [_tensor_row(one, short, renamed=renamed) for one in errors], whole=whole)
     missing = {
-        "only in the reference": ", ".join(k[1] for k in comparison.matching.only_reference),
-        "only on the device": ", ".join(k[1] for k in comparison.matching.only_device),
-        "of other sizes": "; ".join(comparison.matching.unlike),
+        "only in the reference": ", ".join(short[k[1]] for k in matching.only_reference),
+        "only on the device": ", ".join(short[k[1]] for k in matching.only_device),
+        "of other sizes": "; ".join(matching.unlike),
     }
     shown = {key: text for key, text in missing.items() if text}
     return Section("Every tensor", body + ("<h3>Not compared</h3>" + facts(shown) if shown else ""))
 
 
-def _tensor_row(one: LayerError) -> tuple[str, ...]:
+def _short(comparison: TraceComparison) -> dict[str, str]:
+    """Return the short form of every tensor's name."""
+    names = [name for one in comparison.errors for name in (one.name, one.pair.device[1])]
+    lone = (*comparison.matching.only_reference, *comparison.matching.only_device)
+    return short_names([*names, *(name for _, name in lone)], IN_TABLES)
+
+
+def _tensor_row(one: LayerError, short: Mapping[str, str], *, renamed: bool) -> tuple[str, ...]:
     bound = "at least " if one.by_statistics else ""
     matched = one.pair.how + (", other layout" if one.pair.order.moves else "")
     counted = one.same_steps and not one.by_statistics
     return (
-        one.name, one.pair.device[1], one.pair.kind or one.pair.role, matched,
-        f"{bound}{one.nrmse:.3g}", number(one.largest),
+        short[one.name], *((short[one.pair.device[1]],) if renamed else ()),
+        one.pair.kind or one.pair.role, matched,
+        f"{one.device_bad:,} NaN" if one.device_bad else f"{bound}{one.nrmse:.3g}",
+        number(one.largest),
         f"{one.differing:,} of {one.values:,}" if counted else "-",
         str(one.worst_frame) if one.worst_frame >= 0 else "-",
         _range(one.reference_range), _range(one.device_range),
@@ -279,6 +230,8 @@ def _about(comparison: TraceComparison) -> Section:
             rows[f"{name}, {key}"] = f"{figure} ({figure.source})"
     rule = "must be equal" if comparison.exact else "may round otherwise"
     rows["integers of one meaning"] = rule
+    if not (comparison.reference.path.is_absolute() and comparison.device.path.is_absolute()):
+        rows["folder to run the commands in"] = str(Path.cwd())
     again = f"<h3>This comparison again</h3><pre>{escape(command(comparison))}</pre>"
     return Section("About these traces", facts(rows) + again)
 
