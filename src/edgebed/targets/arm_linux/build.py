@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,8 +39,27 @@ def build(folder: Path) -> Mapping[str, int]:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as scratch:
         objects = Path(scratch)
         _library(chip, folder, name, objects)
-        sizes = _program(chip, folder, manifest, objects)
+        sizes = _program(chip, folder, manifest, objects, folder / name)
     return sizes
+
+
+def build_traced(folder: Path, target: Path, level: int) -> Mapping[str, int]:
+    """Compile a compiled folder's program so that it records itself on standard error.
+
+    Args:
+        folder: that was compiled; it is not written to.
+        target: the program to write; its folder is used for objects too.
+        level: of recording: 1 inputs and outputs, 2 statistics, 3 full; 0 for none.
+
+    Returns:
+        Sizes in bytes, as `build` does.
+
+    Raises:
+        EdgebedError: as `build`.
+    """
+    manifest = read(folder / MANIFEST)
+    flags = (f"-DEB_TRACE={level}",) if level else ()
+    return _program(core(manifest.cpu), folder, manifest, target.parent, target, flags)
 
 
 def _library(chip: Core, folder: Path, name: str, objects: Path) -> None:
@@ -52,7 +71,14 @@ def _library(chip: Core, folder: Path, name: str, objects: Path) -> None:
     compiler.link_library(built, folder / f"lib{name}.so")
 
 
-def _program(chip: Core, folder: Path, manifest: Manifest, objects: Path) -> dict[str, int]:
+def _program(
+    chip: Core,
+    folder: Path,
+    manifest: Manifest,
+    objects: Path,
+    target: Path,
+    flags: Sequence[str] = (),
+) -> dict[str, int]:
     name, built = manifest.name, []
     for source in (
         folder / LIBRARY / f"{name}.c",
@@ -60,8 +86,8 @@ def _program(chip: Core, folder: Path, manifest: Manifest, objects: Path) -> dic
         folder / PROGRAM / MAIN,
     ):
         built.append(objects / f"{source.stem}.o")
-        compiler.compile_object(chip, source, built[-1], includes=(folder / LIBRARY,))
-    compiler.link_program(built, folder / name)
+        compiler.compile_object(chip, source, built[-1], includes=(folder / LIBRARY,), flags=flags)
+    compiler.link_program(built, target)
     found = section_bytes(built[0], chip.machine)
     stored = sum(size for section, size in found.items() if section.startswith(_STORED))
     weights = found.get(_WEIGHTS, 0)

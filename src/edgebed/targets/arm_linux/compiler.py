@@ -21,7 +21,13 @@ _TIMEOUT_S: Final = 600
 
 
 def compile_object(
-    core: Core, source: Path, target: Path, *, includes: Sequence[Path] = (), shared: bool = False
+    core: Core,
+    source: Path,
+    target: Path,
+    *,
+    includes: Sequence[Path] = (),
+    shared: bool = False,
+    flags: Sequence[str] = (),
 ) -> None:
     """Compile a C file.
 
@@ -31,6 +37,7 @@ def compile_object(
         target: the object file to write.
         includes: folders of headers.
         shared: for a shared library, independent of its place.
+        flags: more flags of the compiler.
 
     Raises:
         EdgebedError: the compiler is not installed or refuses the file.
@@ -39,8 +46,8 @@ def compile_object(
     headers = ("-nostdinc", "-isystem", str(zig.parent / "lib" / "include"))
     folders = tuple(f"-I{folder}" for folder in (*includes, RUNTIME))
     position = ("-fPIC",) if shared else ()  # all that is not offered is static
-    flags = (f"--target={core.triple}", *core.flags, *C_FLAGS, *position, *headers, *folders)
-    _run([str(zig), "clang", *flags, "-c", str(source), "-o", str(target)])
+    chosen = (f"--target={core.triple}", *core.flags, *C_FLAGS, *position, *headers, *folders)
+    _run([str(zig), "clang", *chosen, *flags, "-c", str(source), "-o", str(target)])
 
 
 def link_program(objects: Sequence[Path], target: Path) -> None:

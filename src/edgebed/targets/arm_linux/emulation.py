@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ class Ran:
     Attributes:
         status: with which it ended.
         output: bytes on its standard output.
+        log: bytes on its standard error, where it was asked for.
         entries: for every entry of a watched function, in order: its name, and the instructions
             that were executed before.
         emulator: that ran it.
@@ -51,6 +52,7 @@ class Ran:
     output: bytes
     entries: tuple[tuple[str, int], ...]
     emulator: Emulator
+    log: bytes = b""
 
 
 def find_qemu(core: Core) -> Path | None:
@@ -66,6 +68,7 @@ def run(
     data: bytes = b"",
     watched: Sequence[str] = (),
     emulator: Emulator | None = None,
+    logs: bool = False,
 ) -> Ran:
     """Run a static program once.
 
@@ -76,6 +79,7 @@ def run(
         data: its standard input.
         watched: functions whose entries are noted, at most eight.
         emulator: which; None for qemu where it is installed, else unicorn.
+        logs: the program writes a log to standard error, where others write only that they failed.
 
     Raises:
         EdgebedError: no emulator is installed, the file is no program for this core, a watched
@@ -85,17 +89,17 @@ def run(
     if emulator is None:
         emulator = "qemu" if find_qemu(core) else "unicorn"
     marks = [_address(found, name) for name in watched]
-    start = _Start(core, found, tuple(arguments), data, tuple(marks))
+    start = _Start(core, found, tuple(arguments), data, tuple(marks), logs)
     with tempfile.TemporaryDirectory(prefix="edgebed-run-") as scratch:
         if emulator == "qemu":
             counter = start.counter(Path(scratch) / "counter")
-            status, output = start.on_qemu(Path(scratch) / "counter")
+            status, output, log = start.on_qemu(Path(scratch) / "counter")
         else:
             counter = start.counter()
-            status, output = start.on_unicorn(counter)
+            status, output, log = start.on_unicorn(counter)
         events = counter.events() if marks else []
         entries = tuple((watched[event.mark], event.instructions) for event in events)
-    return Ran(status, output, entries, emulator)
+    return Ran(status, output, entries, emulator, log)
 
 
 def _address(firmware: Firmware, name: str) -> int:
@@ -113,6 +117,7 @@ class _Start:
     arguments: tuple[str, ...]
     data: bytes
     marks: tuple[int, ...]
+    logs: bool = False
 
     def counter(self, file: Path | None = None) -> Counter:
         """Return a counter for the program's code."""
@@ -126,8 +131,8 @@ class _Start:
         last = max(one.address + one.size for one in functions)
         return first, -(-(last - first + 64) // _PAGE) * _PAGE
 
-    def on_qemu(self, counter: Path) -> tuple[int, bytes]:
-        """Run under qemu; return exit status and output."""
+    def on_qemu(self, counter: Path) -> tuple[int, bytes, bytes]:
+        """Run under qemu; return exit status, output and log."""
         emulator = find_qemu(self.core)
         if emulator is None:
             raise EdgebedError(
@@ -143,28 +148,29 @@ class _Start:
             raise EdgebedError(f"the program took longer than {_TIMEOUT_S} s") from error
         except OSError as error:
             raise EdgebedError(f"{emulator} cannot be started: {error.strerror}") from error
-        if done.returncode < 0 or done.stderr:
+        if done.returncode < 0 or (done.stderr and not self.logs):
             why = done.stderr.decode(errors="replace").strip() or f"signal {-done.returncode}"
             raise EdgebedError("the program crashed", where=self.firmware.path.name, why=why)
-        return done.returncode, done.stdout
+        return done.returncode, done.stdout, done.stderr
 
-    def on_unicorn(self, counter: Counter) -> tuple[int, bytes]:
-        """Run under unicorn, which leaves system calls to us; return exit status and output."""
+    def on_unicorn(self, counter: Counter) -> tuple[int, bytes, bytes]:
+        """Run under unicorn, which leaves system calls to us; return status, output and log."""
         from edgebed.targets._shared.cpu_unicorn import UnicornLinux
 
         base, size = self._span()
         first = min(address for address, _ in self.firmware.segments) // _PAGE * _PAGE
-        memory = self._image(first)
+        memory, stack = self._image(first), self._stack()
         with closing(UnicornLinux(self.core.bits)) as cpu:
             cpu.map_memory(first, memory)
-            cpu.map_memory(_STACK_TOP - _STACK_BYTES, self._stack())
+            cpu.map_memory(_STACK_TOP - _STACK_BYTES, stack)
             code = memory[base - first : base - first + size]
             hook = UnicornCount(counter, cpu, code, thumb=False)
             cpu["sp"] = _STACK_TOP - self._argument_bytes()
-            system = System(self.core, cpu, memory, first, self.data)
+            parts = {first: memory, _STACK_TOP - _STACK_BYTES: stack}
+            system = System(self.core, cpu, parts, self.data)
             status = system.serve(self.firmware.symbols["_start"])
             del hook
-        return status, bytes(system.output)
+        return status, bytes(system.output), bytes(system.log)
 
     def _image(self, first: int) -> Bytes:
         """Return the program's memory from an address on, its zeros included."""
@@ -200,20 +206,19 @@ class _Start:
 
 
 class System:
-    """The system calls that `start.h` makes, on standard input and output alone.
+    """The system calls that `start.h` makes, on standard input, output and error alone.
 
     Args:
         core: the processor.
         cpu: that makes them.
-        memory: the program's.
-        base: its address.
+        memory: the program's, by address.
         data: standard input.
     """
 
-    def __init__(self, core: Core, cpu: Cpu, memory: Bytes, base: int, data: bytes) -> None:
-        self._cpu, self._memory, self._base = cpu, memory, base
+    def __init__(self, core: Core, cpu: Cpu, memory: Mapping[int, Bytes], data: bytes) -> None:
+        self._cpu, self._memory = cpu, memory
         self._data, self._at = data, 0
-        self.output = bytearray()
+        self.output, self.log = bytearray(), bytearray()
         wide = core.bits == 64
         self._registers = ("x8", "x0", "x1", "x2") if wide else ("r7", "r0", "r1", "r2")
         self._read, self._write, self._exit = (63, 64, 94) if wide else (3, 4, 248)
@@ -240,16 +245,22 @@ class System:
             at = stop.pc
 
     def _answer(self, number: int, file: int, address: int, count: int) -> int:
-        place = address - self._base
         if number not in (self._read, self._write):
             return _BAD_CALL
-        if file != (number == self._write) or place < 0 or place + count > len(self._memory):
+        part = self._part(address, count)
+        if part is None or file not in ((1, 2) if number == self._write else (0,)):
             return _BAD_FILE
-        part = self._memory[place : place + count]
         if number == self._write:
-            self.output += part.tobytes()
+            into = self.output if file == 1 else self.log
+            into += part.tobytes()
             return count
         given = self._data[self._at : self._at + count]
         part[: len(given)] = np.frombuffer(given, np.uint8)
         self._at += len(given)
         return len(given)
+
+    def _part(self, address: int, count: int) -> Bytes | None:
+        for base, memory in self._memory.items():
+            if base <= address and address + count <= base + len(memory):
+                return memory[address - base : address - base + count]
+        return None

@@ -47,7 +47,7 @@ class VirtualBoard:
         self._folder = None
         self._manifest: Manifest = manifests.read(folder / MANIFEST)
         self._core: Core = core(self._manifest.cpu)
-        self._program = folder / self._manifest.name
+        self._program = self._binary(folder)
         if not self._program.is_file():
             raise EdgebedError(
                 f"no program {self._manifest.name} here",
@@ -63,6 +63,9 @@ class VirtualBoard:
                 try_="build the folder again",
             )
         self._folder = folder
+
+    def _binary(self, folder: Path) -> Path:
+        return folder / self._manifest.name
 
     def self_test(self) -> None:
         """Let the program compute its known answers.
@@ -124,7 +127,9 @@ class VirtualBoard:
             raise EdgebedError("no program is loaded", try_="load(folder) first")
         return self._folder
 
-    def _run(self, arguments: tuple[str, ...], data: bytes, *watched: str) -> Ran:
+    def _run(
+        self, arguments: tuple[str, ...], data: bytes, *watched: str, logs: bool = False
+    ) -> Ran:
         ran = run(
             self._core,
             self._program,
@@ -132,6 +137,7 @@ class VirtualBoard:
             data=data,
             watched=watched,
             emulator=self._emulator,
+            logs=logs,
         )
         if ran.status:
             raise EdgebedError(

@@ -82,7 +82,8 @@ def layer_figures(
         cnn_hz: the accelerator's clock.
 
     Returns:
-        By the tensor that the layer writes (a copy for a later layer says so), or layer00, layer01, ... where the chain is not known.
+        By the tensor that the layer writes (a copy for a later layer says so), or layer00,
+        layer01, ... where the chain is not known.
     """
     known = len(chain) == len(layers)
     names = (
