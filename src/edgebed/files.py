@@ -18,12 +18,18 @@ TEMPORARY: Final = ".tmp-"
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` through a temporary file in the same folder.
 
+    A device or a pipe (`/dev/null`, `/dev/stdout`) is written to, not replaced.
+
     Raises:
         EdgebedError: the disk is full or the folder cannot be written; `path` is as it was.
     """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_char_device() or path.is_fifo():
+            with path.open("wb") as device:
+                device.write(data)
+            return
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=TEMPORARY, delete=False) as file:
             temporary = Path(file.name)
             file.write(data)

@@ -99,6 +99,16 @@ def test_ctrl_c_while_writing_leaves_nothing_behind(
     assert names(tmp_path) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="devices of POSIX systems")
+def test_devices_are_written_to_and_not_replaced() -> None:
+    files.write_bytes(Path(os.devnull), b"gone")
+    assert Path(os.devnull).is_char_device()
+    if Path("/dev/full").is_char_device():
+        with pytest.raises(EdgebedError, match="/dev/full: no space left on the disk"):
+            files.write_bytes(Path("/dev/full"), b"much")
+        assert Path("/dev/full").is_char_device()
+
+
 def test_a_folder_or_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(EdgebedError, match=r"folder: cannot write: Is a directory"):
