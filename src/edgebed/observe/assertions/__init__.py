@@ -29,7 +29,7 @@ _HOMES: Final[Mapping[str, str]] = {
     "unexplained": "unexplained", "range_too_narrow": "quantisation",
     "range_too_wide": "quantisation", "saturated_channels": "quantisation",
     "dead_channels": "quantisation", "kernel": "kernels", "class_names": "classes",
-    "slow_layer": "latency",
+    "slow_layer": "latency", "decode": "decode", "weights": "weights",
 }  # fmt: skip
 """Module of each assertion, and its function where that has another name."""
 
@@ -41,9 +41,11 @@ INPUT: Final = frozenset({
     "input_unexplained",
 })  # fmt: skip
 """Causes that lie in front of the network."""
+WEIGHTS: Final = ("missing_biases", "stale_weights")
+"""Causes that are proven by computing layers again, and explain whatever else layers do."""
 LAYERS: Final = (
-    "range_too_narrow", "range_too_wide", "saturated_channels", "dead_channels", "class_names",
-    "operator_definition", "kernel",
+    *WEIGHTS, "range_too_narrow", "range_too_wide", "saturated_channels", "dead_channels",
+    "class_names", "operator_definition", "kernel",
 )  # fmt: skip
 """Causes inside the network, the most specific first."""
 
@@ -106,7 +108,12 @@ def _one_a_fault(found: list[Verdict], reference: Observed, device: Observed) ->
     from edgebed.observe.assertions.stages import stages_of
 
     places = {one.name: at for at, one in enumerate(stages_of(reference, device))}
-    first = min(inside, key=lambda one: (places.get(one.layer, 0), LAYERS.index(one.cause)))
+    first = min(
+        inside,
+        key=lambda one: (
+            one.cause not in WEIGHTS, places.get(one.layer, 0), LAYERS.index(one.cause)
+        ),
+    )  # fmt: skip
     return [first, *free]
 
 
@@ -115,4 +122,4 @@ def _inside(one: Verdict) -> bool:
     return one.cause in LAYERS and bool(one.layer)
 
 
-__all__ = ["ASSERTIONS", "INPUT", "LAYERS", "Assertion", "examine", "load_user"]
+__all__ = ["ASSERTIONS", "INPUT", "LAYERS", "WEIGHTS", "Assertion", "examine", "load_user"]
