@@ -183,3 +183,18 @@ def test_a_program_tells_what_its_layers_cost() -> None:
     assert found["macs"]["stem"] == 12 * 12 * 8 * 27
     assert found["moved"]["stem"] == 24 * 24 * 3 + 12 * 12 * 8
     assert found["kinds"]["deep"] == "conv2d, depthwise" and found["kinds"]["point"] == "conv2d"
+
+
+def test_a_layer_of_the_device_alone_hides_no_partner(reference: Path, tmp_path: Path) -> None:
+    def last(one: Tensor) -> Tensor:
+        assert one.values is not None
+        if one.name == "mean":
+            return replace(one, name="part", shape=(8,), values=one.values.ravel()[:8])
+        if one.role != "layer" or one.values.ndim != 3:
+            return one
+        values = np.ascontiguousarray(np.moveaxis(one.values, 0, -1))
+        return replace(one, layout="HWC", shape=values.shape, values=values)
+
+    device = Recorder(chain(), "board", digest="q", changed=last, dropped=("wide",))
+    found = compare_traces(reference, device.record(tmp_path / "d.trace", pictures(6)))
+    assert verdicts_on(found) == ()

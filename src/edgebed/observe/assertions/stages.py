@@ -110,7 +110,10 @@ def stages_of(reference: Observed, device: Observed) -> tuple[Stage, ...]:
 
 def _stages(reference: Observed, device: Observed) -> list[Stage]:
     sides = (reference.layers, device.layers)
-    if set(sides[1]) <= set(sides[0]) and all(_alike(sides[0][n], sides[1][n]) for n in sides[1]):
+    alike = set(sides[1]) <= set(sides[0]) and all(
+        _alike(sides[0][name], sides[1][name]) for name in sides[1]
+    )
+    if alike or not device.frames:  # without frames the names have been matched before
         found = []
         for role in ("inputs", "layers", "outputs"):
             left, right = getattr(reference, role), getattr(device, role)
