@@ -57,10 +57,19 @@ def test_a_name_that_names_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "words"), [("return 'bad'", "list of Verdict"), ("return 1 / 0", "ZeroDivisionError")]
+    ("body", "words"),
+    [
+        ("return 'bad'", "answers str .*list of Verdict"),
+        ("return ['bad']", "answers a list with str in it"),
+        ("return 1 / 0", r"ZeroDivisionError: division by zero, line 4\)"),
+        ("raise SystemExit(5)", "SystemExit: 5"),
+        ("return [Verdict('a', None, 0.5, 'e', 'f')]", "verdict whose layer is None"),
+        ("return [Verdict('a', '', 7, 'e', 'f')]", r"mine.py:f: fails .*confidence 7"),
+    ],
 )
 def test_a_function_that_fails_is_named(tmp_path: Path, body: str, words: str) -> None:
-    mine = load_user(written(tmp_path, f"def f(reference, device): {body}") + ":f")
+    text = f"from edgebed.observe.verdict import Verdict\n\ndef f(reference, device):\n    {body}"
+    mine = load_user(written(tmp_path, text) + ":f")
     with pytest.raises(EdgebedError, match=words):
         examine(*pair(1), more=[mine])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from traces import Recorder, float_network, integer_network, pictures, preprocessed, renamed
 
 from edgebed.cli import execute
+from edgebed.observe.trace import Frame, Manifest, Tensor
+from edgebed.observe.trace_writer import TraceWriter
 
 INTEGER = integer_network()
 
@@ -112,8 +115,6 @@ def test_page_of_sound_traces_says_so(folder: Path, tmp_path: Path) -> None:
 
 
 def test_names_from_traces_are_escaped(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     def nasty(one):  # type: ignore[no-untyped-def]
         return replace(one, name=f"<b>{one.name}</b>&\"'") if one.role == "layer" else one
 
@@ -198,3 +199,111 @@ def test_a_trace_beside_something_else(
         assert part in capsys.readouterr().err
     assert execute(["compare", "net.tflite", "o", "--html", "x.html"]) == 1
     assert "--html is for two traces" in capsys.readouterr().err
+
+
+def test_a_page_replaces_an_older_page_and_nothing_else(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    for name in ("integer", "clean"):
+        shutil.copy(folder / f"{name}.trace", tmp_path)
+    (tmp_path / "mine.py").write_text("print()")
+    for name, part in (
+        ("integer.trace", "is no report"), ("clean.trace", "is no report"),
+        ("mine.py", "is no report"), (".", "is a folder"),
+    ):  # fmt: skip
+        before = (tmp_path / name).stat()
+        assert execute(words(tmp_path, "integer", "clean", "--html", str(tmp_path / name))) == 1
+        assert part in capsys.readouterr().err
+        assert (tmp_path / name).stat().st_mtime_ns == before.st_mtime_ns or name == "."
+    for _ in range(2):
+        page = str(tmp_path / "new" / "page.html")
+        assert execute(words(tmp_path, "integer", "clean", "--html", page)) == 0
+
+
+def test_what_was_found_is_printed_before_a_page_fails(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    place = str(tmp_path / "file" / "page.html")
+    assert execute(words(folder, "integer", "kernel", "--html", place)) == 1
+    said = capsys.readouterr()
+    assert "KERNEL at deep.q" in said.out and "cannot write" in said.err
+
+
+def test_a_part_of_a_name_finds_its_layer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(words(folder, "integer", "kernel", "--layer", "deep")) == 2
+    assert capsys.readouterr().out.startswith("deep.q (")
+    assert execute(words(folder, "integer", "kernel", "--layer", "relu")) == 1
+    assert "layers have 'relu' in their names" in capsys.readouterr().err
+
+
+def test_one_file_twice_is_noted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(words(folder, "integer", "integer")) == 0
+    assert "Both paths are one file" in capsys.readouterr().out
+
+
+def test_json_is_valid_whatever_a_trace_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(one: Tensor) -> Tensor:
+        if one.name != "wide" or one.values is None:
+            return one
+        values = one.values.copy()
+        values.flat[:3] = np.nan, np.inf, -np.inf
+        return replace(one, values=values)
+
+    program = float_network()
+    times = {"wide": float("nan"), "deep": float("inf")}
+    Recorder(program, microseconds=times).record(tmp_path / "a.trace", pictures(3))
+    device = Recorder(program, changed=broken, microseconds=times)
+    device.record(tmp_path / "b.trace", pictures(3))
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    for verb in (
+        words(tmp_path, "a", "b", "--json"), words(tmp_path, "a", "b", "--layer", "wide", "--json"),
+        ["observe", str(tmp_path / "b.trace"), "--json"],
+    ):  # fmt: skip
+        capsys.readouterr()
+        assert execute(verb) == 2
+        assert json.loads(capsys.readouterr().out, parse_constant=refuse)
+
+
+def test_many_layers_do_not_push_the_verdict_off_the_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"block{n}/{'x' * 60};block{n}/part" for n in range(300)]
+    for file, gain in (("a", 1.0), ("b", 3.0)):
+        with TraceWriter(tmp_path / f"{file}.trace", Manifest("app", "full")) as writer:
+            values = [
+                np.random.default_rng(n).normal(size=64).astype(np.float32) for n in range(300)
+            ]
+            values[200] = (values[200] * gain).astype(np.float32)
+            found = [Tensor(n, "layer", (64,), "float32", values=v)
+                     for n, v in zip(names, values, strict=True)]  # fmt: skip
+            writer.write(Frame(0, tuple(found)))
+    assert execute(words(tmp_path, "a", "b")) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 40 and any("<- departs" in line for line in lines)
+    rows = [line for line in lines if "block" in line and "Shown by" not in line]
+    assert max(map(len, rows)) <= 110
+
+
+def test_a_reader_that_leaves_changes_no_exit_code(folder: Path) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "edgebed", *words(folder, "integer", "kernel")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as left:
+        assert left.stdout is not None and left.stderr is not None
+        left.stdout.close()
+        assert left.stderr.read() == b""
+        assert left.wait() == 2
+    if Path("/dev/full").is_char_device():
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+        assert done.returncode == 1
+        assert b"standard output: cannot be written: No space left" in done.stderr

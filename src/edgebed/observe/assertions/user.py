@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,9 +29,10 @@ def load_user(text: str) -> Assertion:
     path = Path(path_text)
     if not path.is_file():
         raise EdgebedError("is no file", where=str(path), try_="FILE.py:function")
-    found = _module(path).get(name)
+    held = _module(path)
+    found = held.get(name)
     if not callable(found):
-        known = [key for key, one in _module(path).items() if inspect.isfunction(one)]
+        known = [key for key, one in held.items() if inspect.isfunction(one)]
         raise EdgebedError(
             f"has no function {name!r}",
             where=str(path),
@@ -58,13 +60,12 @@ def _module(path: Path) -> dict[str, object]:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
+        line = f":{error.lineno}" if error.lineno else ""
         raise EdgebedError(
-            "cannot be read as Python", where=f"{path}:{error.lineno}", why=error.msg
+            "cannot be read as Python", where=f"{path}{line}", why=error.msg
         ) from error
-    except Exception as error:  # a user's file may raise anything
-        raise EdgebedError(
-            "fails when it is loaded", where=str(path), why=f"{type(error).__name__}: {error}"
-        ) from error
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
+        raise EdgebedError("fails when it is loaded", where=str(path), why=_told(error)) from error
     return vars(module)
 
 
@@ -73,15 +74,41 @@ def _answer(
 ) -> list[Verdict]:
     try:
         found = function(reference, device)
-    except EdgebedError:
-        raise
-    except Exception as error:  # a user's function may raise anything
-        raise EdgebedError("fails", where=where, why=f"{type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
+        raise EdgebedError("fails", where=where, why=_told(error)) from error
     if found is None:
         return []
-    if not isinstance(found, (list, tuple)) or any(not isinstance(one, Verdict) for one in found):
-        raise EdgebedError(
-            f"answers {type(found).__name__}", where=where,
-            why="an assertion returns a list of Verdict", try_=SHAPE,
-        )  # fmt: skip
+    if not isinstance(found, (list, tuple)):
+        raise _no_list(type(found).__name__, where)
+    for one in found:
+        if not isinstance(one, Verdict):
+            raise _no_list(f"a {type(found).__name__} with {type(one).__name__} in it", where)
+        _check(one, where)
     return list(found)
+
+
+def _check(one: Verdict, where: str) -> None:
+    """Refuse a verdict that cannot be printed, before a table of others is half printed."""
+    for field in ("cause", "layer", "evidence", "fix", "command"):
+        value = getattr(one, field)
+        if not isinstance(value, str):
+            raise EdgebedError(
+                f"gives a verdict whose {field} is {value!r}", where=where, why="it is a text"
+            )
+
+
+def _no_list(found: str, where: str) -> EdgebedError:
+    return EdgebedError(
+        f"answers {found}", where=where, why="an assertion returns a list of Verdict", try_=SHAPE
+    )
+
+
+def _told(error: BaseException) -> str:
+    """Return an exception and the line of the user's file where it began."""
+    text = f"{type(error).__name__}: {error}"
+    frames = [
+        one for one in traceback.extract_tb(error.__traceback__)
+        if one.filename != __file__ and not one.filename.startswith("<frozen")
+    ]  # fmt: skip
+    own = [one.lineno for one in frames if one.filename == frames[0].filename]
+    return f"{text}, line {own[-1]}" if own else text
