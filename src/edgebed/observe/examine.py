@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from edgebed.observe.assertions import INPUT, LAYERS, Assertion, examine
+from edgebed.observe.assertions import INPUT, LAYERS, WEIGHTS, Assertion, examine
+from edgebed.observe.closer import looked_closer
 from edgebed.observe.departure import INPUT_LIMIT
 from edgebed.observe.departure_verdict import command, departure_verdict, shown
 from edgebed.observe.layer_error import LayerError
@@ -43,7 +44,9 @@ def verdicts_on(comparison: TraceComparison, more: Iterable[Assertion] = ()) -> 
     departure = departure_verdict(comparison)
     sample = _sampled(comparison)
     reference = _meant(sample[0], comparison)
-    said = examine(reference, _renamed(reference, sample[1], comparison), more)
+    device = _renamed(reference, sample[1], comparison)
+    said = examine(reference, device, more)
+    said = looked_closer(said, (reference, device), comparison)
     said = [one if one.command else _with_command(one, comparison) for one in said]
     return ranked(_merged(departure, said, comparison))
 
@@ -103,6 +106,9 @@ def _merged(
     same = [o for o in said if o.layer in (departure.layer, comparison.departure.device_layer)]
     particular = [one for one in same if one.cause in LAYERS and one.cause != "kernel"]
     rest = [one for one in said if one.cause not in (*LAYERS, UNEXPLAINED)]
+    proven = [one for one in same if one.cause in WEIGHTS]
+    if proven:
+        return [*proven[:1], *rest]
     if comparison.departure.rule == "exact" or not particular:
         return [departure, *rest]
     best = max(particular, key=lambda one: one.confidence)
