@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import struct
 from collections.abc import Mapping
 from contextlib import closing
@@ -83,6 +84,16 @@ def test_the_board_shows_every_layer(cpu: str, goal: str, tmp_path: Path) -> Non
         assert isinstance(network, Watchable)
         for given in pictures(program, 2):
             check(program, given, network.watch({"x": given["x"][None]}))
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is missing")
+def test_vectors_show_what_the_interpreter_computes(tmp_path: Path) -> None:
+    program = quantised(mobile())
+    folder = folder_of(program, tmp_path, "m55")
+    build(folder, find_core("m55"))
+    with closing(load(folder)) as network:
+        (given,) = pictures(program, 1)
+        check(program, given, network.watch({"x": given["x"][None]}))
 
 
 def test_rows_that_a_ring_forgets_are_seen_too(tmp_path: Path) -> None:

@@ -76,6 +76,9 @@ class UnicornBoard:
         firmware: to run.
         budget: instructions between two answers after which the firmware is taken to hang.
 
+    Attributes:
+        trace_unit: its registers; the cycle counter among them stands still.
+
     Raises:
         EdgebedError: the firmware lies outside of the board's memory, or unicorn is missing.
     """
@@ -102,7 +105,8 @@ class UnicornBoard:
         self._cpu.map_memory(board.ram_base, self._ram)
         self._system = np.zeros(_PAGE, np.uint8)
         self._cpu.map_memory(_SYSTEM_REGISTERS, self._system)
-        self._cpu.map_memory(_TRACE_UNIT, np.zeros(_PAGE, np.uint8))
+        self.trace_unit = np.zeros(_PAGE, np.uint8)
+        self._cpu.map_memory(_TRACE_UNIT, self.trace_unit)
         self._uart.attach(self._cpu, board.uart)
         self._count = UnicornCount(self.counter, self._cpu, self._flash)
         self._start()

@@ -29,6 +29,12 @@ enum { EB_TRACE_PART = 1024, EB_TRACE_INPUT = 0x8000, EB_TRACE_ROWS = 0xFFFF };
 enum { EB_TRACE_HIDDEN, EB_TRACE_I8, EB_TRACE_U8, EB_TRACE_I16, EB_TRACE_F32, EB_TRACE_OTHER };
 enum { EB_TRACE_NO_CLOCK, EB_TRACE_CYCLES, EB_TRACE_NANOSECONDS, EB_TRACE_TICKS };
 
+#if defined(__GNUC__)
+#define EB_TRACE_APART static __attribute__((noinline)) /* small before fast */
+#else
+#define EB_TRACE_APART static
+#endif
+
 typedef void eb_trace_write(void *context, const void *bytes, uint32_t count);
 typedef uint32_t eb_trace_now(void *context);
 
@@ -52,7 +58,7 @@ typedef struct {
 
 /* ---- records ---- */
 
-static uint32_t eb_trace_crc(uint32_t crc, const uint8_t *bytes, uint32_t count) {
+EB_TRACE_APART uint32_t eb_trace_crc(uint32_t crc, const uint8_t *bytes, uint32_t count) {
     static const uint32_t table[16] = {
         0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
         0x4DB26158u, 0x5005713Cu, 0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu,
@@ -65,17 +71,17 @@ static uint32_t eb_trace_crc(uint32_t crc, const uint8_t *bytes, uint32_t count)
     return crc;
 }
 
-static void eb_trace_send(eb_trace *t, const void *bytes, uint32_t count) {
+EB_TRACE_APART void eb_trace_send(eb_trace *t, const void *bytes, uint32_t count) {
     t->crc = eb_trace_crc(t->crc, (const uint8_t *)bytes, count);
     if (count) t->write(t->context, bytes, count);
 }
 
-static uint8_t *eb_trace_put(uint8_t *to, uint64_t value, int bytes) {
+EB_TRACE_APART uint8_t *eb_trace_put(uint8_t *to, uint64_t value, int bytes) {
     for (int i = 0; i < bytes; i++) *to++ = (uint8_t)(value >> 8 * i);
     return to;
 }
 
-static void eb_trace_open(eb_trace *t, char type, uint32_t length) {
+EB_TRACE_APART void eb_trace_open(eb_trace *t, char type, uint32_t length) {
     static const uint8_t start[2] = {0xEB, 0x7C};
     uint8_t head[6];
     t->write(t->context, start, 2);
@@ -85,7 +91,7 @@ static void eb_trace_open(eb_trace *t, char type, uint32_t length) {
     eb_trace_send(t, head, sizeof head);
 }
 
-static void eb_trace_close(eb_trace *t) {
+EB_TRACE_APART void eb_trace_close(eb_trace *t) {
     uint8_t end[4];
     eb_trace_put(end, ~t->crc, 4);
     t->write(t->context, end, 4);
@@ -93,8 +99,8 @@ static void eb_trace_close(eb_trace *t) {
 }
 
 /* Bytes of a tensor in parts, each behind the same four bytes and its offset. */
-static void eb_trace_bytes(eb_trace *t, char type, uint32_t place, uint32_t offset,
-                           const void *bytes, uint32_t count) {
+EB_TRACE_APART void eb_trace_bytes(eb_trace *t, char type, uint32_t place, uint32_t offset,
+                                   const void *bytes, uint32_t count) {
     for (uint32_t at = 0; at < count; at += EB_TRACE_PART) {
         const uint32_t part = count - at < EB_TRACE_PART ? count - at : EB_TRACE_PART;
         uint8_t head[8];
@@ -114,8 +120,8 @@ static uint32_t eb_trace_length(const char *text) {
     return length;
 }
 
-static void eb_trace_pair(eb_trace *t, char type, uint32_t value, int bytes, const char *name,
-                          const char *text) {
+EB_TRACE_APART void eb_trace_pair(eb_trace *t, char type, uint32_t value, int bytes,
+                                  const char *name, const char *text) {
     const uint32_t length = eb_trace_length(name), more = text ? eb_trace_length(text) : 0;
     uint8_t number[4];
     eb_trace_put(number, value, 4);
@@ -255,8 +261,8 @@ typedef struct {
 } eb_trace_sums;
 
 /* The inner sums stay within 32 bits: 64 values are at most 2^15 each, or 2^22 squared. */
-static void eb_trace_add_bytes(eb_trace_sums *s, const uint8_t *bytes, uint32_t count,
-                               uint32_t flip, int32_t zero, int32_t least) {
+EB_TRACE_APART void eb_trace_add_bytes(eb_trace_sums *s, const uint8_t *bytes, uint32_t count,
+                                       uint32_t flip, int32_t zero, int32_t least) {
     int32_t low = s->count ? s->of.i.low : 255, high = s->count ? s->of.i.high : -128;
     uint32_t zeros = s->zeros, at_low = s->at_low, at_high = s->at_high;
     s->count += count;
@@ -337,7 +343,7 @@ static uint64_t eb_trace_bits(const void *number, int bytes) {
     return bits;
 }
 
-static void eb_trace_say(eb_trace *t, const eb_traced *of, const eb_trace_sums *s) {
+EB_TRACE_APART void eb_trace_say(eb_trace *t, const eb_traced *of, const eb_trace_sums *s) {
     uint8_t text[44], *to = text;
     const void *low = &s->of.i.low, *high = &s->of.i.high;
     if (!s->count) return; /* hidden, or of a kind without statistics */

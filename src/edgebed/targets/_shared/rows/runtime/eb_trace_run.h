@@ -28,7 +28,7 @@ static uint32_t eb_trace_lap(void) {
     return spent;
 }
 
-static void eb_trace_start(const uint8_t *arena, const char *digest) {
+EB_TRACE_APART void eb_trace_start(const uint8_t *arena, const char *digest) {
     if (!eb_tracing.write) return;
     eb_trace_head(&eb_tracing, digest);
 #if EB_TRACE >= 2
@@ -69,7 +69,7 @@ static void eb_trace_wrote(const eb_traced *of, uint32_t step, const void *out, 
 #endif
 }
 
-static void eb_trace_step(uint32_t stage, uint32_t step, const void *out, uint32_t bytes) {
+EB_TRACE_APART void eb_trace_step(uint32_t stage, uint32_t step, const void *out, uint32_t bytes) {
     if (!eb_tracing.write) return;
     uint32_t spent = eb_trace_lap();
 #if EB_TRACE >= 2
@@ -101,7 +101,7 @@ static void eb_trace_clocks(void) {
 }
 #endif
 
-static void eb_trace_stop(const uint8_t *arena) {
+EB_TRACE_APART void eb_trace_stop(const uint8_t *arena) {
     if (!eb_tracing.write) return;
     eb_trace_lap();
 #if EB_TRACE == 2
