@@ -37,8 +37,9 @@ def execute(arguments: Sequence[str]) -> int:
         return _fail(str(error), error.exit_code, debug)
     except CycloptsError as error:
         return _fail(_usage(error, words), USER, debug)
-    except KeyboardInterrupt:
-        return _fail("stopped", STOPPED, debug=False)
+    except KeyboardInterrupt as error:
+        kept = f"; {error}" if str(error) else ""
+        return _fail(f"stopped{kept}", STOPPED, debug=False)
     except BrokenPipeError:
         sys.stderr.close()  # the reader (head, less) left; nobody is there to be told
         return OK

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json as json_format
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgebed.cli.text import json_text, say
 from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.program.types import Array
 
 if TYPE_CHECKING:
     from edgebed.deploy.bundle import Bundle
-    from edgebed.observe.trace import Frame, Level
+    from edgebed.observe.trace import Frame, Level, Manifest
     from edgebed.observe.trace_writer import TraceWriter
     from edgebed.program.types import Program
     from edgebed.targets.contract import Library, Machine, Trace
@@ -40,20 +41,55 @@ def check_level(level: str, trace: Path | None) -> Level:
 
 
 def check_trace(trace: Path, source: Path | None) -> None:
-    """Refuse to write a trace over what is read, or into a folder.
+    """Refuse to write a trace over anything but an older trace.
 
     Raises:
         EdgebedError: that is what was asked for.
     """
     if trace.is_dir():
         raise EdgebedError("is a folder", where=f"--trace {trace}", try_=f"{trace}/run.trace")
-    if source is not None and trace.exists() and source.exists() and trace.samefile(source):
+    same = source is not None and trace.exists() and source.exists() and trace.samefile(source)
+    if same or _is_other(trace):
         raise EdgebedError(
-            "--trace is the input",
-            where=str(trace),
-            why="nothing of yours is ever overwritten",
-            try_="another --trace",
-        )
+            "--trace is the input" if same else "exists and is no trace",
+            where=str(trace), why="nothing of yours is ever overwritten", try_="another --trace",
+        )  # fmt: skip
+
+
+def _is_other(path: Path) -> bool:
+    """Say whether a file is there that no recorder wrote."""
+    from edgebed.observe.trace import MAGIC
+
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start = file.read(len(MAGIC))
+    except OSError:
+        return False  # writing will say why
+    return start != MAGIC[: len(start)]
+
+
+@contextmanager
+def recording(trace: Path, manifest: Manifest) -> Iterator[TraceWriter]:
+    """Write a trace; what Ctrl-C leaves of it is said.
+
+    Args:
+        trace: file to write.
+        manifest: of the trace.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; its text says how many frames are in the file.
+    """
+    from edgebed.observe.trace_writer import TraceWriter
+
+    with TraceWriter(trace, manifest) as writer:
+        try:
+            yield writer
+        except KeyboardInterrupt:
+            count = writer.frames
+            kept = f"{count:,} whole frame{'' if count == 1 else 's'}"
+            raise KeyboardInterrupt(f"{trace} holds {kept}") from None
 
 
 def traced(
@@ -73,11 +109,10 @@ def traced(
     """
     from edgebed.observe.compare import sample_shape
     from edgebed.observe.recorders import library as recorder
-    from edgebed.observe.trace_writer import TraceWriter
 
     answers: list[list[Array]] = [[] for _ in library.outputs]
-    frames = recorder.record(folder, inputs, level, library=library)
-    with TraceWriter(trace, recorder.manifest(folder, library, level)) as writer:
+    frames = _begun(recorder.record(folder, inputs, level, library=library))
+    with recording(trace, recorder.manifest(folder, library, level)) as writer:
         for frame in frames:
             writer.write(frame)
             for into, one in zip(answers, library.outputs, strict=True):
@@ -88,6 +123,11 @@ def traced(
         np.stack(parts) if len(parts) > 1 else parts[0].reshape(one.shape)
         for parts, one in zip(answers, library.outputs, strict=True)
     )
+
+
+def _begun(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Compute the first frame: an input that does not fit leaves an older trace as it was."""
+    return chain(list(islice(frames, 1)), frames)
 
 
 class BoardTrace:
@@ -131,7 +171,6 @@ def board_trace(
     """
     from edgebed.deploy.bundle import PROGRAM
     from edgebed.observe.recorders import machine as recorder
-    from edgebed.observe.trace_writer import TraceWriter
 
     program = bundle.program
     if trace is None:
@@ -140,7 +179,7 @@ def board_trace(
     recorder.prepare(machine, level)
     home = str((bundle.folder / PROGRAM).resolve())
     begin = recorder.manifest(program, bundle.target, level, model=home)
-    with TraceWriter(trace, begin) as writer:
+    with recording(trace, begin) as writer:
         yield BoardTrace(program, writer)
 
 
@@ -167,7 +206,6 @@ def run_reference(
         json: print one JSON object.
     """
     from edgebed.observe.recorders import reference
-    from edgebed.observe.trace_writer import TraceWriter
     from edgebed.program.read import read_model
 
     program = read_model(model)
@@ -175,21 +213,19 @@ def run_reference(
         raise EdgebedError(
             "--out is for a compiled folder", where=str(model), why="the trace has the outputs"
         )
-    frames = _reference_frames(program, source, level, count)
+    frames = _begun(_reference_frames(program, source, level, count))
     begin = reference.manifest(program, level, model=str(model.resolve()))
-    with TraceWriter(trace, begin) as writer:
+    with recording(trace, begin) as writer:
         for frame in frames:
             writer.write(frame)
         done = writer.frames
-    text = f"{trace}: {done} frame{'s' if done > 1 else ''} of the interpreter"
-    print(json_format.dumps({"trace": str(trace), "samples": done}) if json else text)
+    text = f"{trace}: {done} frame{'' if done == 1 else 's'} of the interpreter"
+    say(json_text({"trace": str(trace), "samples": done}) if json else text)
     return 0
 
 
 def _reference_frames(program: Program, source: Path, level: Level, count: int) -> Iterator[Frame]:
     """Give the interpreter's frames of tensors, or of pictures through the contract."""
-    from itertools import islice
-
     from edgebed.cli.run_library import read_inputs
     from edgebed.data.readers.pictures import frames as pictures
     from edgebed.observe.recorders import reference

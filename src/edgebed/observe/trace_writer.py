@@ -48,7 +48,11 @@ class TraceWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if kind is None:
+            self.close()
+        elif self._file is not None:  # without its end: readers say that something is missing
+            file, self._file = self._file, None
+            file.close()
 
     def write(self, frame: Frame) -> None:
         """Append one frame, reduced to what the level keeps.

@@ -146,6 +146,7 @@ def test_a_networks_file_gives_the_references_trace(
         (["--level", "full"], "needs a file"),
         (["--trace", "."], "is a folder"),
         (["--trace", "x.npy"], "--trace is the input"),
+        (["--trace", "notes.txt"], "exists and is no trace"),
     ],
 )
 def test_what_makes_no_trace_is_said(
@@ -153,10 +154,48 @@ def test_what_makes_no_trace_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(inputs.parent)
+    Path("notes.txt").write_text("mine")
     assert execute(["run", str(board), "--input", str(inputs), *words]) == 1
+    assert Path("notes.txt").read_text() == "mine"
     assert what in capsys.readouterr().err
 
 
 def test_a_recipe_has_no_trace(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert execute(["run", "bed-fast", "--trace", str(tmp_path / "t.trace")]) == 1
     assert "--trace is for a compiled folder" in capsys.readouterr().err
+
+
+def test_an_input_that_does_not_fit_leaves_the_older_trace(
+    board: Path, inputs: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "t.trace"
+    words = ["run", str(board), "--trace", str(place), "--input"]
+    assert execute([*words, str(inputs)]) == 0
+    before = place.read_bytes()
+    np.save(tmp_path / "odd.npy", np.zeros((3, 2, 2), np.int8))
+    assert execute([*words, str(tmp_path / "odd.npy")]) == 1
+    assert place.read_bytes() == before
+
+
+def test_ctrl_c_keeps_the_frames_that_are_done(
+    board: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from edgebed.observe.trace_writer import TraceWriter
+
+    whole = TraceWriter.write
+
+    def stopped(self: TraceWriter, frame: Frame) -> None:
+        if frame.number == 2:
+            raise KeyboardInterrupt
+        whole(self, frame)
+
+    monkeypatch.setattr(TraceWriter, "write", stopped)
+    place = tmp_path / "t.trace"
+    for model in (board, board / "program.onnx"):
+        words = ["run", str(model), "--input", str(inputs), "--trace", str(place)]
+        assert execute(words) == 130
+        assert f"stopped; {place} holds 2 whole frames" in capsys.readouterr().err
+        with TraceReader(place) as reader:
+            assert len(list(reader.frames())) == 2
+            assert "ends behind 2 whole frames" in reader.cut
