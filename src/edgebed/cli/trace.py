@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import Parameter
 
 from edgebed.errors import EdgebedError
 
@@ -25,7 +27,7 @@ _PORT: Final = re.compile(r"COM\d+", re.IGNORECASE)
 
 
 def trace(
-    log: Path,
+    log: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     program: Path,
