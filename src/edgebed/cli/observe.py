@@ -1,10 +1,13 @@
-"""`edgebed observe`: what one trace says, alone, beside its program and against its profile."""
+"""`edgebed observe`: what one trace says, alone, beside its program and against its profile.
+
+Or what devices report as sketches says against the profile.
+"""
 
 from __future__ import annotations
 
 import json as json_format
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,9 +28,9 @@ class Answer:
     """What is printed.
 
     Attributes:
-        trace: that was examined.
-        frames: that were read.
-        windows: that were tested against the profile; None without one.
+        trace: that was examined; the first file of reports.
+        frames: that were read, or counted by devices.
+        windows: that were tested against the profile; None without one. Of reports, their number.
         verdicts: the surest first.
         notes: what a reader must know, as sentences.
     """
@@ -42,7 +45,7 @@ class Answer:
 def observe(
     trace: Path,
     /,
-    *,
+    *more: Path,
     program: Path | None = None,
     profile: Path | None = None,
     write_profile: Path | None = None,
@@ -55,13 +58,20 @@ def observe(
 
     edgebed observe GOOD.trace --write-profile DIR/profile.json
 
+    edgebed observe CAPTURED.bin --program DIR
+
     Alone: NaN and infinities, a frame that stands still, flat or saturated inputs and layers,
     integers left unused, late frames, a layer slower than others of its kind. With the program its
     inputs go through the reference interpreter, and layers are compared. With a profile: what has
-    drifted, in which way, since which frame.
+    drifted, in which way, since which frame. `edgebed compile --profile` puts one into a folder.
+
+    Devices report sketches instead of traces: packets of counts, which NAME_sketch.h of a compiled
+    library makes. A file of them, captured from a serial line with whatever text is between, is
+    compared with the profile.
 
     Args:
-        trace: to examine.
+        trace: to examine; or reports of a device.
+        more: further files of reports, in the order of time.
         program: a compiled folder or a network file; a folder's profile.json is used if it has one.
         profile: reference statistics that --write-profile made.
         write_profile: make the profile of this trace, of good frames, and write it to this file.
@@ -72,16 +82,21 @@ def observe(
         0 where nothing was found, 2 where something was.
     """
     if write_profile is not None:
-        return _write(trace, write_profile, program, profile, json)
+        return _write((trace, *more), write_profile, program, profile, json)
     reference = _profile(program, profile)
-    answer = _answer(trace, _program(program), reference, window)
+    answer = _reported((trace, *more), reference, program)
+    if answer is None:
+        answer = _answer(trace, _program(program), reference, window)
     print(json_format.dumps(_plain(answer), indent=2) if json else "\n".join(_lines(answer)))
     return FOUND if answer.verdicts else 0
 
 
-def _write(trace: Path, out: Path, program: Path | None, profile: Path | None, json: bool) -> int:
+def _write(
+    traces: Sequence[Path], out: Path, program: Path | None, profile: Path | None, json: bool
+) -> int:
     from edgebed.observe.drift_profile import profile_of
 
+    trace = _only(traces)
     if program is not None or profile is not None:
         other = "--program" if program is not None else "--profile"
         raise EdgebedError(f"{other} has no meaning with --write-profile", where=str(trace))
@@ -93,6 +108,33 @@ def _write(trace: Path, out: Path, program: Path | None, profile: Path | None, j
     text = f"{out}: {made.frames} frames, {len(made.tensors)} tensors, {size:,} bytes"
     print(json_format.dumps(plain, indent=2) if json else text)
     return 0
+
+
+def _only(traces: Sequence[Path]) -> Path:
+    if len(traces) > 1:
+        raise EdgebedError(
+            f"{len(traces)} traces", why="one is examined at a time", try_=str(traces[0])
+        )
+    return traces[0]
+
+
+def _reported(
+    paths: Sequence[Path], profile: Profile | None, program: Path | None
+) -> Answer | None:
+    """Return what reports of devices say; None for a trace."""
+    from edgebed.observe.drift_sketches import drift_of_files, is_report
+
+    if not all(is_report(path) for path in paths):
+        _only(paths)
+        return None
+    if profile is None:
+        raise EdgebedError(
+            "reports of sketches are compared with a profile", where=str(paths[0]),
+            why=f"{program} has none" if program is not None else None,
+            try_="--program DIR of edgebed compile --profile DATA, or --profile FILE",
+        )  # fmt: skip
+    found = drift_of_files(paths, profile)
+    return Answer(paths[0], found.frames, found.reports, found.verdicts, found.notes)
 
 
 def _profile(program: Path | None, profile: Path | None) -> Profile | None:

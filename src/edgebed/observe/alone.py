@@ -149,7 +149,8 @@ def alone(path: Path, program: Program | None = None) -> Alone:
     """
     tally = _Tally()
     with TraceReader(path) as reader:
-        for one in observations(tally.watch(reader.frames()), roles=frozenset({"input"})):
+        frames = tally.watch(reader.frames())
+        for one in observations(frames, roles=frozenset({"input"}), what_if=None):
             tally.certain.add(one)
             tally.still += one.still
         cut, manifest = reader.cut, reader.manifest

@@ -11,7 +11,7 @@ stands still, an input without any change inside, a channel that is flat while o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,15 +20,13 @@ import numpy as np
 
 from edgebed.errors import EdgebedError
 from edgebed.observe.drift_certain import EXPLAINING, CertainFaults
-from edgebed.observe.drift_chance import ONE_IN_THOUSAND
+from edgebed.observe.drift_chance import ONE_IN_THOUSAND, gap
 from edgebed.observe.drift_profile import Profile
 from edgebed.observe.drift_stream import Observation, observations
-from edgebed.observe.drift_verdict import Moved, name_sketches, named
-from edgebed.observe.sketch import Sketch
+from edgebed.observe.drift_verdict import Moved, named
 from edgebed.observe.trace import Manifest
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.observe.verdict import Verdict
-from edgebed.program.types import Array
 
 WINDOW: Final = 64
 """Frames; shorter windows see a drift sooner, longer ones see smaller drifts."""
@@ -98,34 +96,6 @@ def drift_of(seen: Iterable[Observation], profile: Profile, window: int = WINDOW
     return Drift(verdicts, found.frames, found.windows, found.drifted)
 
 
-def drift_of_sketches(sketches: Mapping[str, Sketch], profile: Profile) -> tuple[Verdict, ...]:
-    """Compare what a device reports with the profile.
-
-    Args:
-        sketches: by the profile's names, e.g. `input x`.
-        profile: of the program on the device.
-
-    Raises:
-        EdgebedError: a tensor is none of the profile's.
-    """
-    found = {}
-    for name, sketch in sketches.items():
-        if name not in profile.counted:
-            known = ", ".join(profile.counted)
-            raise EdgebedError(f"the profile has no counts of {name!r}", try_=f"one of {known}")
-        known_one = profile.counted[name]
-        gap = _gap(sketch.shares, np.asarray(known_one.shares))
-        reach = profile.at(known_one.reach, sketch.frames)
-        limit = profile.at(profile.thresholds, sketch.frames)
-        found[name] = ONE_IN_THOUSAND * gap / reach / limit
-    return name_sketches(found, sketches, profile)
-
-
-def _gap(one: Array, other: Array) -> float:
-    """Return Kolmogorov and Smirnov's distance of shares in bins."""
-    return float(np.abs(np.cumsum(one) - np.cumsum(other)).max())
-
-
 def check_same(manifest: Manifest, first: Observation, profile: Profile, path: Path) -> None:
     """Refuse a trace that has nothing of the profile.
 
@@ -167,7 +137,7 @@ class _Seen:
     def add(self, one: Observation) -> None:
         self.frames += 1
         self._faults.add(one)
-        self._now.append(one)
+        self._now.append(self.profile.judged(one))
         if len(self._now) == self.window:
             self._test(self._now)
             self._before, self._now = self._now, []
@@ -221,8 +191,8 @@ def moved_by(window: list[Observation], profile: Profile) -> Moved:
         if rows:
             stacked = np.array(rows, np.float64)
             shares = (stacked / np.maximum(stacked.sum(1, keepdims=True), 1)).mean(0)
-            gap = _gap(shares, np.asarray(counted.shares))
-            apart[name] = ONE_IN_THOUSAND * gap / float(np.dot(counted.reach, weights))
+            far_apart = gap(shares, np.asarray(counted.shares))
+            apart[name] = ONE_IN_THOUSAND * far_apart / float(np.dot(counted.reach, weights))
     return Moved(
         dict(zip(names, middle.tolist(), strict=True)), dict(zip(names, far.tolist(), strict=True)),
         apart, float(np.dot(profile.thresholds, weights)), frames, len(window),

@@ -7,6 +7,7 @@ from typing import Final
 
 from edgebed.observe.drift_profile import Profile
 from edgebed.observe.drift_stream import Observation
+from edgebed.observe.drift_verdict import FIXES
 from edgebed.observe.verdict import Verdict
 
 STILL: Final = 8
@@ -123,7 +124,7 @@ def _dead(tensor: str, run: _Run) -> Verdict:
         "dead_sensor", tensor, 0.97,
         f"Since frame {run.since}: up to {run.longest} frames in a row have no contents, all values"
         " are nearly the same.",
-        "Check lens cap, power and cable of the sensor, and the preprocessing's input.",
+        FIXES["dead_sensor"],
     )  # fmt: skip
 
 

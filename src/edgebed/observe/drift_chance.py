@@ -9,7 +9,8 @@ other half, for many halves, so that errors of the reference itself count. Its t
 fitted to the largest twentieth, gives the threshold that chance exceeds in one window of
 `1 / false_alarms`. Looking at hundreds of features at once thus costs no false alarms, however the
 features depend on each other (the maximum over dependent tests: Westfall and Young,
-Resampling-based multiple testing, 1993).
+Resampling-based multiple testing, 1993). Inputs, layers and outputs each get a third of the false
+alarms: a hundred layers must not hide what two scores say.
 Distances: of features, the difference of means; of counts, Kolmogorov and Smirnov's.
 """
 
@@ -49,6 +50,18 @@ class Table:
     floors: Array
     tensors: tuple[str, ...]
     cumulated: Array
+
+    @property
+    def groups(self) -> tuple[Array, Array]:
+        """Numbers from 0, for each feature and for each tensor: inputs, layers, outputs."""
+        kinds = [[_group(name) for name in row] for row in (self.names, self.tensors)]
+        places = {kind: at for at, kind in enumerate(sorted({*kinds[0], *kinds[1]}))}
+        first, second = (np.array([places[kind] for kind in row], np.int64) for row in kinds)
+        return first, second
+
+
+def _group(name: str) -> int:
+    return 0 if name.startswith("input ") else 2 if name.startswith("output ") else 1
 
 
 def table_of(seen: Sequence[Observation], steps: Mapping[str, float]) -> Table:
@@ -94,8 +107,16 @@ def by_chance(
         reach.append(np.maximum(_tail(moved, 0.99, 1e-3), table.floors))
         apart.append(np.maximum(_tail(gaps, 0.99, 1e-3), 0.005) if gaps.size else np.zeros(0))
         largest = _held_out(table, block, size, (reach[-1], apart[-1]), random)
-        thresholds.append(float(_tail(largest[:, None], 0.95, false_alarms)[0]))
-    return np.array(reach).T.tolist(), np.array(apart).T.tolist(), _steady(thresholds)
+        thresholds.append(_tail(largest, 0.95, false_alarms / max(largest.shape[1], 1)))
+    limits = np.array([_steady(row) for row in np.array(thresholds).T.tolist()])
+    common = limits.max(0)
+    # In units of its own group's threshold a distance compares with the one that all share.
+    own = limits / common
+    of_features, of_counts = table.groups
+    return (
+        (np.array(reach).T * own[of_features]).tolist(),
+        (np.array(apart).T * own[of_counts]).tolist(), common.tolist(),
+    )  # fmt: skip
 
 
 def _steady(thresholds: list[float]) -> list[float]:
@@ -111,10 +132,11 @@ def _held_out(
 ) -> Array:  # fmt: skip
     """Return the largest distances of windows of one half of the frames from the other half.
 
-    What a half says of mean and deviation is off by chance as what all say is, only more so.
+    Windows x groups. What a half says of mean and deviation is off by chance as what all say is,
+    only more so.
     """
     count = len(table.values)
-    deviation = table.values.std(0)
+    deviation, groups = table.values.std(0), np.concatenate(table.groups)
     whole = math.sqrt(1 / size + block / count)
     found = []
     for _ in range(HALVES):
@@ -130,8 +152,9 @@ def _held_out(
         mean = np.tensordot(drawn, table.cumulated[other], 1)
         shift = np.abs(mean - table.cumulated[one].mean(0))
         wide = shift.max(2) / (reaches[1] * wider) if shift.size else np.zeros((len(far), 0))
-        found.append(np.concatenate([far, wide], 1).max(1) * ONE_IN_THOUSAND)
-    return np.concatenate(found)
+        both = np.concatenate([far, wide], 1)
+        found.append(np.stack([both[:, groups == at].max(1) for at in range(groups.max() + 1)], 1))
+    return np.concatenate(found) * ONE_IN_THOUSAND
 
 
 def _windows(random: np.random.Generator, count: int, size: int, repeats: int = REPEATS) -> Array:
@@ -155,3 +178,8 @@ def _tail(values: Array, start: float, chance: float) -> Array:
     over = np.maximum(values - edge, 0).sum(0) / np.maximum((values > edge).sum(0), 1)
     result: Array = edge + over * math.log((1 - start) / chance)
     return result
+
+
+def gap(one: Array, other: Array) -> float:
+    """Return Kolmogorov and Smirnov's distance of shares in bins."""
+    return float(np.abs(np.cumsum(one) - np.cumsum(other)).max())

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from edgebed.observe.drift_what_if import LIKE
 from edgebed.observe.trace import Tensor
 from edgebed.program.types import Array
 
@@ -143,7 +144,7 @@ def floor_of(name: str, deviation: float, step: float) -> float:
     """
     if name in ("zeros", "at_low", "at_high") or name.endswith(" wins"):
         return 0.005
-    if name in ("sharpness", "grain", "leaning") or name.startswith("cell"):
+    if name in ("sharpness", "grain", "leaning") or name.startswith(("cell", LIKE)):
         return 0.02
     return max(0.02 * deviation, 0.25 * step, _SMALL * max(abs(deviation), 1e-20))
 

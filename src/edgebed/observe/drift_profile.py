@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from edgebed import files
 from edgebed.errors import EdgebedError
 from edgebed.observe.drift_chance import SIZES, by_chance, table_of
 from edgebed.observe.drift_stream import Observation, edges_of, is_integer, key_of, observations
+from edgebed.observe.drift_what_if import WhatIf, learned
 from edgebed.observe.trace import Frame, Manifest
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.program.types import Array
@@ -84,6 +85,8 @@ class Profile:
         tensors: in order of execution.
         features: by `tensor/feature`.
         counted: by tensor.
+        related: frames in a row of the reference that say as much as one, at least 1.
+        what_if: what tells the pictures from such with a fault, by input.
     """
 
     source: str
@@ -98,6 +101,8 @@ class Profile:
     tensors: tuple[str, ...]
     features: Mapping[str, Feature]
     counted: Mapping[str, Counted]
+    related: float = 1.0
+    what_if: Mapping[str, WhatIf] = field(default_factory=dict)
 
     def at(self, values: Sequence[float], frames: float) -> float:
         """Return what a value for each of `sizes` is for a number of unrelated frames."""
@@ -108,6 +113,15 @@ class Profile:
         place = math.log(min(max(frames, self.sizes[0]), self.sizes[-1]))
         places = np.log(self.sizes)
         return np.array([np.interp(place, places, row) for row in np.eye(len(places))])
+
+    def judged(self, one: Observation) -> Observation:
+        """Return a frame with what `what_if` says of its pictures among its features."""
+        said = {
+            f"{key}/{name}": value
+            for key, by in self.what_if.items() if key in one.views
+            for name, value in by.features(one.views[key][""]).items()
+        }  # fmt: skip
+        return replace(one, features={**one.features, **said}) if said else one
 
     @cached_property
     def reaches(self) -> Array:
@@ -148,6 +162,7 @@ class Profile:
             parts: dict[str, Any] = {
                 "features": {k: Feature(**_tuples(v)) for k, v in plain.pop("features").items()},
                 "counted": {k: Counted(**_tuples(v)) for k, v in plain.pop("counted").items()},
+                "what_if": {k: _what_if(v) for k, v in plain.pop("what_if", {}).items()},
             }
             found = cls(**_tuples(plain), **parts)
             _check(found)
@@ -176,6 +191,14 @@ def _plain(path: Path) -> dict[str, Any]:
 
 def _tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+
+
+def _what_if(plain: Mapping[str, Any]) -> WhatIf:
+    rows = {key: tuple(map(tuple, plain[key])) for key in ("weights", "expected")}
+    found = WhatIf(tuple(plain["faults"]), offsets=tuple(plain["offsets"]), **rows)
+    if any(len(one) != len(found.faults) for one in (*rows.values(), found.offsets)):
+        raise ValueError("the number of faults differs inside")
+    return found
 
 
 def _check(found: Profile) -> None:
@@ -245,6 +268,25 @@ def profile_of_frames(
     return _profile(manifest, seen, edges or {}, limits, (false_alarms, seed))
 
 
+def profile_of_observations(
+    seen: Sequence[Observation], manifest: Manifest, limits: Mapping[str, Limits], *,
+    false_alarms: float = 1e-4, seed: int = 0,
+) -> Profile:  # fmt: skip
+    """Return the profile that observed frames make; see `profile_of`.
+
+    Args:
+        seen: in order; observed with `what_if=True`.
+        manifest: says where they are from.
+        limits: by tensor.
+        false_alarms: share of windows in which chance may raise an alarm.
+        seed: of the random windows.
+
+    Raises:
+        EdgebedError: they have nothing to be watched.
+    """
+    return _profile(manifest, seen, {}, limits, (false_alarms, seed))
+
+
 def _noted(frames: Iterable[Frame], limits: dict[str, Limits]) -> Iterator[Frame]:
     """Pass frames on; note real low, real high and step of the integers in the first."""
     for frame in frames:
@@ -260,7 +302,7 @@ def _noted(frames: Iterable[Frame], limits: dict[str, Limits]) -> Iterator[Frame
 def _thinned(frames: Iterable[Frame], edges: Mapping[str, Array]) -> list[Observation]:
     kept: list[Observation] = []
     stride = 1
-    for place, one in enumerate(observations(frames, edges)):
+    for place, one in enumerate(observations(frames, edges, what_if=True)):
         if place % stride:
             continue
         kept.append(one)
@@ -273,6 +315,7 @@ def _profile(
     manifest: Manifest, seen: Sequence[Observation], edges: Mapping[str, Array],
     limits: Mapping[str, Limits], chance: tuple[float, int],
 ) -> Profile:  # fmt: skip
+    what_if, seen = _what_if_learned(seen)
     far = [one.far_alike for one in seen if one.far_alike is not None]
     unrelated = min(float(np.mean(far)), 0.95) if far else 0.0
     table = table_of(seen, {name: row[2] for name, row in limits.items()})
@@ -304,7 +347,27 @@ def _profile(
         manifest.source, manifest.network, manifest.digest, len(seen), chance[0], SIZES,
         tuple(thresholds), unrelated, _longest(seen),
         tuple(dict.fromkeys(name.rpartition("/")[0] for name in table.names)), features, counted,
+        (1 + more) / (1 - more), what_if,
     )  # fmt: skip
+
+
+def _what_if_learned(
+    seen: Sequence[Observation],
+) -> tuple[dict[str, WhatIf], Sequence[Observation]]:
+    """Return what tells pictures from such with a fault, and the frames with what it says."""
+    found = {}
+    for key in seen[0].views:
+        pictures = [one.views.get(key, {}) for one in seen]
+        if any(one.keys() != pictures[0].keys() for one in pictures):
+            continue
+        if (made := learned(pictures)) is None:
+            continue
+        found[key], said = made
+        seen = [
+            replace(one, features={**one.features, **{f"{key}/{n}": v for n, v in row.items()}})
+            for one, row in zip(seen, said, strict=True)
+        ]
+    return found, seen
 
 
 def _longest(seen: Sequence[Observation]) -> int:

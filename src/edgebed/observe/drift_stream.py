@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from edgebed.observe.drift_features import features, likeness, picture
+from edgebed.observe.drift_what_if import views
 from edgebed.observe.sketch import BINS, counts
 from edgebed.observe.trace import Frame, Tensor
 from edgebed.program.types import Array
@@ -35,6 +36,7 @@ class Observation:
         far_alike: the same with a frame at least FAR before.
         still: whether every input equals that of the frame before in each value.
         bad: NaN and infinite values by tensor; those without any are left out.
+        views: descriptions of input pictures, by tensor; see `drift_what_if.views`.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Observation:
     far_alike: float | None = None
     still: bool = False
     bad: Mapping[str, int] = field(default_factory=dict)
+    views: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
 
 
 def key_of(tensor: Tensor) -> str:
@@ -52,7 +55,11 @@ def key_of(tensor: Tensor) -> str:
 
 
 def observations(
-    frames: Iterable[Frame], edges: Edges | None = None, roles: Collection[str] = WATCHED
+    frames: Iterable[Frame],
+    edges: Edges | None = None,
+    roles: Collection[str] = WATCHED,
+    *,
+    what_if: bool | None = False,
 ) -> Iterator[Observation]:
     """Give every frame as numbers.
 
@@ -60,6 +67,7 @@ def observations(
         frames: of a trace, in order.
         edges: between bins of tensors of real numbers; those without get no counts.
         roles: whose features and counts are wanted.
+        what_if: describe pictures also with each fault; None describes none.
     """
     before: dict[str, Array] = {}
     far: Array | None = None
@@ -76,7 +84,7 @@ def observations(
             likeness(first, last) if first is not None and last is not None else None,
             likeness(first, far) if first is not None and far is not None and not place % FAR
             else None,
-            still, _bad(frame),
+            still, _bad(frame), {} if what_if is None else _views(frame, what_if),
         )  # fmt: skip
         if not place % FAR:
             far = first
@@ -94,6 +102,19 @@ def _features(frame: Frame, roles: Collection[str]) -> dict[str, float]:
             if math.prod(tensor.shape) == 1:
                 known.pop("deviation", None)  # one value is never flat
             found.update({f"{key}/{name}": value for name, value in known.items()})
+    return found
+
+
+def _views(frame: Frame, faults: bool) -> dict[str, Mapping[str, Array]]:
+    found = dict[str, Mapping[str, Array]]()
+    for tensor in frame.of("input"):
+        if tensor.values is None or len(tensor.shape) < 3:
+            continue
+        planes = picture(tensor, tensor.real)
+        if planes is not None and np.isfinite(planes).all():
+            seen = views(planes, faults)
+            if seen:
+                found[key_of(tensor)] = seen
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +12,8 @@ import numpy as np
 from edgebed.figures import number
 from edgebed.observe.drift_chance import ONE_IN_THOUSAND
 from edgebed.observe.drift_features import GRID
-from edgebed.observe.drift_profile import Counted, Profile
-from edgebed.observe.sketch import Sketch
+from edgebed.observe.drift_profile import Profile
+from edgebed.observe.drift_what_if import CHANNELS, LIKE
 from edgebed.observe.verdict import Verdict
 from edgebed.program.types import Array
 
@@ -21,6 +21,8 @@ WHITE: Final = 0.4
 """Grain from which on a picture is mostly noise; white noise alone has 0.55."""
 CLEARER: Final = 0.5
 """A permutation explains a picture when it leaves at most this share of the distance."""
+KEPT: Final = ("mean", "deviation", "sharpness", "grain")
+"""Features that neither turns nor another order of channels change."""
 
 FIXES: Final[Mapping[str, str]] = {
     "channel_order": "Swap the channels in the preprocessing, or ask the camera for the other"
@@ -33,6 +35,7 @@ FIXES: Final[Mapping[str, str]] = {
     "brightness_shift": "Check light, exposure and gain, then the normalisation of the input.",
     "contrast_shift": "Check gain, exposure and the normalisation of the input.",
     "saturation": "Lower exposure or gain; check the scale and zero point of the input.",
+    "dead_sensor": "Check lens cap, power and cable of the sensor, and the preprocessing's input.",
     "new_range": "Check the sensor's range and the normalisation; calibrate again if it is meant.",
     "colour_shift": "Check white balance and light; compare the colour space of the pictures.",
     "scene_shift": "Check where the camera looks; record a new reference if the place is new.",
@@ -137,7 +140,7 @@ def _classes(moved: Moved, profile: Profile, tensor: str) -> Iterator[str]:
 
 def _input_fault(moved: Moved, profile: Profile, tensor: str) -> tuple[str, str]:
     words = _words(moved, profile, tensor)
-    for explain in (_channel_order, _orientation):
+    for explain in (_channel_order, _orientation, _what_if):
         if evidence := explain(moved, profile, tensor):
             return evidence[0], f"{evidence[1]} ({words[:-1]})."
     return _by_strongest(moved, profile, tensor), words
@@ -150,7 +153,7 @@ def _by_strongest(moved: Moved, profile: Profile, tensor: str) -> str:
         "tone": ("mean", "deviation", "low", "high", "least", "most", "zeros", "at_low",
                  "at_high", *(n for n in far if n.endswith((" mean", " deviation")))),
         "colour": tuple(n for n in far if n.endswith(" contrast")),
-        "place": ("leaning", *(n for n in far if n.startswith("cell"))),
+        "place": ("leaning", *(n for n in far if n.startswith(("cell", LIKE)))),
     }  # fmt: skip
     sizes = {g: max((abs(far.get(n, 0.0)) for n in names), default=0.0)
              for g, names in groups.items()}  # fmt: skip
@@ -236,6 +239,32 @@ def _orientation(moved: Moved, profile: Profile, tensor: str) -> tuple[str, str]
     return "orientation", f"the pictures are the reference's, {best}"
 
 
+def _what_if(moved: Moved, profile: Profile, tensor: str) -> tuple[str, str] | None:
+    """Find the fault under which the reference's pictures look as the window's do."""
+    known, far = profile.what_if.get(tensor), moved.of(tensor)
+    if known is None or any(LIKE + fault not in far for fault in known.faults):
+        return None
+    if max(abs(far.get(name, 0.0)) for name in KEPT) > moved.threshold:
+        return None
+    names = [f"{tensor}/{LIKE}{fault}" for fault in known.faults]
+    units = [profile.at(profile.features[n].reach, moved.frames) / ONE_IN_THOUSAND for n in names]
+    now = np.array([moved.means[name] for name in names])
+
+    def left(wanted: Array) -> float:
+        return float(np.abs((now - wanted) / units).max())
+
+    same = left(np.array([profile.features[name].mean for name in names]))
+    best = min(range(len(names)), key=lambda at: left(np.array(known.expected[at])))
+    other = left(np.array(known.expected[best]))
+    if same <= moved.threshold or other > min(moved.threshold, CLEARER * same):
+        return None
+    fault = known.faults[best]
+    if fault in CHANNELS:
+        order = fault.removeprefix("channels ")
+        return "channel_order", f"the channels are those of the reference in the order {order}"
+    return "orientation", f"the pictures are the reference's, {fault}"
+
+
 def _left(moved: Moved, profile: Profile, pairs: list[tuple[str, str, float]]) -> float:
     """Return the largest distance that is left when features are compared with others'."""
     most = 0.0
@@ -244,52 +273,3 @@ def _left(moved: Moved, profile: Profile, pairs: list[tuple[str, str, float]]) -
         reach = max(profile.at(one.reach, moved.frames), profile.at(other.reach, moved.frames))
         most = max(most, ONE_IN_THOUSAND * abs(moved.means[now] - sign * other.mean) / reach)
     return most
-
-
-def name_sketches(
-    far: Mapping[str, float], sketches: Mapping[str, Sketch], profile: Profile
-) -> tuple[Verdict, ...]:
-    """Return verdicts on what a device reports: of its input, or else of its first layer.
-
-    Args:
-        far: distance of each tensor's counts over its threshold.
-        sketches: by tensor.
-        profile: of the program.
-    """
-    places = {name: at for at, name in enumerate(profile.tensors)}
-    beyond = sorted((n for n in far if far[n] > 1), key=lambda n: places.get(n, len(places)))
-    if not beyond:
-        return ()
-    first = next((name for name in beyond if name.startswith("input ")), beyond[0])
-    sketch, counted = sketches[first], profile.counted[first]
-    cause = "input_shift" if first.startswith("input ") else "layer_shift"
-    ends = (sketch.at_low + sketch.at_high) / max(sketch.count, 1)
-    was = sum(_known(profile, f"{first}/{end}") for end in ("at_low", "at_high"))
-    if cause == "input_shift" and ends > 0.05 + 2 * was:
-        cause = "saturation"
-    middle, usual = (_middle(shares, counted) for shares in (sketch.shares, counted.shares))
-    evidence = (
-        f"Over {sketch.frames} frames its values lie {far[first]:.1f} times as far from the"
-        f" reference as chance explains: middle {number(middle)} instead of {number(usual)},"
-        f" {ends:.1%} at an end of the integers instead of {was:.1%}."
-    )
-    if len(beyond) > 1:
-        evidence += f" {len(beyond) - 1} further tensors have moved."
-    sure = min(0.99, 0.85 + 0.1 * (far[first] - 1))
-    return (Verdict(cause, first, sure, evidence, FIXES[cause]),)
-
-
-def _known(profile: Profile, name: str) -> float:
-    return profile.features[name].mean if name in profile.features else 0.0
-
-
-def _middle(shares: Sequence[float] | Array, counted: Counted) -> float:
-    """Return the mean that shares in bins have, real units."""
-    places: Array
-    if counted.edges:
-        width = counted.edges[1] - counted.edges[0]
-        places = np.append(counted.edges, counted.edges[-1] + width) - width / 2
-    else:
-        width = (counted.high - counted.low) / len(shares)
-        places = counted.low + width * (np.arange(len(shares)) + 0.5)
-    return float(np.dot(shares, places))

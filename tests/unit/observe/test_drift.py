@@ -17,8 +17,9 @@ from traces import inputs, integer_network
 from edgebed.cli import execute
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
-from edgebed.observe.drift import Drift, drift, drift_of_sketches
+from edgebed.observe.drift import Drift, drift
 from edgebed.observe.drift_profile import Profile, profile_of
+from edgebed.observe.drift_sketches import drift_of_sketches
 from edgebed.observe.sketch import BINS, BYTES, Sketch, pack, unpack
 from edgebed.observe.trace import Frame, Level, Manifest, Tensor
 from edgebed.observe.trace_writer import TraceWriter
