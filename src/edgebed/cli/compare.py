@@ -70,6 +70,7 @@ def compare(
     frame: Annotated[int | None, TRACES] = None,
     force: Annotated[bool, TRACES] = False,
     exact: Annotated[bool | None, TRACES, Parameter(negative="--not-exact")] = None,
+    program: Annotated[Path | None, TRACES] = None,
     json: bool = False,
 ) -> int:
     """Compare a compiled library with the interpreter, or one trace with another.
@@ -101,6 +102,9 @@ def compare(
         frame: look at this frame alone.
         force: compare traces that seem to be of different networks.
         exact: every integer has to be equal, or none has to; by default the same program's have.
+        program: what the device runs, a compiled folder or a network's file: its ops are computed
+            again from what the device recorded, so that the smallest fault of a kernel shows. A
+            trace may name it, or lie beside it: then nothing need be said.
         json: print one JSON object.
 
     Returns:
@@ -108,12 +112,14 @@ def compare(
     """
     from edgebed.cli.compare_traces import are_traces, compare_traces
 
-    traces = {"html": html, "assert": assert_, "layer": layer, "force": force}
+    traces = {
+        "html": html, "assert": assert_, "layer": layer, "force": force, "program": program,
+    }  # fmt: skip
     if are_traces(model, folder):
         _check_unused({"input": input, "count": count, "input-shape": input_shape}, "a library")
         return compare_traces(
             model, folder, html=html, assertions=assert_, layer=layer, frame=frame, force=force,
-            exact=exact, json=json,
+            exact=exact, program=program, json=json,
         )  # fmt: skip
     given = {"frame": frame is not None, "exact": exact is not None}
     _check_unused({**traces, **given}, "two traces")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgebed.observe.trace_comparison import TraceComparison
     from edgebed.observe.trace_side import Side
     from edgebed.observe.verdict import Verdict
+    from edgebed.program.types import Program
 
 DIFFERS: Final = 2
 FORMAT: Final = 1
@@ -55,6 +56,7 @@ def compare_traces(
     frame: int | None,
     force: bool,
     exact: bool | None,
+    program: Path | None = None,
     json: bool,
 ) -> int:
     """Compare two traces and print, or write, what was found.
@@ -68,6 +70,7 @@ def compare_traces(
         frame: look at this frame alone; None for all.
         force: compare traces of different networks.
         exact: whether integers of one meaning have to be equal; None decides by the manifests.
+        program: that the device runs, a compiled folder or a network's file; None looks for it.
         json: print one JSON object.
 
     Returns:
@@ -78,7 +81,7 @@ def compare_traces(
             the report cannot be written; what was found is printed before that.
     """
     from edgebed.observe.assertions import load_user
-    from edgebed.observe.examine import verdicts_on
+    from edgebed.observe.examine import examined
     from edgebed.observe.trace_comparison import compare_traces as compared
 
     if frame is not None and frame < 0:
@@ -93,9 +96,18 @@ def compare_traces(
         done = replace(done, notes=(SAME_FILE, *done.notes))
     if layer:
         return _show_layer(done, layer, frame, json=json)
-    verdicts = verdicts_on(done, more)
-    _show(done, verdicts, html, json=json)
-    return DIFFERS if verdicts else 0
+    if program is not None:
+        done = replace(done, options=(*done.options, "--program", str(program)))
+    found = examined(done, more, None if program is None else _program(program))
+    _show(replace(done, notes=found.notes), found.verdicts, html, json=json)
+    return DIFFERS if found.verdicts else 0
+
+
+def _program(path: Path) -> Program:
+    from edgebed.cli.model import read_model
+    from edgebed.deploy.bundle import find
+
+    return read_model(find(path) or path, None).program
 
 
 def check_page(html: Path, traces: Sequence[Path]) -> None:

@@ -280,13 +280,16 @@ def _replayed(sample: Observed, program: Program, path: Path) -> Observed | None
     if any(name not in sample.inputs for name in program.inputs):
         return None
     frames = []
+    own = sample.manifest.source not in OWN_KERNELS
     for at, frame in enumerate(sample.frames):
         inputs = {
             name: _shaped(sample.inputs[name].stored[at], program, name, path)
             for name in program.inputs
         }
         values = dict(run_trace(program, inputs))
-        frames.append(replace(frame, tensors=tuple(_as(t, values, program) for t in frame.tensors)))
+        frames.append(
+            replace(frame, tensors=tuple(_as(t, values, program, own) for t in frame.tensors))
+        )
     return Observed.of(replace(sample.manifest, source="reference"), frames)
 
 
@@ -323,22 +326,26 @@ def _shaped(values: Array, program: Program, name: str, path: Path) -> Array:
     return values.reshape(kind.shape)
 
 
-def _as(tensor: Tensor, values: Mapping[str, Array], program: Program) -> Tensor:
+def _as(tensor: Tensor, values: Mapping[str, Array], program: Program, named: bool) -> Tensor:
     """Return a recorded layer or output with the interpreter's values in its place, axes and type.
 
-    A runtime may hold real numbers where the program has steps of them, and the reverse.
+    A runtime may hold real numbers where the program has steps of them, and the reverse; of bare
+    integers it does not say what they mean, only their type. Axes are believed where our own
+    recorders have `named` them; other runtimes keep the file's order.
     """
     mine = values.get(tensor.name)
     fits = mine is not None and tensor.values is not None and mine.size == tensor.values.size
     if tensor.role not in ("layer", "output") or not fits or mine is None:
         return tensor
     own = tensor_of(program, tensor.name, mine)
-    order = rearrangements(tensor.shape, own.shape, tensor.layout, own.layout)[0]
+    layouts = (tensor.layout, own.layout) if named else ("", "")
+    order = rearrangements(tensor.shape, own.shape, *layouts)[0]
 
     def turned(values: Array) -> Array:
         return order.of(values).reshape(tensor.shape)
 
-    if (own.dtype, own.scale, own.zero_point) == (tensor.dtype, tensor.scale, tensor.zero_point):
+    steps = (tensor.scale, tensor.zero_point)
+    if own.dtype == tensor.dtype and steps in ((own.scale, own.zero_point), (None, 0)):
         return replace(tensor, values=turned(mine))
     return replace(
         tensor, values=turned(own.real), dtype="float32", scale=None, zero_point=0

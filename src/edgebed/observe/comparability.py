@@ -22,6 +22,12 @@ OWN_KERNELS: Final = frozenset({"onnxruntime", "litert"})
 MOST_NAMED: Final = 3
 """Tensors that a note lists."""
 
+HIDDEN: Final = (
+    "Beside real numbers, faults smaller than quantisation stay unseen; the device's own program "
+    "(--program) or a trace of it from the interpreter shows every integer that differs."
+)
+"""Said where nothing looks closer."""
+
 
 def check_same_network(
     matching: Matching, reference: Path, device: Path, manifests: tuple[Manifest, Manifest]
@@ -117,10 +123,7 @@ def notes(
         )
     layers = [error for error in errors if error.pair.role == "layer"]
     if any(one.quantised for one in layers) and not any(one.same_steps for one in layers):
-        yield (
-            "Beside real numbers, faults smaller than quantisation stay unseen; a trace of the "
-            "same program from the interpreter shows every integer that differs."
-        )
+        yield HIDDEN
     scaled = [error for error in errors if error.factors]
     if scaled:
         low, high = (f(e for one in scaled for e in one.factors) for f in (min, max))

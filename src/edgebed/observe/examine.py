@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from edgebed.observe.assertions import INPUT, LAYERS, WEIGHTS, Assertion, examine
 from edgebed.observe.closer import looked_closer
+from edgebed.observe.comparability import HIDDEN
 from edgebed.observe.departure import INPUT_LIMIT
 from edgebed.observe.departure_verdict import command, departure_verdict, shown
 from edgebed.observe.layer_error import LayerError
 from edgebed.observe.observed import MOST_FRAMES, Observed, Signal
+from edgebed.observe.own_program import Recomputed, judged, recomputed
 from edgebed.observe.trace import Frame
 from edgebed.observe.trace_comparison import TraceComparison, paired_frames
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.observe.verdict import Verdict, ranked
+from edgebed.program.types import Program
 
 MOST_BYTES: Final = 12_000_000
 """Of values of either trace that assertions see at once; they work on several copies of them."""
@@ -26,17 +29,40 @@ LEAST: Final = 4
 UNEXPLAINED: Final = "input_unexplained"
 
 
+@dataclass(frozen=True)
+class Examination:
+    """What is wrong with a deployment.
+
+    Attributes:
+        verdicts: the surest first.
+        notes: what a reader must know before believing them, as sentences; those of the
+            comparison among them.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...]
+
+
 def verdicts_on(comparison: TraceComparison, more: Iterable[Assertion] = ()) -> tuple[Verdict, ...]:
-    """Return every verdict on a comparison, the surest first.
+    """Return every verdict on a comparison, the surest first; see `examined`."""
+    return examined(comparison, more).verdicts
+
+
+def examined(
+    comparison: TraceComparison, more: Iterable[Assertion] = (), program: Program | None = None
+) -> Examination:
+    """Return every verdict on a comparison, and what they rest on.
 
     Where an assertion says what is wrong with the network's input, the departure that it causes is
     no second fault. Where an assertion and the departure name the same layer, the more particular
     cause stays. Differing integers of one program name their layer beyond doubt, so there no
-    assertion may blame another one.
+    assertion may blame another one. Where the device's own program is known, its ops are computed
+    again from what the device recorded, and that decides whether a kernel is at fault.
 
     Args:
         comparison: of two traces.
         more: assertions of the user.
+        program: the device's; None takes the one that its trace names or that lies beside it.
 
     Raises:
         EdgebedError: an assertion of the user fails, or gives something else than verdicts.
@@ -48,7 +74,28 @@ def verdicts_on(comparison: TraceComparison, more: Iterable[Assertion] = ()) -> 
     said = examine(reference, device, more)
     said = looked_closer(said, (reference, device), comparison)
     said = [one if one.command else _with_command(one, comparison) for one in said]
-    return ranked(_merged(departure, said, comparison))
+    merged = _merged(departure, said, comparison)
+    again = recomputed(comparison, program)
+    merged = judged(merged, again, comparison)
+    merged = [one if one.command else _with_command(one, comparison) for one in merged]
+    return Examination(ranked(merged), tuple(_notes(comparison, sample[1], again)))
+
+
+def _notes(
+    comparison: TraceComparison, sample: Observed, again: Recomputed | None
+) -> Iterator[str]:
+    yield from (text for text in comparison.notes if again is None or text != HIDDEN)
+    part = []
+    if len(sample) < comparison.frames:
+        part.append(f"{len(sample)} of {comparison.frames:,} frames")
+    if not sample.layers and any(one.pair.role == "layer" for one in comparison.errors):
+        part.append("inputs and outputs alone, because a frame's layers are large")
+    if part:
+        yield f"Assertions looked at {', '.join(part)}; the table is of all."
+    if again is not None:
+        frames = f"{again.frames} frame{'' if again.frames == 1 else 's'}"
+        right = "all right" if again.wrong is None else f"wrong first at {again.wrong.name}"
+        yield f"The device's own program gave {again.ops} ops again in {frames}: {right}."
 
 
 def _sampled(comparison: TraceComparison) -> tuple[Observed, Observed]:

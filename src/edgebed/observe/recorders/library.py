@@ -47,7 +47,9 @@ def manifest(folder: Path, library: Library, level: Level) -> Manifest:
     from edgebed.targets import library_target
 
     source = library_target(folder) or "library"
-    return manifest_of(program_of(folder), source, level, processor=library.isa)
+    home = str((folder / PROGRAM).resolve())
+    program = program_of(folder)
+    return manifest_of(program, source, level, processor=library.isa, model=home)
 
 
 def record(
