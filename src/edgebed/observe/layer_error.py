@@ -295,8 +295,8 @@ def statistics_gap(a: Statistics, b: Statistics) -> float:
 
 def _earth_movers(a: Statistics, b: Statistics) -> float:
     """Return the area between two distribution functions, less what bins leave open."""
-    if not sum(a.histogram) or not sum(b.histogram):
-        return 0.0
+    if a.every != 1 or b.every != 1 or not sum(a.histogram) or not sum(b.histogram):
+        return 0.0  # samples of one distribution differ too
     edges = [np.linspace(s.low, s.high, len(s.histogram) + 1) for s in (a, b)]
     shares = [np.concatenate(([0.0], np.cumsum(s.histogram) / sum(s.histogram))) for s in (a, b)]
     x = np.unique(np.concatenate(edges))

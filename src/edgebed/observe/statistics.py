@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass, fields
 from typing import Any, Final, Protocol
 
@@ -12,6 +13,8 @@ from edgebed.program.types import Array
 
 BINS: Final = 32
 MOST_CHANNELS: Final = 256
+_HEAD: Final = struct.Struct("<2Q7d2I")
+_CHANNEL: Final = struct.Struct("<4d")
 
 
 class Steps(Protocol):
@@ -42,6 +45,8 @@ class Statistics:
         at_low, at_high: share of stored integers at either end of their type; 0 for real numbers.
         histogram: counts in BINS equal bins from `low` to `high`.
         channels: per channel mean, deviation, low, high of the channel axis given; empty without.
+        every: 1 where the histogram counts all finite values; else it counts a sample, about one
+            of so many, and other ones in other frames.
     """
 
     count: int
@@ -55,6 +60,7 @@ class Statistics:
     at_high: float = 0.0
     histogram: tuple[int, ...] = ()
     channels: tuple[tuple[float, float, float, float], ...] = ()
+    every: int = 1
 
     @classmethod
     def of(
@@ -72,8 +78,8 @@ class Statistics:
         low, high = (float(good.min()), float(good.max())) if good.size else (0.0, 0.0)
         bins: tuple[int, ...] = ()
         if good.size:
-            span = (low, high) if high > low else (low - 0.5, high + 0.5)
-            bins = tuple(np.histogram(good, BINS, span)[0].tolist())
+            # in float32 the edges of a narrow range of large numbers would coincide
+            bins = tuple(np.histogram(good.astype(np.float64), BINS, _span(low, high))[0].tolist())
         at_low, at_high = _saturated(steps)
         return cls(
             flat.size, int(flat.size - good.size),
@@ -111,6 +117,36 @@ class Statistics:
         bins = _binned(wide, counts, low, high)
         return cls(values.size, 0, mean, deviation, low, high, zeros, at_low, at_high, bins)
 
+    def to_bytes(self) -> bytes:
+        """Return the values of a record of kind S: see `edgebed.observe.trace`."""
+        head = _HEAD.pack(
+            self.count, self.bad, self.mean, self.deviation, self.low, self.high, self.zeros,
+            self.at_low, self.at_high, self.every, len(self.histogram),
+        )  # fmt: skip
+        counts = struct.pack(f"<{len(self.histogram)}I", *self.histogram)
+        return head + counts + b"".join(_CHANNEL.pack(*row) for row in self.channels)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Statistics:
+        """Return what `to_bytes` gave.
+
+        Raises:
+            ValueError: it gave something else.
+        """
+        if len(data) < _HEAD.size:
+            raise ValueError(f"{len(data)} bytes are no statistics")
+        count, bad, *real, every, bins = _HEAD.unpack_from(data)
+        rest = len(data) - _HEAD.size - 4 * bins
+        if rest < 0 or rest % _CHANNEL.size:
+            raise ValueError(f"{len(data)} bytes are no statistics with {bins} bins")
+        histogram = struct.unpack_from(f"<{bins}I", data, _HEAD.size)
+        channels = tuple(_CHANNEL.iter_unpack(data[_HEAD.size + 4 * bins :]))
+        mean, deviation, low, high, zeros, at_low, at_high = real
+        return cls(
+            count, bad, mean, deviation, low, high, zeros, at_low, at_high, histogram,
+            channels, every,
+        )  # fmt: skip
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return {one.name: getattr(self, one.name) for one in fields(self)}  # asdict would copy
@@ -124,10 +160,15 @@ class Statistics:
         return cls(**plain)
 
 
+def _span(low: float, high: float) -> tuple[float, float]:
+    """Return the range of a histogram; constants lie in its middle."""
+    room = max(0.5, 1e-6 * abs(low))
+    return (low, high) if high > low else (low - room, high + room)
+
+
 def _binned(real: Array, counts: Array, low: float, high: float) -> tuple[int, ...]:
     """Return what np.histogram gives, in a tenth of its time for so few values."""
-    first, last = (low, high) if high > low else (low - 0.5, high + 0.5)
-    edges = np.linspace(first, last, BINS + 1)
+    edges = np.linspace(*_span(low, high), BINS + 1)
     places = np.minimum(np.searchsorted(edges, real, "right") - 1, BINS - 1)
     return tuple(np.bincount(places, counts, BINS).astype(np.int64).tolist())
 

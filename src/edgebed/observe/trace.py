@@ -7,7 +7,11 @@ the length of a JSON head (uint32), the head, and raw values. All numbers are li
     M  manifest     once, first: where the trace was made, level, network, contract
     F  frame        begins one: number, time, sensor readings
     T  tensor       of the frame: name, role, type, shape, scale, zero point; then the values
-    S  statistics   of a tensor that is not kept whole
+    S  statistics   of a tensor that is not kept whole: head as T's, then count and bad (uint64),
+                    mean, deviation, low, high, shares of zeros and of both ends (float64), of how
+                    many values the histogram counts one, number of bins (uint32), counts (uint32),
+                    and mean, deviation, low, high of each channel (float64). Format 1 had them in
+                    the head, as JSON.
     G  figure       of the frame or of a layer: latency, cycles, memory, energy
     E  end          of the frame
     Z  end          of the trace
@@ -30,7 +34,8 @@ from edgebed.observe.statistics import Statistics
 from edgebed.program.types import Array
 
 MAGIC: Final = b"EBTRACE"
-VERSION: Final = 1
+VERSION: Final = 2
+READABLE: Final = (1, 2)
 SUFFIX: Final = ".trace"
 MOST_BYTES: Final = 1 << 30
 """Of one record; more is damage."""

@@ -13,7 +13,7 @@ from typing import Any
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
 from edgebed.observe import trace_records as records
-from edgebed.observe.trace import MAGIC, MOST_BYTES, VERSION, Frame, Manifest, Tensor
+from edgebed.observe.trace import MAGIC, MOST_BYTES, READABLE, VERSION, Frame, Manifest, Tensor
 
 
 class TraceReader:
@@ -92,11 +92,11 @@ class TraceReader:
             raise EdgebedError("is no trace", where=str(self.path), try_="a file from run --trace")
         if len(start) <= len(MAGIC):
             raise self._damaged(f"it is cut behind {len(start)} bytes, before its first record")
-        if start[-1] != VERSION:
+        if start[-1] not in READABLE:
             raise EdgebedError(
                 f"has trace format {start[-1]}",
                 where=str(self.path),
-                why=f"this version of edgebed reads format {VERSION}",
+                why=f"this version of edgebed reads formats {READABLE[0]} to {VERSION}",
                 try_="record it again, or read it with the version that wrote it",
             )
         for kind, head, _ in self._records():
@@ -148,7 +148,7 @@ class _Making:
             NonsenseError: it says nothing.
         """
         if kind in ("T", "S"):
-            self.tensors.append(records.tensor(head, values if kind == "T" else None))
+            self.tensors.append(records.tensor(head, values, is_whole=kind == "T"))
         elif kind == "G":
             layer, name, figure = records.figure(head)
             self.figures.setdefault(layer, {})[name] = figure

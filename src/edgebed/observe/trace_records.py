@@ -79,12 +79,13 @@ def frame(head: Mapping[str, Any]) -> Frame:
     return Frame(number, sensors=_mapping(head, "sensors"), time_ns=_whole(head, "time_ns", 0))
 
 
-def tensor(head: Mapping[str, Any], raw: bytes | None) -> Tensor:
+def tensor(head: Mapping[str, Any], raw: bytes, *, is_whole: bool) -> Tensor:
     """Return a tensor.
 
     Args:
         head: of its record.
-        raw: its values; None where only statistics were kept.
+        raw: its values, or its statistics; empty where those are in the head.
+        is_whole: the values were kept.
 
     Raises:
         NonsenseError: something is missing or of another form, or the values do not fill the shape.
@@ -96,8 +97,8 @@ def tensor(head: Mapping[str, Any], raw: bytes | None) -> Tensor:
         _text(head, "name"), _choice(head, "role", ROLES), shape, kind.name,
         None if scale is None else _finite(scale), _whole(head, "zero_point", 0),
         _text(head, "layout", ""), _text(head, "kind", ""),
-        None if raw is None else _values(raw, kind, shape),
-        None if head.get("statistics") is None else _statistics(_mapping(head, "statistics")),
+        _values(raw, kind, shape) if is_whole else None,
+        _statistics(head, b"" if is_whole else raw),
     )  # fmt: skip
 
 
@@ -135,9 +136,12 @@ def _dtype(name: str) -> np.dtype[Any]:
     return kind.newbyteorder("=")
 
 
-def _statistics(plain: Mapping[str, Any]) -> Statistics:
+def _statistics(head: Mapping[str, Any], raw: bytes) -> Statistics | None:
+    if not raw and head.get("statistics") is None:
+        return None
+    plain = {} if raw else dict(_mapping(head, "statistics"))
     try:
-        found = Statistics.from_json(dict(plain))
+        found = Statistics.from_bytes(raw) if raw else Statistics.from_json(plain)
     except (TypeError, ValueError) as error:
         raise NonsenseError("its statistics lack something or have too much") from error
     numbers = [

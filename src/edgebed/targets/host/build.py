@@ -23,6 +23,7 @@ from edgebed.program.types import Program
 from edgebed.targets._shared.native import cache_folder
 from edgebed.targets._shared.toolchain import Compiler, find_installed, find_zig, host_compilers
 from edgebed.targets.host import manifest as manifests
+from edgebed.targets.host.emit import OBSERVING
 from edgebed.targets.host.kernels.isa import ISAS, PORTABLE, Isa
 from edgebed.targets.host.manifest import Manifest
 
@@ -34,7 +35,7 @@ _COMMON: Final = (
 )  # fmt: skip
 
 
-EXECUTOR: Final = frozenset({"edgebed/run.h", "edgebed/crew.h", "edgebed/observe.h"})
+EXECUTOR: Final = frozenset(f"edgebed/{name}" for name in ("run.h", "crew.h", *OBSERVING))
 """Headers that the layers do not read."""
 
 

@@ -17,7 +17,8 @@ from edgebed.targets.host.kernels.isa import ISAS
 from edgebed.targets.host.steps import Lowered
 
 HERE: Final = Path(__file__).parent
-RUNTIME: Final = ("step.h", "crew.h", "run.h", "observe.h")
+OBSERVING: Final = ("observe.h", "observed.h", "trace.h", "payload.h", "moments.h", "crc.h")
+RUNTIME: Final = ("step.h", "crew.h", "run.h", *OBSERVING)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ def files(project: Project) -> dict[str, bytes]:
         f"{project.name}.c": model(project),
         f"{project.name}_layers.c": layers_file(project.layers),
         f"{project.name}_constants.c": constants(project),
-        f"{project.name}_observed.h": observed_file(project.name, project.observed),
+        f"{project.name}_observed.h": observed_file(
+            project.name, project.program, project.observed
+        ),
         "example.c": example(project),
     }
     found = {path: text.encode() for path, text in texts.items()}
@@ -235,11 +238,26 @@ void {name}_crew_stop(void *crew);
 def _observing(name: str) -> str:
     pad = " " * len(name)
     return f"""/* As {name}_run_bound; after each step, `seen` gets the tensors that it completed,
- * where they lie; see edgebed/observe.h. Inputs come before the first step, outputs after the
- * last. */
+ * where they lie; see edgebed/observe.h. Inputs come before the first step. */
 int {name}_run_observed(const {name}_bound *bound,
 {pad}                     void (*seen)(void *context, const eb_tensor *tensor, const void *first),
 {pad}                     void *context);
+
+/* Open a trace, a file that `edgebed compare` and `edgebed observe` read; what was there is
+ * replaced. level: EB_TRACE_IO, EB_TRACE_STATISTICS or EB_TRACE_FULL. notes: members of a JSON
+ * object ("\\"board\\":\\"left\\""), or 0. frames: how many wait in memory until the file has
+ * them; 0 for a mebibyte. Returns 0 or an errno; EWOULDBLOCK: the file is being recorded to. */
+int {name}_trace_open(eb_trace **trace, const char *path, int level, const char *notes,
+{pad}               int frames);
+
+/* As {name}_run_bound, recorded as a frame: the tensors are copied (level statistics: summed up),
+ * and another thread writes them. Waits where that thread is so many frames behind. Returns 0, or
+ * the errno of a frame that could not be written. One run at a time. */
+int {name}_run_traced(const {name}_bound *bound, eb_trace *trace);
+void {name}_trace_get(const eb_trace *trace, eb_trace_state *state);
+
+/* Write what waits and end the trace. Returns 0 or an errno. */
+int {name}_trace_close(eb_trace *trace);
 """
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from edgebed.program.axes import own_layout
+from edgebed.program.costs import costs_of
+from edgebed.program.text import digest
 from edgebed.program.types import Program, TensorType
 from edgebed.targets.host.arena import Arena
 from edgebed.targets.host.layout import BYTES, View, no_margins, row_major, stored_bias, stored_type
 from edgebed.targets.host.steps import Lowered, Shown, Store
 
 Role = Literal["input", "layer", "output"]
+SOURCE: Final = "host"
+MEANINGLESS: Final = frozenset({"bool", "int64"})
+"""Types whose values are no steps of a real number."""
+LINE: Final = 1000
+"""Characters of a line of generated text."""
 MOST_AXES: Final = 8
 """Of runs that do not lie one behind the other; observe.h has room for so many."""
 
@@ -31,6 +40,7 @@ class Observed:
         offset: bytes of the first value from the start of the arena, of the constants, or of the
             caller's tensor.
         step: after which all of it is there; -1 before the first.
+        names: of the program's axes; empty where they have none.
     """
 
     name: str
@@ -42,11 +52,26 @@ class Observed:
     store: Store
     offset: int
     step: int
+    names: str
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of its `axes`."""
         return tuple(self.view.shape[axis] for axis in self.axes)
+
+    @property
+    def head(self) -> str:
+        """What a trace says of the tensor, JSON; see `edgebed.observe.trace`."""
+        kind = self.type
+        steps = not kind.is_float and kind.dtype not in MEANINGLESS
+        facts = {
+            "name": self.name, "role": self.role, "shape": self.shape, "dtype": kind.dtype,
+            "scale": float(kind.scale) if steps else None,
+            "zero_point": kind.zero_point if steps else 0,
+            "layout": "".join(self.names[axis] for axis in self.axes) if self.names else "",
+            "kind": self.kind,
+        }  # fmt: skip
+        return json.dumps(facts, separators=(",", ":"))
 
     @property
     def flipped(self) -> bool:
@@ -55,7 +80,7 @@ class Observed:
 
 
 def observed(program: Program, lowered: Lowered, arena: Arena) -> tuple[Observed, ...]:
-    """Return inputs, then what the steps leave in memory in their order, then outputs.
+    """Return inputs, then what the steps leave in memory, outputs among it, in their order.
 
     An output is shown as the caller gets it. What no memory ever holds is left out.
     """
@@ -66,9 +91,20 @@ def observed(program: Program, lowered: Lowered, arena: Arena) -> tuple[Observed
         if one.tensor not in program.outputs and _is_held(lowered, arena, one.view)
     )
     inner = (one for one in held if len(runs(one).axes) <= MOST_AXES)
-    last = len(lowered.steps) - 1
-    outputs = (_own(program, name, "output", n, last) for n, name in enumerate(program.outputs))
-    return (*inputs, *inner, *outputs)
+    outputs = (
+        _own(program, name, "output", n, _given_by(lowered, n))
+        for n, name in enumerate(program.outputs)
+    )
+    return (*inputs, *sorted((*inner, *outputs), key=lambda one: one.step))
+
+
+def _given_by(lowered: Lowered, output: int) -> int:
+    """Return the last step that writes to an output of the caller's."""
+    for number, step in reversed(list(enumerate(lowered.steps))):
+        stores = [lowered.stores[operand.view.store] for operand in step.call.writes]
+        if any(store.where == "output" and store.place == output for store in stores):
+            return number
+    return len(lowered.steps) - 1
 
 
 def _is_held(lowered: Lowered, arena: Arena, view: View) -> bool:
@@ -83,7 +119,8 @@ def _own(program: Program, name: str, role: Role, number: int, step: int) -> Obs
     view = View(-1, store.stored, kind.shape, row_major(kind.shape), 0, no_margins(rank))
     writer = program.writer(name)
     written = writer.kind if writer is not None else ""
-    return Observed(name, role, written, kind, tuple(range(rank)), view, store, 0, step)
+    axes, names = tuple(range(rank)), own_layout(program, name)
+    return Observed(name, role, written, kind, axes, view, store, 0, step, names)
 
 
 def _inner(program: Program, lowered: Lowered, arena: Arena, one: Shown) -> Observed:
@@ -91,7 +128,10 @@ def _inner(program: Program, lowered: Lowered, arena: Arena, one: Shown) -> Obse
     start = {"arena": arena.offsets.get(view.store, 0), "constants": store.place}
     offset = start.get(store.where, 0) + view.offset * BYTES[view.stored]
     kind = program.types[one.tensor]
-    return Observed(one.tensor, "layer", one.kind, kind, view.order, view, store, offset, one.step)
+    return Observed(
+        one.tensor, "layer", one.kind, kind, view.order, view, store, offset, one.step,
+        own_layout(program, one.tensor),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,9 +157,10 @@ def runs(one: Observed) -> Runs:
     return Runs(width, tuple(axes))
 
 
-def observed_file(name: str, tensors: Sequence[Observed]) -> str:
+def observed_file(name: str, program: Program, tensors: Sequence[Observed]) -> str:
     """Return the table of the tensors, which an observed build includes."""
     rows = "\n".join(line for one in tensors for line in _row(one))
+    before, behind = manifest(program)
     return f"""/* The tensors of {name} where they lie. Generated by edgebed; included where
  * EB_OBSERVE is defined. */
 #include "edgebed/observe.h"
@@ -127,6 +168,11 @@ def observed_file(name: str, tensors: Sequence[Observed]) -> str:
 #define EB_TENSORS {len(tensors)}
 #define EB_CONSTANTS {name}_constants
 extern const uint8_t {name}_constants[] EB_HIDDEN;
+
+/* What traces say of the network, before and behind the level's name. */
+static const char eb_manifest_0[] = {c_string(before)};
+static const char eb_manifest_1[] =
+{c_lines(behind)};
 
 static const eb_tensor eb_tensors[{len(tensors)}] = {{
 {rows}
@@ -147,10 +193,34 @@ def _row(one: Observed) -> Iterator[str]:
     counts = ", ".join(str(count) for count, _ in found.axes) or "0"
     strides = ", ".join(str(stride) for _, stride in found.axes) or "0"
     width = BYTES[one.view.stored]
-    yield f"  {{{c_string(one.name)}, {c_string(one.type.dtype)}, {float(one.type.scale)!r},"
+    yield f"  {{{c_string(one.name)}, {c_string(one.type.dtype)},"
+    yield f"   {c_string(json.dumps(one.name))},"
+    yield f"   {c_string(one.head)},"
+    yield f"   {float(one.type.scale)!r},"
     yield f"   {one.view.size * width}, {one.offset}, {found.nbytes}, {{{strides}}}, {{{counts}}},"
     yield f"   {len(found.axes)}, {place}, {one.step}, {one.type.zero_point}, {width},"
     yield f"   {int(one.flipped)}, EB_{one.role.upper()}, {_MEMORY[one.store.where]}}},"
+
+
+def manifest(program: Program) -> tuple[str, str]:
+    """Return what a trace's manifest says, before the name of its level and from there to notes.
+
+    The notes' last ones follow, and the end of both objects.
+    """
+    facts = {
+        "network": program.name,
+        "digest": digest(program),
+        "contract": program.contract.to_json() if program.contract is not None else None,
+        "layers": [op.output for op in program.ops],
+        "notes": {**costs_of(program), "recorder": "native"},
+    }
+    rest = json.dumps(facts, separators=(",", ":"))
+    return f'{{"source":"{SOURCE}","level":"', f'",{rest[1:-2]}'
+
+
+def c_lines(text: str) -> str:
+    """Return a long text as C string literals, one behind the other."""
+    return "\n".join(c_string(text[i : i + LINE]) for i in range(0, len(text), LINE)) or '""'
 
 
 def c_string(text: str) -> str:

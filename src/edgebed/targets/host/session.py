@@ -340,7 +340,14 @@ def _share(macs: int, nanoseconds: float, peak: float) -> float:
     return macs / (nanoseconds * 1e-9) / peak if nanoseconds > 0 and peak > 0 else 0.0
 
 
-def load(folder: str | Path, *, threads: int = 1, isa: str | None = None) -> Session:
+def load(
+    folder: str | Path,
+    *,
+    threads: int = 1,
+    isa: str | None = None,
+    trace: str | Path | None = None,
+    level: str = "io",
+) -> Session:
     """Load a compiled network.
 
     Args:
@@ -349,12 +356,33 @@ def load(folder: str | Path, *, threads: int = 1, isa: str | None = None) -> Ses
         threads: that share the long layers.
         isa: instruction set (`portable`, `avx2`, `avxvnni`, `avx512`) instead of the best one
             that the processor has and EDGEBED_ISA allows.
+        trace: file into which every run is recorded until the session is closed; what was there
+            is replaced. Needs a C compiler the first time.
+        level: what of a run is recorded: `io` (inputs and outputs), `statistics` (of inputs and
+            layers; outputs), `full` (every tensor), or `off`.
 
     Raises:
-        EdgebedError: the folder is no compiled network, is damaged, or is for another machine.
+        EdgebedError: the folder is no compiled network, is damaged, or is for another machine;
+            the trace cannot be written.
     """
     place = Path(folder)
+    if trace is not None:
+        return _recorded(place, Path(trace), level, threads, isa)
     if not (place / FILE).is_file() and targets.library_target(place) is not None:
         # Another target's folder: its virtual device answers under the same calls.
         return cast(Session, targets.open_library(place, threads=threads, isa=isa))
     return Session(place, threads=threads, isa=isa)
+
+
+def _recorded(place: Path, trace: Path, level: str, threads: int, isa: str | None) -> Session:
+    from edgebed.targets.host.record import Recorded, check_level
+
+    check_level(level)
+    if not (place / FILE).is_file() and targets.library_target(place) is not None:
+        raise EdgebedError(
+            "its library cannot record by itself", where=str(place),
+            try_=f"edgebed run {place} --input X.npy --trace {trace} --level {level}",
+        )  # fmt: skip
+    if level == "off":
+        return Session(place, threads=threads, isa=isa)
+    return Recorded(place, trace, level, threads=threads, isa=isa)

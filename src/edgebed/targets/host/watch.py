@@ -47,7 +47,7 @@ class Observed(Session):
         return tuple(self._read(shown))
 
     def _read(self, shown: npt.NDArray[np.uint8]) -> Iterator[Inner]:
-        at = sum(_room(one.nbytes) for one in self._inputs)
+        at = 0
         for facts in self.manifest.inner:
             kind = np.dtype(facts.dtype)
             size = int(np.prod(facts.shape, dtype=np.int64)) * kind.itemsize
@@ -56,7 +56,6 @@ class Observed(Session):
             at += _room(size)
 
     def _sizes(self) -> Iterator[int]:
-        yield from (one.nbytes for one in (*self._inputs, *self._outputs))
         for facts in self.manifest.inner:
             size = int(np.prod(facts.shape, dtype=np.int64))
             yield size * np.dtype(facts.dtype).itemsize

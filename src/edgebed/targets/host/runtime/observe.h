@@ -18,6 +18,8 @@ typedef enum { EB_IN_ARENA, EB_IN_CONSTANTS, EB_IN_INPUT, EB_IN_OUTPUT } eb_memo
 typedef struct {
   const char *name;
   const char *dtype; /* numpy's name */
+  const char *json;  /* the name as JSON */
+  const char *head;  /* what a trace says of it, JSON */
   double scale;      /* real value of one step; 1.0 for real numbers */
   int64_t bytes;     /* of all values, without gaps */
   int64_t offset;    /* bytes from the start of the memory */
@@ -34,12 +36,23 @@ typedef struct {
   uint8_t memory;     /* eb_memory */
 } eb_tensor;
 
+/* Records traces: see trace.h. */
+typedef enum { EB_TRACE_IO = 1, EB_TRACE_STATISTICS, EB_TRACE_FULL } eb_trace_level;
+typedef struct eb_trace eb_trace;
+
+typedef struct {
+  int64_t frames; /* recorded so far */
+  int64_t waits;  /* of them, frames that had to wait until the file had taken earlier ones */
+  int32_t room;   /* frames that are kept until the file has them */
+  int32_t error;  /* errno of the first frame that could not be written; 0 */
+} eb_trace_state;
+
 /* A function of the observer's: `first` is the tensor's first value. Runs in the thread that
  * computes, before the next step. */
 typedef void eb_seen(void *context, const eb_tensor *tensor, const void *first);
 
-/* Copy a tensor's values without gaps, as they mean: int8 as int8. */
-static inline void eb_tensor_copy(const eb_tensor *tensor, const void *first, void *to) {
+/* Copy a tensor's values without gaps, as they lie. */
+static inline void eb_tensor_pack(const eb_tensor *tensor, const void *first, void *to) {
   const uint8_t *from = (const uint8_t *)first;
   uint8_t *out = (uint8_t *)to;
   int32_t at[EB_AXES] = {0};
@@ -52,10 +65,19 @@ static inline void eb_tensor_copy(const eb_tensor *tensor, const void *first, vo
       at[axis] = 0;
     }
   }
-  if (tensor->flipped) {
-    out = (uint8_t *)to;
-    for (int64_t i = 0; i < tensor->bytes; i++) out[i] ^= 128;
-  }
+}
+
+/* Make of packed values what they mean: int8 of bytes that are value + 128. */
+static inline void eb_tensor_flip(const eb_tensor *tensor, void *packed) {
+  uint8_t *bytes = (uint8_t *)packed;
+  if (tensor->flipped)
+    for (int64_t i = 0; i < tensor->bytes; i++) bytes[i] ^= 128;
+}
+
+/* Copy a tensor's values without gaps, as they mean. */
+static inline void eb_tensor_copy(const eb_tensor *tensor, const void *first, void *to) {
+  eb_tensor_pack(tensor, first, to);
+  eb_tensor_flip(tensor, to);
 }
 
 #endif

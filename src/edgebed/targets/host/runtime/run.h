@@ -142,37 +142,5 @@ EB_API int EB_MODEL(run_timed)(const void *const *inputs, void *const *outputs, 
 /* ---- Observing -------------------------------------------------------------------------------- */
 
 #ifdef EB_OBSERVE
-static const void *eb_first(const eb_tensor *tensor, const eb_io *io) {
-  const void *memory = io->arena;
-  if (tensor->memory == EB_IN_CONSTANTS) memory = EB_CONSTANTS;
-  if (tensor->memory == EB_IN_INPUT) memory = io->inputs[tensor->place];
-  if (tensor->memory == EB_IN_OUTPUT) memory = io->outputs[tensor->place];
-  return (const uint8_t *)memory + tensor->offset;
-}
-
-/* As run_bound; `seen` gets every tensor when the step that completes it is done. */
-EB_API int EB_MODEL(run_observed)(const EB_MODEL(bound) * bound, eb_seen *seen, void *context) {
-  const eb_step *steps = eb_steps_of(bound->variant);
-  const eb_io io = {bound->inputs, bound->outputs, (uint8_t *)bound->arena};
-  const eb_tensor *tensor = eb_tensors, *end = eb_tensors + EB_TENSORS;
-  if (!steps) return -1;
-  for (int i = -1; i < EB_STEPS; i++) {
-    if (i >= 0) eb_do(&steps[i], &io, bound->crew);
-    for (; tensor < end && tensor->step <= i; tensor++)
-      seen(context, tensor, eb_first(tensor, &io));
-  }
-  return 0;
-}
-
-static void eb_append(void *context, const eb_tensor *tensor, const void *first) {
-  uint8_t **to = context;
-  eb_tensor_copy(tensor, first, *to);
-  *to += (tensor->bytes + 63) & ~(int64_t)63;
-}
-
-/* As run_bound; copies every tensor to `to`, in their order, each at a multiple of 64 bytes. */
-EB_API int EB_MODEL(watch)(const EB_MODEL(bound) * bound, void *to) {
-  uint8_t *next = to;
-  return EB_MODEL(run_observed)(bound, eb_append, &next);
-}
+#include "observed.h"
 #endif
