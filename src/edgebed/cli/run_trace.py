@@ -46,28 +46,16 @@ def check_trace(trace: Path, source: Path | None) -> None:
     Raises:
         EdgebedError: that is what was asked for.
     """
+    from edgebed.observe.trace_place import check_place
+
     if trace.is_dir():
         raise EdgebedError("is a folder", where=f"--trace {trace}", try_=f"{trace}/run.trace")
-    same = source is not None and trace.exists() and source.exists() and trace.samefile(source)
-    if same or _is_other(trace):
+    if source is not None and trace.exists() and source.exists() and trace.samefile(source):
         raise EdgebedError(
-            "--trace is the input" if same else "exists and is no trace",
-            where=str(trace), why="nothing of yours is ever overwritten", try_="another --trace",
+            "--trace is the input", where=str(trace), why="nothing of yours is ever overwritten",
+            try_="another --trace",
         )  # fmt: skip
-
-
-def _is_other(path: Path) -> bool:
-    """Say whether a file is there that no recorder wrote."""
-    from edgebed.observe.trace import MAGIC
-
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            start = file.read(len(MAGIC))
-    except OSError:
-        return False  # writing will say why
-    return start != MAGIC[: len(start)]
+    check_place(trace)
 
 
 @contextmanager

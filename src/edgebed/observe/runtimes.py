@@ -161,12 +161,18 @@ class _LiteRt:
         return _with_names(tensors, list(self._inputs), self._inputs)
 
     def tensors(self, inputs: Mapping[str, Array]) -> Iterable[Tensor]:
-        """See `Runtime.tensors`."""
+        """See `Runtime.tensors`.
+
+        Raises:
+            EdgebedError: the interpreter was made to forget them.
+        """
         return litert.read_rows(self.interpreter, self._rows)
 
     @cached_property
     def _rows(self) -> tuple[litert.Row, ...]:
-        return litert.rows_of(self.interpreter)
+        rows = litert.rows_of(self.interpreter)
+        litert.check_kept(self.interpreter, rows)
+        return rows
 
     @cached_property
     def _inputs(self) -> dict[str, Any]:

@@ -264,3 +264,40 @@ def test_the_package_is_still_a_package() -> None:
         "assert edgebed.observe.trace.VERSION; from edgebed import observe; observe.__call__"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("resolver", ["AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "BUILTIN_REF"])
+def test_an_interpreter_that_forgets_its_layers_is_refused(
+    cases_dir: Path, tmp_path: Path, resolver: str
+) -> None:
+    from ai_edge_litert import interpreter as runtime
+
+    net = runtime.Interpreter(
+        str(cases_dir / "models" / "kws_ref_model.tflite"),
+        experimental_op_resolver_type=runtime.OpResolverType[resolver],
+    )
+    net.allocate_tensors()
+    given = net.get_input_details()[0]
+    with edgebed.observe(tmp_path / "t.trace", level="full") as watch:
+        net.set_tensor(given["index"], watch.input(np.zeros(given["shape"], np.int8)))
+        net.invoke()
+        with pytest.raises(EdgebedError, match="experimental_preserve_all_tensors=True"):
+            watch.layers(net)
+        net.invoke()  # looking has left nothing behind that stops it
+
+
+def test_a_file_of_the_user_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"weights")
+    with pytest.raises(EdgebedError, match="exists and is no trace"):
+        edgebed.observe(tmp_path / "net.onnx").__enter__()
+    assert (tmp_path / "net.onnx").read_bytes() == b"weights"
+    for _ in range(2):  # an older trace is
+        with edgebed.observe(tmp_path / "t.trace") as watch:
+            watch.input(np.zeros(3))
+
+
+def test_facts_that_have_no_place_are_named_at_once(tmp_path: Path) -> None:
+    from datetime import date
+
+    with pytest.raises(EdgebedError, match=r"date has no place in a trace; try: text"):
+        edgebed.observe(tmp_path / "t.trace", day=date(2024, 1, 2)).__enter__()

@@ -6,6 +6,7 @@ import hashlib
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -122,6 +123,38 @@ def rows_of(interpreter: Any, *, inner: bool = True) -> tuple[Row, ...]:
             rows.append((details[index], "layer", kind))
     rows += [(details[index], "output", kinds.get(index, "")) for index in sorted(outputs)]
     return tuple(rows)
+
+
+def check_kept(interpreter: Any, rows: tuple[Row, ...]) -> None:
+    """Refuse an interpreter whose inner tensors are gone once it has computed.
+
+    Without `experimental_preserve_all_tensors` a delegate shows none, and the other kernels put
+    later tensors where earlier ones were: what is read there is another layer's.
+
+    Raises:
+        EdgebedError: it is one.
+    """
+    spans = []
+    for facts, _, _ in rows:
+        try:
+            view = interpreter.tensor(facts["index"])()
+        except ValueError as error:  # a delegate computed it inside
+            raise _not_kept(facts["name"]) from error
+        begin = view.__array_interface__["data"][0]
+        spans.append((begin, begin + view.nbytes, facts["name"]))
+        del view  # the interpreter refuses to compute while somebody looks
+    spans.sort()
+    for (_, end, _), (begin, _, name) in pairwise(spans):
+        if begin < end:
+            raise _not_kept(name)
+
+
+def _not_kept(name: str) -> EdgebedError:
+    return EdgebedError(
+        "the interpreter keeps no inner tensors", where="watch.layers",
+        why=f"{name!r} shares its memory with another layer or is hidden in a delegate",
+        try_="Interpreter(path, experimental_preserve_all_tensors=True), or level io",
+    )  # fmt: skip
 
 
 def read_rows(interpreter: Any, rows: tuple[Row, ...]) -> tuple[Tensor, ...]:
