@@ -1,6 +1,8 @@
 """The networks that `deployment_bugs.py` plants faults into, each as a float reference and an
 int8 device: the official QDQ files, whose activations are quantised between layers.
 
+Data are in two parts: `tuning`, on which gates were chosen, and `held-out`, all the others.
+
 The float reference is the same file without the quantisation of activations; where a zero point at
 the end of the integers does a ReLU's work, a ReLU takes its place.
 """
@@ -140,6 +142,12 @@ class Network:
     layout: str
     raw_layout: str
     contract: dict[str, Any] = field(default_factory=dict)
+    truth: Any = None
+
+    @property
+    def graded(self) -> bool:
+        """Whether answers are classes with labels; boxes are graded against `truth`."""
+        return bool(len(self.labels))
 
     def quantised(self, real: Array) -> Array:
         one = self.graph.input
@@ -168,9 +176,10 @@ class Network:
                 strict=True)
         )  # fmt: skip
 
-    def answer(self, session: onnxruntime.InferenceSession, integers: Array) -> int:
+    def answer(self, session: onnxruntime.InferenceSession, integers: Array) -> Array:
+        """Return the output alone, real numbers."""
         given = {session.get_inputs()[0].name: self._file(self.real(integers))}
-        return int(np.argmax(session.run([self.graph.output], given)[0]))
+        return np.asarray(session.run([self.graph.output], given)[0])
 
     def _file(self, real: Array) -> Array:
         shape = [
@@ -179,11 +188,21 @@ class Network:
         return np.ascontiguousarray(real, np.float32).reshape(shape)
 
 
-def visual_wake_words(data: Path, cases: Path, count: int) -> Network:
+TUNING = 160
+"""Examples of each network on which gates were chosen."""
+
+
+def part_of(rows: Sequence[Any], part: str) -> list[Any]:
+    """Return the examples of a part; those for tuning lie evenly among all."""
+    tuning = set(range(0, len(rows), max(1, len(rows) // TUNING)))
+    tuning = set(sorted(tuning)[:TUNING])
+    return [one for at, one in enumerate(rows) if (at in tuning) == (part == "tuning")]
+
+
+def visual_wake_words(data: Path, cases: Path, part: str) -> Network:
     """Persons: pictures of 96 x 96, shown to the pipeline as camera frames of 160 x 120."""
     folder = data / "vww"
-    rows = list(csv.DictReader((folder / "labels.csv").open()))
-    chosen = rows[:: max(1, len(rows) // count)][:count]
+    chosen = part_of(list(csv.DictReader((folder / "labels.csv").open())), part)
     raws = []
     for row in chosen:
         with Image.open(folder / "images" / row["file"]) as picture:
@@ -207,13 +226,12 @@ def visual_wake_words(data: Path, cases: Path, count: int) -> Network:
 SETTINGS = Features(level="maximum")
 
 
-def keywords(data: Path, cases: Path, count: int) -> Network:
+def keywords(data: Path, cases: Path, part: str) -> Network:
     """Spoken words, from waveforms to cepstra of 49 x 10."""
     folder = data / "speech_commands"
     known = np.load(folder / "mfcc_49x10.npz")
     classes = tuple(str(word) for word in known["words"])
-    rows = list(csv.DictReader((folder / "wav_index.csv").open()))
-    chosen = rows[:: max(1, len(rows) // count)][:count]
+    chosen = part_of(list(csv.DictReader((folder / "wav_index.csv").open())), part)
     with zipfile.ZipFile(folder / "wav_subset.zip") as archive:
         raws = [_samples(archive.read(row["file"])) for row in chosen]
     return Network(

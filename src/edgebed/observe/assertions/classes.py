@@ -1,13 +1,16 @@
 """Class names that are not the network's: another list, another order, or scores in another order.
 
 Thresholds: scores count as permuted when the permutation leaves a quarter of the moved places'
-difference and at most a tenth of the range, and the difference is a fiftieth of it. Names reported
+difference and at most a tenth of the range, and the difference is a fiftieth of it. They are held
+against the device's own last layer where the reference's output is that layer, or its softmax: so a
+class that no frame shows still has its place; then against the reference's. Names reported
 by the device count when three frames and more than half of them contradict its own scores.
 Settings of the verdicts: the right `classes`, or the `order` of the reference's scores.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -23,7 +26,9 @@ LEFT: Final = 0.1
 SMALL: Final = 0.02
 ROUNDING: Final = 1e-3
 TINY: Final = 1e-6
-"""Probabilities below are alike."""
+"""Probabilities below are alike, on two sides."""
+LEAST: Final = 1e-30
+"""The same of one side's own."""
 MOST: Final = 1024
 LABELS: Final = ("label", "class")
 """Names of readings that give the class an application showed."""
@@ -90,7 +95,9 @@ def _permuted(reference: Observed, device: Observed) -> list[Verdict]:
     for stage in stages_of(reference, device):
         if stage.role != "output" or not 2 <= len(stage.channels(stage.given)) <= MOST:
             continue
-        order = permutation(stage)
+        own = _of_last_layer(reference, device, stage)
+        order = None if own is None else permutation(own, LEAST)
+        order = permutation(stage) if order is None else order
         if order is None:
             continue
         names = reference.classes
@@ -109,9 +116,35 @@ def _permuted(reference: Observed, device: Observed) -> list[Verdict]:
     return []
 
 
-def permutation(stage: Stage) -> Array | None:
-    """Return which of the reference's scores lies at each place of the device; None if in order."""
-    expected, given = _scores(stage)
+def _of_last_layer(reference: Observed, device: Observed, stage: Stage) -> Stage | None:
+    """Return the output beside what the device's own last layer makes it; None if that is unknown.
+
+    The reference tells whether the output is that layer, or its softmax.
+    """
+    for name in reversed(list(device.layers)):
+        ours = reference.layers[name].stack if name in reference.layers else None
+        theirs = device.layers[name].stack
+        if ours is None or theirs is None or {ours.size, theirs.size} != {stage.expected.size}:
+            continue
+        for make in (np.asarray, _softmax):
+            if np.allclose(make(ours).reshape(stage.expected.shape), stage.expected, 1e-3, 1e-5):
+                return replace(stage, expected=make(theirs).reshape(stage.expected.shape))
+    return None
+
+
+def _softmax(values: Array) -> Array:
+    powers = np.exp(values - values.max(-1, keepdims=True), dtype=np.float64)
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
+
+
+def permutation(stage: Stage, tiny: float = TINY) -> Array | None:
+    """Return which of the reference's scores lies at each place of the device; None if in order.
+
+    Args:
+        stage: an output.
+        tiny: real probabilities below are alike.
+    """
+    expected, given = _scores(stage, tiny)
     span = float(np.ptp(expected)) or 1.0
     if np.square(given - expected).mean(1).max() < (SMALL * span) ** 2:
         return None  # no class is far enough from its own place
@@ -127,7 +160,7 @@ def permutation(stage: Stage) -> Array | None:
     return order
 
 
-def _scores(stage: Stage) -> tuple[Array, Array]:
+def _scores(stage: Stage, tiny: float) -> tuple[Array, Array]:
     """Return both sides' scores, classes x values; of probabilities the logarithm.
 
     Classes that no frame shows have probabilities near 0, and logarithms that still tell them
@@ -137,7 +170,7 @@ def _scores(stage: Stage) -> tuple[Array, Array]:
     low, high = min(float(one.min()) for one in sides), max(float(one.max()) for one in sides)
     if low < -ROUNDING or high > 1 + ROUNDING or high <= 0:
         return sides
-    least = max(float(one.scale or 0) for one in (stage.reference, stage.device)) or TINY
+    least = max(float(one.scale or 0) for one in (stage.reference, stage.device)) or tiny
     expected, given = (np.log(np.maximum(one, least)) for one in sides)
     return np.asarray(expected), np.asarray(given)
 

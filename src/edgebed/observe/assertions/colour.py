@@ -93,8 +93,10 @@ def _spaces(rgb: Array) -> Iterator[Suspect]:
     for name, shares in LUMA.items():
         luma = np.tensordot(np.array(shares), rgb, (0, 1))
         grey = np.repeat(luma[:, None], 3, 1)
-        yield Suspect("grey", f"feeds grey ({name} luma) in all channels",
-                      "Keep the colours.", grey, 1.2, settings={"pixels": "grey", "matrix": name})  # fmt: skip
+        yield Suspect(
+            "grey", f"feeds grey ({name} luma) in all channels", "Keep the colours.", grey, 1.2,
+            settings={"pixels": "grey", "matrix": name},
+        )  # fmt: skip
         yield Suspect(
             "colour_space", f"feeds luma and chroma ({name}) as if they were RGB",
             "Convert YCbCr to RGB first.", to_ycc(rgb, name), 1.5,

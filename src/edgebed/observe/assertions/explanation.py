@@ -20,7 +20,8 @@ Thresholds, with the reason of each:
   quarter of what the untouched input leaves. Pictures of the visual wake words set, six at a time,
   leave 0.40 at least when they are mirrored or turned, so a chance match is far away.
 * DEVIATION 0.03 of the range, plus twice what is left unexplained: slopes of a fit are diluted by
-  as much as the fit is bad.
+  as much as the fit is bad. Where most values lie close together in a wide range that says little;
+  then a map counts that takes the exact judgement of the untouched input down GAIN times.
 """
 
 from __future__ import annotations
@@ -51,10 +52,10 @@ LEFT: Final = 0.25
 DEVIATION: Final = 0.03
 FEW: Final = 2.0
 """Steps of deviation below which a device's input is little but rounding."""
-FAMILIES: Final = (
-    "channels", "geometry", "layout", "normalisation", "integers", "colour", "placing", "audio",
-    "waveform",
-)  # fmt: skip
+FAMILIES: Final = ("channels", "geometry", "layout", "normalisation", "integers", "colour")
+FROM_RAW: Final = ("placing", "audio", "waveform")
+"""Families that compute inputs from raw data, which takes longer: not asked where another family
+predicts the input to its rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +110,14 @@ class Explanation:
             or `unknown`.
         own: the reference's input judged.
         best: what explains the device's input; `own` where no suspect does.
+        deviates: whether a map of values is a fault of its own, beside or without a suspect.
     """
 
     scene: Scene
     kind: Literal["clean", "exact", "affine", "unknown"]
     own: Tried
     best: Tried
+    deviates: bool = False
 
     @property
     def suspect(self) -> Suspect | None:
@@ -164,7 +167,10 @@ def _explained(reference: Observed, device: Observed) -> Explanation | None:
     own = _own(scene)
     if own.error <= EXACT * scene.noise:
         return Explanation(scene, "clean", own, own)
-    tried = [_judged(scene, one) for one in _suspects(scene)]
+    tried = [_judged(scene, one) for one in _suspects(scene, FAMILIES)]
+    least = min((one.error for one in tried), default=own.error)
+    if least > scene.noise or own.error <= CLEAN * scene.noise:
+        tried += [_judged(scene, one) for one in _suspects(scene, FROM_RAW)]
     exact = _exact(scene, own, tried)
     if exact is not None:
         return Explanation(scene, "exact", own, exact)
@@ -173,9 +179,16 @@ def _explained(reference: Observed, device: Observed) -> Explanation | None:
     best = _affine(scene, own, tried)
     if best.left > LEFT:
         return Explanation(scene, "unknown", own, own)
-    deviates = deviation(scene, best) > DEVIATION + 2 * best.left
+    deviates = _deviates(scene, own, best)
     kind: Literal["clean", "affine"] = "affine" if best.suspect or deviates else "clean"
-    return Explanation(scene, kind, own, best)
+    return Explanation(scene, kind, own, best, deviates)
+
+
+def _deviates(scene: Scene, own: Tried, best: Tried) -> bool:
+    """Say whether a fit does more than rounding: at the ends of the range, or where values lie."""
+    if deviation(scene, best) > DEVIATION + 2 * best.left:
+        return True
+    return best.suspect is None and GAIN * _error_mapped(scene, best) <= own.error
 
 
 def deviation(scene: Scene, one: Tried) -> float:
@@ -186,8 +199,8 @@ def deviation(scene: Scene, one: Tried) -> float:
     return float(np.abs(moved).max() / scene.span)
 
 
-def _suspects(scene: Scene) -> Iterator[Suspect]:
-    for family in FAMILIES:
+def _suspects(scene: Scene, families: tuple[str, ...]) -> Iterator[Suspect]:
+    for family in families:
         module = importlib.import_module(f"edgebed.observe.assertions.{family}")
         yield from module.suspects(scene)
 
@@ -230,10 +243,18 @@ def _exact(scene: Scene, own: Tried, tried: list[Tried]) -> Tried | None:
     if best.error > max(CLEAN * scene.noise, 0.02 * scene.span, _allowed(scene, own)):
         return None
     mapped = min([own, *tried], key=lambda one: one.left)
-    if NEARER * _error_mapped(scene, mapped) < best.error and not _allowed(scene, own):
+    if _speaks_against(scene, mapped, best) and not _allowed(scene, own):
         return None  # an affine map comes closer than any known fault
     close = [one for one in tried if one.error <= 1.3 * max(best.error, scene.noise)]
     return min(close, key=lambda one: max(one.error, scene.noise) * (1 + 0.1 * _cost(one)))
+
+
+def _speaks_against(scene: Scene, mapped: Tried, best: Tried) -> bool:
+    """Say whether a map explains more; one that does nothing to the same fault is rounding."""
+    causes = [one.suspect.cause if one.suspect else "" for one in (mapped, best)]
+    if causes[0] == causes[1] and deviation(scene, mapped) <= DEVIATION:
+        return False
+    return NEARER * _error_mapped(scene, mapped) < best.error
 
 
 def _error_mapped(scene: Scene, one: Tried) -> float:

@@ -104,10 +104,8 @@ def _known(channels: int) -> list[tuple[str, Array, Array]]:
 
 def _fitted(found: Explanation, cause: str) -> list[Verdict]:
     """Return a verdict on the affine map that is left over when everything else is explained."""
-    from edgebed.observe.assertions.explanation import DEVIATION, deviation
-
     scene, best = found.scene, found.best
-    if found.kind != "affine" or deviation(scene, best) <= DEVIATION + 2 * best.left:
+    if found.kind != "affine" or not found.deviates:
         return []
     a, b = best.factor, best.offset
     own_a, own_b, own = scene.encoding
