@@ -5,14 +5,15 @@ Or what devices report as sketches says against the profile.
 
 from __future__ import annotations
 
-import json as json_format
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgebed.cli.text import json_text, say
 from edgebed.errors import EdgebedError
+from edgebed.observe.names import short_names, shortened
 
 if TYPE_CHECKING:
     from edgebed.observe.drift_profile import Profile
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 FOUND: Final = 2
 WIDTH: Final = 100
+LONGEST: Final = 60
+"""Letters of a tensor's name that a verdict has room for."""
+FORMAT: Final = 1
+"""Of the JSON: keys are added within it, none is renamed or dropped."""
+PROFILE: Final = b'{"format":'
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,15 @@ def observe(
     Returns:
         0 where nothing was found, 2 where something was.
     """
+    if window < 1:
+        raise EdgebedError(f"--window is {window}", try_="64 frames, or 128 for faint drift")
     if write_profile is not None:
         return _write((trace, *more), write_profile, program, profile, json)
     reference = _profile(program, profile)
     answer = _reported((trace, *more), reference, program)
     if answer is None:
         answer = _answer(trace, _program(program), reference, window)
-    print(json_format.dumps(_plain(answer), indent=2) if json else "\n".join(_lines(answer)))
+    say(json_text(_plain(answer)) if json else "\n".join(_lines(answer)))
     return FOUND if answer.verdicts else 0
 
 
@@ -100,14 +108,28 @@ def _write(
     if program is not None or profile is not None:
         other = "--program" if program is not None else "--profile"
         raise EdgebedError(f"{other} has no meaning with --write-profile", where=str(trace))
+    _check_profile(out)
     made = profile_of(trace)
     made.save(out)
     size = out.stat().st_size
     plain = {"profile": str(out), "frames": made.frames, "tensors": len(made.tensors),
              "features": len(made.features), "bytes": size}  # fmt: skip
     text = f"{out}: {made.frames} frames, {len(made.tensors)} tensors, {size:,} bytes"
-    print(json_format.dumps(plain, indent=2) if json else text)
+    say(json_text(plain) if json else text)
     return 0
+
+
+def _check_profile(out: Path) -> None:
+    """Refuse to write a profile over anything but an older profile."""
+    if not out.is_file():
+        return
+    with out.open("rb") as file:
+        start = file.read(len(PROFILE))
+    if start not in (b"", PROFILE):
+        raise EdgebedError(
+            "exists and is no profile", where=f"--write-profile {out}",
+            why="nothing of yours is ever overwritten", try_="another file",
+        )  # fmt: skip
 
 
 def _only(traces: Sequence[Path]) -> Path:
@@ -161,9 +183,14 @@ def _answer(trace: Path, program: Program | None, profile: Profile | None, windo
     from edgebed.observe.verdict import ranked
 
     by_itself = alone(trace, program)
+    if not by_itself.frames:
+        raise EdgebedError(
+            "has no whole frame", where=str(trace), why=by_itself.cut or "nothing was recorded",
+            try_="record it again",
+        )  # fmt: skip
     verdicts, notes = list(by_itself.verdicts), list(by_itself.notes)
     windows = None
-    if profile is not None and by_itself.frames:
+    if profile is not None:
         drifted = drift(trace, profile, window)
         windows = drifted.windows
         known = {(one.cause, one.layer) for one in drifted.verdicts}
@@ -177,22 +204,25 @@ def _answer(trace: Path, program: Program | None, profile: Profile | None, windo
 
 def _lines(answer: Answer) -> Iterator[str]:
     tested = "" if answer.windows is None else f", windows against the profile: {answer.windows}"
-    yield f"{answer.trace}: {answer.frames} frames{tested}"
+    yield f"{answer.trace}: {answer.frames} frame{'' if answer.frames == 1 else 's'}{tested}"
     for note in answer.notes:
         yield f"note: {note}"
     if not answer.verdicts:
         yield "nothing found"
+    short = short_names([one.layer for one in answer.verdicts], LONGEST)
     for one in answer.verdicts:
         yield ""
-        yield f"{one.title} ({one.confidence:.0%} sure)"
-        for text in (one.evidence, one.fix):
-            yield from textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+        yield f"{shortened(one.title, short)} ({one.confidence:.0%} sure)"
+        for text in (one.evidence, f"Fix: {one.fix}"):
+            said = shortened(text, short)
+            yield from textwrap.wrap(said, WIDTH, initial_indent="  ", subsequent_indent="  ")
         if one.command:
-            yield f"  {one.command}"
+            yield f"  Shown by: {one.command}"
 
 
 def _plain(answer: Answer) -> dict[str, Any]:
     return {
+        "format": FORMAT,
         "trace": str(answer.trace),
         "frames": answer.frames,
         "windows": answer.windows,

@@ -278,6 +278,12 @@ def _replayed(sample: Observed, program: Program, path: Path) -> Observed | None
             why=f"none of its layers is in {program.name}", try_="--program of the same network",
         )  # fmt: skip
     if any(name not in sample.inputs for name in program.inputs):
+        if sample.inputs and sample.manifest.network not in ("", program.name):
+            raise EdgebedError(
+                f"is a trace of {sample.manifest.network}", where=str(path),
+                why=f"it has no input {' or '.join(map(repr, program.inputs))} of {program.name}",
+                try_="--program of the same network",
+            )  # fmt: skip
         return None
     frames = []
     own = sample.manifest.source not in OWN_KERNELS

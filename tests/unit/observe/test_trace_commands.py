@@ -307,3 +307,33 @@ def test_a_reader_that_leaves_changes_no_exit_code(folder: Path) -> None:
             done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
         assert done.returncode == 1
         assert b"standard output: cannot be written: No space left" in done.stderr
+
+
+def test_a_trace_without_a_frame_is_no_good_trace(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (folder / "clean.trace").read_bytes()
+    for name, data, part in (
+        ("empty", b"", "is empty"), ("cut", whole[:4000], "has no whole frame"),
+        ("begun", whole[:6], "is cut behind 6 bytes"),
+        ("later", b"EBTRACE\x09" + whole[8:], "has trace format 9"),
+    ):  # fmt: skip
+        path = tmp_path / f"{name}.trace"
+        path.write_bytes(data)
+        for verb in (["observe", str(path)], ["compare", str(folder / "integer.trace"), str(path)]):
+            assert execute(verb) == 1
+            said = capsys.readouterr()
+            assert not said.out and said.err.count("\n") == 1
+            assert part in said.err or "no frame in common" in said.err
+
+
+def test_a_profile_replaces_an_older_one_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = str(Recorder(INTEGER).record(tmp_path / "clean.trace", pictures(20)))
+    assert execute(["observe", trace, "--write-profile", trace]) == 1
+    assert "exists and is no profile" in capsys.readouterr().err
+    for _ in range(2):
+        assert execute(["observe", trace, "--write-profile", str(tmp_path / "p.json")]) == 0
+    assert execute(["observe", trace, "--window", "0"]) == 1
+    assert "--window is 0" in capsys.readouterr().err
