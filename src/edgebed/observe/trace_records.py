@@ -23,6 +23,8 @@ from edgebed.program.types import Array
 Choice = TypeVar("Choice", bound=str)
 HEAD: Final = 5
 """Bytes of a body in front of its head: the kind, and the head's length."""
+SHORT: Final = 1024
+"""Bytes of heads that are remembered."""
 LARGEST: Final = 2**63
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -40,13 +42,23 @@ def parsed(body: bytes) -> tuple[str, dict[str, Any], bytes]:
     (size,) = struct.unpack_from("<I", body, 1)
     if HEAD + size > len(body):
         raise NonsenseError("its head is longer than the record")
+    text = body[HEAD : HEAD + size]
+    head = _known(text) if size <= SHORT else _head(text)
+    return chr(body[0]), head, body[HEAD + size :]
+
+
+def _head(text: bytes) -> dict[str, Any]:
     try:
-        head = json.loads(body[HEAD : HEAD + size])
+        head = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise NonsenseError("its head is no JSON") from error
     if not isinstance(head, dict):
         raise NonsenseError("its head is no JSON object")
-    return chr(body[0]), head, body[HEAD + size :]
+    return head
+
+
+_known: Final = lru_cache(maxsize=4096)(_head)
+"""A tensor's head is the same in every frame, and read once; nobody may change it."""
 
 
 def manifest(head: Mapping[str, Any]) -> Manifest:
