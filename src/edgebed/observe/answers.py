@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -52,6 +52,7 @@ class Answers:
     outputs: tuple[Array, ...]
     scale: float
     given: tuple[Rows, ...]
+    _candidates: dict[float, tuple[Rows, ...]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def expected(self) -> tuple[Rows, ...]:
@@ -62,6 +63,21 @@ class Answers:
     def agreement(self) -> float:
         """Share of detections that given and expected ones have in common."""
         return self.agrees(self.expected)
+
+    def hardest(self, most: int) -> Answers:
+        """Return at most so many frames, those that agree the least with the contract."""
+        if len(self.given) <= most:
+            return self
+        shares = [
+            self.agrees_in(one, other) for one, other in zip(self.given, self.expected, strict=True)
+        ]
+        places = sorted(sorted(range(len(shares)), key=lambda at: shares[at])[:most])
+        return replace(
+            self,
+            outputs=tuple(self.outputs[at] for at in places),
+            given=tuple(self.given[at] for at in places),
+            _candidates={},
+        )
 
     @cached_property
     def is_exact(self) -> bool:
@@ -88,6 +104,11 @@ class Answers:
         total = sum(map(len, self.given)) + sum(map(len, other))
         return common / total if total else 1.0
 
+    def agrees_in(self, left: Rows, right: Rows) -> float:
+        """Return the share of detections that two lists of one frame have in common."""
+        total = len(left) + len(right)
+        return 2 * len(paired(left, right, self.reach)[0]) / total if total else 1.0
+
     def decoded(
         self, factor: float = 1.0, least_confidence: float | None = None, **nms: Any
     ) -> tuple[Rows, ...]:
@@ -106,7 +127,9 @@ class Answers:
 
     def candidates(self, factor: float = 1.0) -> tuple[Rows, ...]:
         """Return all pairs of box and class, whatever they score or overlap, best first."""
-        return self.decoded(factor, **EVERYTHING)
+        if factor not in self._candidates:
+            self._candidates[factor] = self.decoded(factor, **EVERYTHING)
+        return self._candidates[factor]
 
     def confidences(self) -> tuple[Array, ...]:
         """Return the raw confidence of every box of each frame."""

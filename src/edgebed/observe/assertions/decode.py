@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -38,10 +39,15 @@ from edgebed.observe.answers import (
 )
 from edgebed.observe.observed import Observed
 from edgebed.observe.verdict import Verdict
+from edgebed.program.contract import Nms
 from edgebed.program.types import Array
 
 NAMED: Final = 0.9
 MOST: Final = 0.8
+SEARCHED: Final = 24
+"""Frames in which variations are tried, those that agree the least; all judge the best one."""
+FITTED: Final = 6
+"""Frames in which a raw threshold is searched for."""
 FEW: Final = 4
 """Boxes of one kind needed before a size or a place is measured."""
 SHIFTS: Final = tuple(sorted((k for k in range(-10, 11) if k), key=abs))
@@ -62,7 +68,7 @@ class Variation:
         cause: of the verdict.
         text: what the device does, as the end of `The device ...`.
         fix: what to change.
-        rows: of each frame.
+        rows: from answers to the detections of each frame.
         settings: of the verdict.
         cost: how far-fetched it is; decides between equal evidence.
     """
@@ -70,7 +76,7 @@ class Variation:
     cause: str
     text: str
     fix: str
-    rows: Sequence[Rows]
+    rows: Callable[[Answers], Sequence[Rows]]
     settings: Mapping[str, Any] = field(default_factory=dict)
     cost: int = 0
 
@@ -80,14 +86,29 @@ def decode(reference: Observed, device: Observed) -> list[Verdict]:
     found = answers_of(reference, device)
     if found is None or found.agreement == 1 or (found.agreement >= ALIKE and not found.is_exact):
         return []
-    needed = max(NAMED, (1 + found.agreement) / 2)
-    for families in ((_limits, _shifted), (_dropping,), (_shifted_limits,)):
-        tried = [one for family in families for one in family(found)]
-        scored = [(found.agrees(one.rows), -one.cost, one) for one in tried]
-        best = max(scored, key=lambda one: one[:2], default=None)
-        if best is not None and best[0] >= needed:
-            return [_verdict(found, best[2], best[0])]
+    if not any(map(len, found.given)):
+        return [_nothing(found)]
+    best = _best(found)
+    if best is not None:
+        share = found.agrees(best.rows(found))
+        if share >= max(NAMED, (1 + found.agreement) / 2):
+            return [_verdict(found, best, share)]
     return [_other_boxes(found) or _other_classes(found) or _other_choice(found)]
+
+
+def _best(found: Answers) -> Variation | None:
+    """Return the variation that explains the most of the frames that agree the least."""
+    hard = found.hardest(SEARCHED)
+    best: tuple[float, int] = (0.0, 0)
+    chosen = None
+    for family in (_limits, _shifted, _dropping, _shifted_limits):
+        for one in family(hard):
+            share = hard.agrees(one.rows(hard)), -one.cost
+            if share > best:
+                best, chosen = share, one
+        if best[0] == 1:
+            break
+    return chosen
 
 
 def _verdict(found: Answers, one: Variation, share: float) -> Verdict:
@@ -101,9 +122,14 @@ def _verdict(found: Answers, one: Variation, share: float) -> Verdict:
     )  # fmt: skip
 
 
-def _least(found: Answers) -> float:
-    """Return the least score that the device reported."""
-    return min((float(one[:, 1].min()) for one in found.given if len(one)), default=1.0)
+def _nothing(found: Answers) -> Verdict:
+    count = sum(map(len, found.expected))
+    return Verdict(
+        "decoding", found.name, 0.8,
+        f"The device reports nothing; by the contract its own outputs hold {count:,} detections in"
+        f" {len(found.given)} frames.",
+        "Check threshold and scale of the decoding: no detection is there to tell them apart.",
+    )  # fmt: skip
 
 
 def _limits(found: Answers) -> Iterator[Variation]:
@@ -114,17 +140,20 @@ def _limits(found: Answers) -> Iterator[Variation]:
         yield Variation(
             "threshold", f"keeps at most {most} boxes of a picture, not {nms.maximum}",
             f"Keep {nms.maximum} boxes, as the contract says.",
-            found.decoded(maximum=most), {"maximum": {"device": most, "contract": nms.maximum}}, 1,
+            lambda one: one.decoded(maximum=most),
+            {"maximum": {"device": most, "contract": nms.maximum}}, 1,
         )  # fmt: skip
 
 
 def _scores(found: Answers, factor: float) -> Iterator[Variation]:
-    least, wanted = _least(found), found.contract.nms.score
+    """Give thresholds of the score and of the raw confidence under a scale."""
+    least = min(float(one[:, 1].min()) for one in found.given if len(one))
+    wanted = found.contract.nms.score
     fix = f"Keep boxes whose score, confidence times class share, is {wanted:g} or more."
     if abs(least - wanted) > SCORE / 2:
         yield Variation(
             "threshold", f"keeps boxes from a score of {least:.3g} on, not from {wanted:g} on",
-            fix, found.decoded(factor, score=least),
+            fix, lambda one: one.decoded(factor, score=least),
             {"score": {"device": least, "contract": wanted}},
         )  # fmt: skip
     raw = _least_confidence(found, factor)
@@ -132,18 +161,19 @@ def _scores(found: Answers, factor: float) -> Iterator[Variation]:
         "threshold",
         f"keeps boxes whose raw confidence is about {raw:,} or more, whatever their score, and not"
         f" those that score {wanted:g} or more",
-        fix, found.decoded(factor, raw, score=0.0),
+        fix, lambda one: one.decoded(factor, raw, score=0.0),
         {"confidence": {"device": raw}, "score": {"contract": wanted}}, 2,
     )  # fmt: skip
 
 
 def _least_confidence(found: Answers, factor: float) -> int:
     """Return the raw threshold of confidences that explains the most."""
-    values = np.unique(np.concatenate(found.confidences()))
+    part = found.hardest(FITTED)
+    values = np.unique(np.concatenate(part.confidences()))
     low, high = 0, len(values) - 1
 
     def agreement(place: int) -> float:
-        return found.agrees(found.decoded(factor, int(values[place]), score=0.0))
+        return part.agrees(part.decoded(factor, int(values[place]), score=0.0))
 
     while high - low > 2:  # too low a threshold gives ever more boxes, too high a one ever fewer
         left, right = low + (high - low) // 3, high - (high - low) // 3
@@ -156,34 +186,33 @@ def _least_confidence(found: Answers, factor: float) -> int:
 
 def _shifted(found: Answers) -> Iterator[Variation]:
     """Give the scales of a shift left out or done twice."""
-    for shift in SHIFTS:
-        yield _of_scale(found, shift, found.decoded(2.0**shift))
+    return (_of_scale(found, shift) for shift in SHIFTS)
 
 
-def _of_scale(found: Answers, shift: int, rows: Sequence[Rows]) -> Variation:
+def _of_scale(found: Answers, shift: int) -> Variation:
     factor = 2.0**shift
     taken, right = found.scale * factor, found.scale
     bits = f"{abs(shift)} bit{'' if abs(shift) == 1 else 's'}"
     text = (
         f"takes a step of {found.name} for {taken:.4g} where it is {right:.4g}, {factor:g} times as"
-        f" much: an output shift of {bits} is left out or done twice"
+        f" much (an output shift of {bits} is left out or done twice)"
     )
     settings = {"scale": {"device": taken, "contract": right}}
     fix = f"Multiply the integers of {found.name} by {right:.6g} before the sigmoid."
-    return Variation("output_scale", text, fix, rows, settings, 1)
+    return Variation("output_scale", text, fix, lambda one: one.decoded(factor), settings, 1)
 
 
 def _shifted_limits(found: Answers) -> Iterator[Variation]:
     """Give the scale under which the boxes lie right, with another threshold."""
-    places = [(_placed(found, 2.0**shift), -abs(shift), shift) for shift in SHIFTS]
-    share, _, shift = max(places)
+    share, _, shift = max((_placed(found, 2.0**shift), -abs(shift), shift) for shift in SHIFTS)
     if share < MOST:
         return
-    scale = _of_scale(found, shift, ())
+    scale = _of_scale(found, shift)
     for one in _scores(found, 2.0**shift):
         yield replace(
-            one, cause=scale.cause, text=f"{scale.text}; and it {one.text}",
+            one, cause=scale.cause, text=f"{scale.text}, and {one.text}",
             fix=f"{scale.fix} {one.fix}", settings={**scale.settings, **one.settings},
+            cost=one.cost + 2,
         )  # fmt: skip
 
 
@@ -196,32 +225,33 @@ def _placed(found: Answers, factor: float = 1.0) -> float:
 
 def _dropping(found: Answers) -> Iterator[Variation]:
     """Give other ways to drop overlapping boxes."""
+    if _placed(found) < MOST:
+        return
     nms = found.contract.nms
     fix = (
         f"Drop a box where its overlap with a better one of its class, intersection over union of"
         f" both boxes' own corners, is above {nms.iou:g}."
     )
-    right = {"iou": {"contract": nms.iou}}
-
-    def kept(measure: Overlap, iou: float = nms.iou, any_class: bool = False) -> list[Rows]:
-        limits = replace(nms, iou=iou)
-        return [suppressed(one, limits, measure, any_class) for one in found.candidates()]
-
-    yield Variation(
-        "suppression", "drops boxes of other classes too", fix, kept(overlap, any_class=True),
-        right, 1,
-    )  # fmt: skip
-    yield Variation(
-        "suppression", "computes overlaps as if every box had the size of the picture's best one",
-        fix, kept(overlap_of_best_size), right, 1,
-    )  # fmt: skip
+    ways: list[tuple[str, Overlap, float, bool]] = [
+        ("drops boxes of other classes too", overlap, nms.iou, True),
+        ("computes overlaps as if every box had the size of the picture's best one",
+         overlap_of_best_size, nms.iou, False),
+    ]  # fmt: skip
     for iou in IOUS:
         if iou != nms.iou:
             what = f"from an overlap of {iou:g} on, not from {nms.iou:g} on" if iou < 1 else "never"
-            yield Variation(
-                "suppression", f"drops overlapping boxes {what}", fix, kept(overlap, iou),
-                {"iou": {"device": iou, "contract": nms.iou}}, 2,
-            )  # fmt: skip
+            ways.append((f"drops overlapping boxes {what}", overlap, iou, False))
+    for text, measure, iou, any_class in ways:
+        limits = replace(nms, iou=iou)
+        yield Variation(
+            "suppression", text, fix,
+            partial(_kept, nms=limits, measure=measure, any_class=any_class),
+            {"iou": {"device": iou, "contract": nms.iou}}, 1 + (iou != nms.iou),
+        )  # fmt: skip
+
+
+def _kept(found: Answers, nms: Nms, measure: Overlap, any_class: bool) -> Sequence[Rows]:
+    return [suppressed(one, nms, measure, any_class) for one in found.candidates()]
 
 
 def _other_boxes(found: Answers) -> Verdict | None:
