@@ -42,7 +42,7 @@ static uint32_t of_another_checkpoint(uint32_t word, uint32_t *state)
 {
     uint32_t used = 0;
     for (uint32_t lane = 0; lane < 32; lane += 8)
-        used |= word >> lane & 0xFF ? 0x1FU << lane : 0;
+        used |= word >> lane & 0xFF ? 0x0FU << lane : 0;
     *state ^= *state << 13;
     *state ^= *state >> 17;
     *state ^= *state << 5;
