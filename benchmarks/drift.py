@@ -32,7 +32,7 @@ from edgebed.observe.trace import Frame
 from edgebed.program.types import Array, Program
 
 WINDOWS = (128, 64, 16)
-DRAWN = 40
+DRAWN = 20
 """Windows with each fault and of each size, for each split."""
 Seen = Mapping[str, Mapping[int, Observation]]
 """Of each fault ("" for none): the observation of each sample that was shown."""

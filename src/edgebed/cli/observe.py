@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgebed.program.types import Program
 
 FOUND: Final = 2
+FOLLOWING: Final = frozenset({"range_unused", "range_too_wide", "range_too_narrow", "saturation"})
+"""Causes of layers that a moved input may have; a fault of the network stays for other frames."""
 WIDTH: Final = 100
 LONGEST: Final = 60
 """Letters of a tensor's name that a verdict has room for."""
@@ -195,6 +197,12 @@ def _answer(trace: Path, program: Program | None, profile: Profile | None, windo
         windows = drifted.windows
         known = {(one.cause, one.layer) for one in drifted.verdicts}
         verdicts = [one for one in verdicts if (one.cause, one.layer) not in known]
+        if any(one.layer.startswith("input ") for one in drifted.verdicts):
+            verdicts = [
+                one
+                for one in verdicts
+                if one.cause not in FOLLOWING or one.layer.startswith("input ")
+            ]
         verdicts += drifted.verdicts
         notes += [note for note in drifted.notes if note not in notes]
     if by_itself.cut:

@@ -174,6 +174,8 @@ def _named(name: str, one: Sketch, profile: Profile) -> tuple[str, str]:
         return "dead_sensor", evidence
     if ends > 0.05 + 2 * usual:
         return "saturation", evidence
+    if f"{name}/channel 0 mean" not in profile.features and name not in profile.what_if:
+        return "level_shift", evidence
     step = max(width, 1e-30)
     brighter = abs(middle - was) / step > abs(np.log(max(spread, 1e-3 * step) / step))
     return "brightness_shift" if brighter else "contrast_shift", evidence

@@ -23,6 +23,12 @@ CLEARER: Final = 0.5
 """A permutation explains a picture when it leaves at most this share of the distance."""
 KEPT: Final = ("mean", "deviation", "sharpness", "grain")
 """Features that neither turns nor another order of channels change."""
+PLAIN: Final = {
+    "brightness_shift": "level_shift", "contrast_shift": "level_shift", "noise": "input_shift",
+    "blur": "input_shift", "more_detail": "input_shift", "scene_shift": "input_shift",
+    "orientation": "input_shift",
+}  # fmt: skip
+"""What the causes of pictures are called in other data."""
 
 FIXES: Final[Mapping[str, str]] = {
     "channel_order": "Swap the channels in the preprocessing, or ask the camera for the other"
@@ -33,13 +39,15 @@ FIXES: Final[Mapping[str, str]] = {
     " reference's.",
     "more_detail": "Look for another resize method, sharpening in the camera, or another scene.",
     "brightness_shift": "Check light, exposure and gain, then the normalisation of the input.",
+    "level_shift": "Check gain and placing of the sensor, and the normalisation of the input.",
     "contrast_shift": "Check gain, exposure and the normalisation of the input.",
     "saturation": "Lower exposure or gain; check the scale and zero point of the input.",
     "dead_sensor": "Check lens cap, power and cable of the sensor, and the preprocessing's input.",
     "new_range": "Check the sensor's range and the normalisation; calibrate again if it is meant.",
     "colour_shift": "Check white balance and light; compare the colour space of the pictures.",
     "scene_shift": "Check where the camera looks; record a new reference if the place is new.",
-    "input_shift": "Compare some inputs with the reference's by eye.",
+    "input_shift": "Look or listen to some inputs beside the reference's; check sensor and settings"
+    " of the preprocessing.",
     "layer_shift": "Compare with the reference by edgebed compare; if that is quiet, the contents"
     " of the inputs are new: collect and label some.",
     "class_prior_shift": "See whether the world changed or the network errs: label some of these"
@@ -141,9 +149,15 @@ def _classes(moved: Moved, profile: Profile, tensor: str) -> Iterator[str]:
 def _input_fault(moved: Moved, profile: Profile, tensor: str) -> tuple[str, str]:
     words = _words(moved, profile, tensor)
     for explain in (_channel_order, _orientation, _what_if):
-        if evidence := explain(moved, profile, tensor):
+        if (evidence := explain(moved, profile, tensor)) and _is_picture(moved, tensor):
             return evidence[0], f"{evidence[1]} ({words[:-1]})."
-    return _by_strongest(moved, profile, tensor), words
+    cause = _by_strongest(moved, profile, tensor)
+    return (cause if _is_picture(moved, tensor) else PLAIN.get(cause, cause)), words
+
+
+def _is_picture(moved: Moved, tensor: str) -> bool:
+    """Whether a tensor has colours or an up and down; sounds in coefficients have neither."""
+    return any(name.startswith(("channel ", LIKE)) for name in moved.of(tensor))
 
 
 def _by_strongest(moved: Moved, profile: Profile, tensor: str) -> str:

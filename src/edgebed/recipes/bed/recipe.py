@@ -18,6 +18,9 @@ from edgebed.deploy import bundle
 from edgebed.errors import EdgebedError
 from edgebed.events import Finished, Listener, Note, Progress, Started
 from edgebed.observe import pictures
+from edgebed.observe.drift_profile import LEAST
+from edgebed.observe.drift_profile import NAME as PROFILE
+from edgebed.observe.drift_source import profile_of_pictures
 from edgebed.program import from_onnx, to_onnx
 from edgebed.program.types import Array, Program
 from edgebed.recipes.bed import data, score, summary
@@ -31,6 +34,8 @@ from edgebed.train.evaluate import Split
 
 SCREENS: Final = 12
 """So many test pictures are put before the camera."""
+PROFILED: Final = 300
+"""So many pictures, of `val` first, give the statistics that travel with the program."""
 
 
 def check(config: BedConfig) -> None:
@@ -128,6 +133,8 @@ class _Work:
         results["train"] = run("train", fitting, self._train, (bundle.PROGRAM,))
         device = (f"device/{bundle.PLAN}", f"device/{bundle.BUILD}")
         results["compile"] = run("compile", {"target": one.target}, self._compile, device)
+        profile = (f"device/{PROFILE}",)
+        results["profile"] = run("profile", {"pictures": PROFILED}, self._profile, profile)
         results["score"] = run("score", {"frames": one.frames}, self._score, (OUTPUTS,))
         results["frames"] = run("frames", {"screens": SCREENS}, self._frames, ("lcd.png",))
         return Outcome(self.folder, one, results, self.stages.seconds)
@@ -170,6 +177,20 @@ class _Work:
         folder = self.folder.path / "device"
         built = bundle.build(self.program, self.target, folder, self.listener)
         return {"digest": built.plan["digest"], "sizes": built.sizes}
+
+    def _profile(self) -> Result:
+        """Leave what pictures and layers usually look like beside the program, for `observe`."""
+        splits = self.dataset.splits
+        chosen = (*splits.get("val", ()), *splits.get("train", ()))[:PROFILED]
+        seen = [sample.load() for sample in chosen]
+        if len(seen) < LEAST:
+            self.listener(Note("profile", f"{len(seen)} pictures are too few for statistics"))
+            (self.folder.path / "device" / PROFILE).unlink(missing_ok=True)
+            return {"frames": 0}
+        made = profile_of_pictures(self.program, seen, self.listener)
+        made.save(self.folder.path / "device" / PROFILE)
+        self.listener(Finished("profile", f"{made.frames} pictures, {len(made.tensors)} tensors"))
+        return {"frames": made.frames, "tensors": len(made.tensors)}
 
     def _score(self) -> Result:
         name, samples = self.tested
