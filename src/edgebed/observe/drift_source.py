@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -14,13 +15,15 @@ from edgebed.errors import EdgebedError
 from edgebed.events import Listener, Note, Progress, Started, ignore
 from edgebed.observe import drift_profile
 from edgebed.observe.drift_profile import Profile
-from edgebed.observe.drift_stream import edges_of
+from edgebed.observe.drift_stream import COUNTED, edges_of
 from edgebed.observe.recorders import reference
 from edgebed.observe.trace import SUFFIX, Frame
 from edgebed.program.types import Array, Program
 
 COUNT: Final = 800
 """Samples that the interpreter computes at most, drawn evenly from all."""
+RANGED: Final = 128
+"""Frames whose range gives the bins of tensors of real numbers; the outer bins take the rest."""
 _STAGE: Final = "profile"
 Frames = Callable[[], Iterator[Frame]]
 
@@ -119,10 +122,10 @@ def _thinned(frames: list[Array], count: int) -> list[Array]:
 
 
 def _made(program: Program, frames: Frames, count: int, listener: Listener) -> Profile:
-    """Return the profile of frames; they are computed twice where real numbers need bins."""
+    """Return the profile of frames; the first are computed twice where numbers need bins."""
     edges: Mapping[str, Array] = {}
-    if any(kind.is_float for kind in program.types.values()):
-        edges = edges_of(frames())
+    if any(kind.dtype not in COUNTED for kind in program.types.values()):
+        edges = edges_of(islice(frames(), RANGED))
     heard = _heard(frames(), count, listener)
     manifest = reference.manifest(program, "full")
     return drift_profile.profile_of_frames(heard, manifest, edges)

@@ -18,6 +18,8 @@ from edgebed.program.types import Array
 WATCHED: Final = ("input", "layer", "output")
 MOVING: Final = frozenset({"transpose", "reshape", "pad", "slice", "concat", "flatten"})
 """Ops, lower case, that only move values: what they give tells nothing new."""
+COUNTED: Final = frozenset({"int8", "uint8", "int16", "uint16"})
+"""Types whose integers are counted in groups of neighbours; others need edges between bins."""
 FAR: Final = 16
 """Frames between two that are compared to know how alike unrelated ones are."""
 
@@ -139,9 +141,7 @@ def is_watched(tensor: Tensor) -> bool:
 
 def is_integer(tensor: Tensor) -> bool:
     """Whether a tensor's stored integers are steps of a real number, of 8 or 16 bits."""
-    return tensor.scale is not None and np.dtype(tensor.dtype).name in (
-        "int8", "uint8", "int16", "uint16",
-    )  # fmt: skip
+    return tensor.scale is not None and np.dtype(tensor.dtype).name in COUNTED
 
 
 def _bad(frame: Frame) -> dict[str, int]:
