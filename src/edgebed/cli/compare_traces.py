@@ -96,8 +96,9 @@ def compare_traces(
         done = replace(done, notes=(SAME_FILE, *done.notes))
     if layer:
         return _show_layer(done, layer, frame, json=json)
-    if program is not None:
-        done = replace(done, options=(*done.options, "--program", str(program)))
+    asked = [("--assert", text) for text in assertions]
+    asked += [] if program is None else [("--program", str(program))]
+    done = replace(done, options=(*done.options, *(word for pair in asked for word in pair)))
     found = examined(done, more, None if program is None else _program(program))
     _show(replace(done, notes=found.notes), found.verdicts, html, json=json)
     return DIFFERS if found.verdicts else 0

@@ -64,7 +64,8 @@ def command(comparison: TraceComparison, layer: str = "", frame: int = -1) -> st
     """Return the command line that shows a layer's values in one frame, or the comparison."""
     words = ["edgebed", "compare", str(comparison.reference.path), str(comparison.device.path)]
     words += ["--layer", layer] if layer else []
-    words += ["--frame", str(frame)] if frame >= 0 else []
+    if frame >= 0 or comparison.only is not None:
+        words += ["--frame", str(frame if frame >= 0 else comparison.only)]
     words += comparison.options
     return shlex.join(words)
 

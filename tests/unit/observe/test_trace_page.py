@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -67,11 +68,13 @@ def overflow(right: np.ndarray, _before: object) -> np.ndarray:
     return ((right.astype(int) * 3 + 128) % 256 - 128).astype(np.int8)
 
 
-def compared(folder: Path, reference: Recorder, device: Recorder, frames: int = 4) -> str:
+def compared(
+    folder: Path, reference: Recorder, device: Recorder, frames: int = 4, more: Sequence[str] = ()
+) -> str:
     given = pictures(frames)
     reference.record(folder / "ref.trace", given)
     device.record(folder / "dev.trace", given)
-    execute(["compare", *paths(folder), "--html", str(folder / "page.html")])
+    execute(["compare", *paths(folder), "--html", str(folder / "page.html"), *more])
     return (folder / "page.html").read_text()
 
 
@@ -101,8 +104,11 @@ def test_the_page_is_valid_and_fetches_nothing(tmp_path: Path) -> None:
 
 def test_every_command_of_the_page_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kernel = Recorder(INTEGER, "board", defects={"deep.q": overflow})
-    page = Page(compared(tmp_path, Recorder(INTEGER), kernel))
-    assert len(page.commands) >= 3
+    (tmp_path / "my checks.py").write_text("def none(reference, device):\n    return []\n")
+    more = ["--frame", "2", "--assert", f"{tmp_path / 'my checks.py'}:none", "--exact"]
+    page = Page(compared(tmp_path, Recorder(INTEGER), kernel, more=more))
+    assert len(page.commands) >= 3 and any("my checks.py" in line for line in page.commands)
+    assert all("--frame 2" in line for line in page.commands)
     for line in page.commands:
         words = shlex.split(line)
         assert words[0] == "edgebed"
