@@ -49,7 +49,7 @@ PARTS = {"tuning": 0, "held-out": 100_000}
 def trial(planted: Planted, rng: np.random.Generator) -> tuple[Observed, Observed] | None:
     """Compute some frames on both sides and return their samples; None where nothing differs."""
     network = planted.network
-    count = int(rng.integers(6, 13))
+    count = int(rng.integers(6, 13 if network.graded else 9))  # a detector takes longer
     start = int(rng.integers(0, len(network.raws)))
     chosen = [(start + 7 * at) % len(network.raws) for at in range(count + 1)]
     rounds, noise, own_raw = rng.random() < 0.5, float(rng.choice([0, 0, 1])), rng.random() < 0.5

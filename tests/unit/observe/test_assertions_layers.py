@@ -217,3 +217,40 @@ def test_nothing_in_common_says_nothing() -> None:
     empty = Observed.of(Manifest("a"), [Frame(0)])
     assert examine(empty, empty) == []
     assert examine(Observed(Manifest("a")), Observed(Manifest("b"))) == []
+
+
+def softmaxed(order: list[int], seed: int) -> tuple[Observed, Observed]:
+    """Logits and their softmax; the device's scores lie in another order."""
+    rng = np.random.default_rng(seed)
+    sides = []
+    for side in ("reference", "device"):
+        rows = []
+        for at in range(6):
+            logits = np.random.default_rng([seed, at]).normal(0, 2, (1, 8)).astype(np.float32)
+            logits[0, at % 3] += 40  # classes 3 to 7 are never seen
+            if side == "device":
+                logits += rng.normal(0, 1.5, logits.shape).astype(np.float32)
+            powers = np.exp(logits - logits.max())
+            scores = powers / powers.sum()
+            scores = scores[:, order] if side == "device" else scores
+            tensors = [Tensor("x", "input", (4,), "float32", values=np.arange(4, dtype=np.float32))]
+            for name, role, values in (("logits", "layer", logits), ("scores", "output", scores)):
+                tensors.append(Tensor(name, role, values.shape, "float32", values=values))
+            rows.append(Frame(at, tuple(tensors)))
+        sides.append(Observed.of(Manifest(side, "full"), rows))
+    return sides[0], sides[1]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("swap", [(4, 6), (3, 7), (0, 1), (1, 5)])
+def test_scores_that_no_frame_shows_still_have_a_place(swap: tuple[int, int], seed: int) -> None:
+    order = list(range(8))
+    order[swap[0]], order[swap[1]] = order[swap[1]], order[swap[0]]
+    (found,) = examine(*softmaxed(order, seed))
+    assert found.cause == "class_names" and found.settings == {"order": order}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_scores_in_order_accuse_nobody_of_their_names(seed: int) -> None:
+    found = examine(*softmaxed(list(range(8)), seed))
+    assert "class_names" not in {one.cause for one in found}

@@ -98,7 +98,7 @@ def test_a_fault_has_its_name_and_no_other(name: str, seed: int, quantised: bool
     assert found[0].evidence and found[0].fix
 
 
-@pytest.mark.parametrize("name", sorted(set(FAULTS) - {"bicubic", "box", "twice"}))
+@pytest.mark.parametrize("name", sorted(set(FAULTS) - {"twice"}))
 def test_a_fault_keeps_its_name_under_another_decoder(name: str) -> None:
     cause, change = FAULTS[name]
     assert causes(4, change, noise=1.0) == [cause]

@@ -15,6 +15,8 @@ from edgebed.program.types import Array
 
 FRAMES: Final = 6
 """So many frames decide about inputs; more add time and no evidence."""
+SKETCHED: Final = 2
+"""Frames on which the ways to resize are compared to find the reference's own."""
 VALUES: Final = 20_000
 """About so many values a channel are compared."""
 REPRODUCED: Final = 0.02
@@ -211,7 +213,9 @@ class Scene:
         a, b, _ = affine(planes, self.expected[:, :, list(self.rows)])
         return a, b
 
-    def placed(self, placing: Placing, method: str, of_device: bool) -> Array | None:
+    def placed(
+        self, placing: Placing, method: str, of_device: bool, frames: int = FRAMES
+    ) -> Array | None:
         """Return raw pictures brought to size: N x C x compared rows x W, bytes as real numbers."""
 
         def make() -> Array | None:
@@ -219,39 +223,40 @@ class Scene:
             if pictures is None:
                 return None
             sampler = Sampler(self.given.shape[2], self.given.shape[3], self.rows)
-            parts = [sampler.placed(one, placing, method) for one in pictures]
+            parts = [sampler.placed(one, placing, method) for one in pictures[:frames]]
             return np.moveaxis(np.stack(parts), -1, 1)
 
-        return self.device.once(f"placed {placing} {method} {of_device}", self.reference, make)
+        own = of_device and self.device.picture is not None
+        key = f"placed {placing} {method} {own} {frames}"
+        return self.device.once(key, self.reference, make)
 
     @cached_property
     def own_placing(self) -> tuple[Placing, str, float] | None:
-        """How the reference resizes, and the share of variance that leaves unexplained."""
+        """How the reference resizes, and the share of variance that leaves unexplained.
+
+        The ways are compared on a few frames, the best one is judged on all.
+        """
         if not self.same_shape or self.pictures(of_device=False) is None:
             return None
-        expected = self.expected[:, :, list(self.rows)]
-        best: tuple[Placing, str, float] | None = None
-        for placing in PLACINGS:
-            for method in METHODS if best is None or placing == "stretch" else ("area", best[1]):
-                planes = self.placed(placing, method, of_device=False)
-                if planes is None:
-                    return None
-                rest = affine(planes, expected)[2]
-                if best is None or rest < 0.9 * best[2] - 1e-7:
-                    best = (placing, method, rest)
-        if best is not None and best[0] != "stretch":
-            best = self._best_method(best, expected)
-        return best
-
-    def _best_method(
-        self, best: tuple[Placing, str, float], expected: Array
-    ) -> tuple[Placing, str, float]:
+        best: tuple[Placing, str, float] = ("stretch", "area", 1.0)
         for method in METHODS:
-            planes = self.placed(best[0], method, of_device=False)
-            rest = 1.0 if planes is None else affine(planes, expected)[2]
-            if rest < 0.9 * best[2] - 1e-7:
-                best = (best[0], method, rest)
-        return best
+            best = self._better(best, "stretch", method, SKETCHED)
+        for placing in PLACINGS[1:]:
+            for method in dict.fromkeys(("area", best[1])):
+                best = self._better(best, placing, method, SKETCHED)
+        if best[0] != "stretch":
+            for method in METHODS:
+                best = self._better(best, best[0], method, SKETCHED)
+        return self._better((best[0], best[1], 2.0), best[0], best[1], FRAMES)
+
+    def _better(
+        self, best: tuple[Placing, str, float], placing: Placing, method: str, frames: int
+    ) -> tuple[Placing, str, float]:
+        planes = self.placed(placing, method, of_device=False, frames=frames)
+        if planes is None:
+            return best
+        rest = affine(planes, self.expected[:frames, :, list(self.rows)])[2]
+        return (placing, method, rest) if rest < 0.9 * best[2] - 1e-7 else best
 
     @cached_property
     def bytes_(self) -> Array:
