@@ -18,6 +18,7 @@ from edgebed.observe.names import short_names
 from edgebed.observe.observed import Observed
 from edgebed.observe.svg import Axes, Series, lines
 from edgebed.observe.trace import Frame, Tensor
+from edgebed.observe.trace_answers import answer_panels, answers_differ
 from edgebed.observe.trace_comparison import TraceComparison, paired_frames
 from edgebed.observe.trace_pictures import Panel, as_picture, ends_of, heat, layer_panels, panels
 from edgebed.observe.trace_reader import TraceReader
@@ -30,6 +31,9 @@ SHORTEST: Final = 64
 """Samples of what is taken for a waveform, at least."""
 COLUMNS: Final = 400
 """A waveform is drawn as its extremes in so many slices."""
+
+MOST: Final = 4
+"""Frames that are shown where only what was made of the outputs differs."""
 
 LONGEST_NAME: Final = 24
 """Letters of a layer's name in a caption."""
@@ -53,11 +57,13 @@ def worst_inputs(comparison: TraceComparison) -> str:
         TraceReader(comparison.device.path) as second,
     ):
         for a, b in paired_frames(first, second, [0, 0]):
+            if not ranked and len(wanted) < MOST and answers_differ(a, b):
+                wanted[a.number] = 0.0  # the outputs are equal, what was made of them is not
             if a.number in wanted:
                 drawn[a.number] = _frame(a, b, pairs, wanted[a.number], names)
-            if len(drawn) == len(wanted):
+            if len(drawn) == (len(ranked) or MOST):
                 break
-    shown = "".join(drawn[number] for number, _ in ranked if number in drawn)
+    shown = "".join(drawn[number] for number in wanted if number in drawn)
     return f'<div class="frames">{shown}</div>' if shown else ""
 
 
@@ -99,7 +105,7 @@ def _frame(a: Frame, b: Frame, pairs: Sequence[Pair], error: float, names: Seque
     left, right = by_key(a), by_key(b)
     shown: list[Panel] = []
     heard = ""
-    words = [f"frame {a.number}", f"nRMSE {error:.3g}"]
+    words = [f"frame {a.number}", f"nRMSE {error:.3g}" if error else "equal outputs"]
     for pair in pairs:
         x, y = left.get(pair.reference), right.get(pair.device)
         if x is None or y is None or x.values is None or y.values is None:
@@ -111,11 +117,20 @@ def _frame(a: Frame, b: Frame, pairs: Sequence[Pair], error: float, names: Seque
         else:
             shown += _compared(pair, x, y)
             heard += _waveforms(x, y) if pair.role == "raw" else ""
+    shown += _detections(a, b, pairs, names)
     if not shown and not heard:
         return ""
     wide = ' class="wide"' if len(shown) > FEW or heard else ""
     title = escape(", ".join(words))
     return f"<div{wide}><h3>{title}</h3>{heard}{panels(shown) if shown else ''}</div>"
+
+
+def _detections(a: Frame, b: Frame, pairs: Sequence[Pair], names: Sequence[str]) -> list[Panel]:
+    for pair in pairs:
+        x, y = by_key(a).get(pair.reference), by_key(b).get(pair.device)
+        if pair.role == "input" and x is not None and y is not None:
+            return answer_panels(a, b, (x, y), names)
+    return []
 
 
 def _layer(pair: Pair, x: Tensor, y: Tensor) -> list[Panel]:
@@ -144,7 +159,7 @@ def _compared(pair: Pair, x: Tensor, y: Tensor) -> list[Panel]:
     ]
     seen = None if gap is None else as_picture(_tensor_like(x, gap), (0.0, 1.0))
     if gap is not None and seen is not None:
-        largest = float(np.nanmax(gap))
+        largest = ends_of(gap)[1]
         shown = as_picture(_tensor_like(x, gap), (0.0, largest or 1.0))
         assert shown is not None  # as `seen`
         note = f"up to {largest:.3g}"

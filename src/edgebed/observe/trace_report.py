@@ -35,7 +35,7 @@ align-items:baseline;justify-content:space-between}
 .verdict p b{font-weight:620}
 .verdict pre{padding:9px 12px;font-size:12.5px;background:var(--paper)}
 .verdict h3,.verdict p{overflow-wrap:anywhere}
-.panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,168px),1fr));gap:14px}
+.panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,156px),1fr));gap:14px}
 .panels img{image-rendering:pixelated;border:1px solid var(--line);width:100%;border-radius:6px}
 .panels figcaption{flex-wrap:wrap;gap:0 8px}
 .frames{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));

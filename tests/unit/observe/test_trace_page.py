@@ -230,3 +230,30 @@ def test_short_names_stay_different_and_find_their_tensors() -> None:
     assert found_names("model/conv3/BiasAdd", names) == [names[3]]
     assert found_names("ACTIVATION_12", names) == [names[12]]
     assert len(found_names("activation_1", names)) == 11 and not found_names("q", names)
+
+
+def test_detections_are_drawn_where_only_they_differ(tmp_path: Path) -> None:
+    boxes = {"ref": [[0, 0.9, 20, 40, 60, 120], [1, 0.8, 90, 10, 130, 50]],
+             "dev": [[1, 0.9, 20, 40, 60, 120]]}  # fmt: skip
+    picture = np.full((3, 150, 150), 100, np.uint8)
+    for name, rows in boxes.items():
+        manifest = Manifest("board", "io", notes={"classes": ["cell", "spot"]})
+        with TraceWriter(tmp_path / f"{name}.trace", manifest) as writer:
+            for number in range(2):
+                found = np.array(rows if number else boxes["ref"], np.float64)
+                writer.write(Frame(number, (
+                    Tensor("x", "input", (3, 150, 150), "uint8", 1 / 255, values=picture),
+                    Tensor("y", "output", (8, 2, 2), "float32", values=np.zeros((8, 2, 2), "f4")),
+                    Tensor("detections", "answer", found.shape, "float64", values=found),
+                )))  # fmt: skip
+    execute(["compare", *paths(tmp_path), "--html", str(tmp_path / "p.html")])
+    page = Page((tmp_path / "p.html").read_text())
+    assert "frame 1, equal outputs" in page.said and "frame 0" not in page.said
+    assert "1 cell, 1 spot" in page.said
+    _input, ours, theirs = shown(page)
+    for drawn, coloured in ((ours, [(40, 20), (40, 40), (120, 60), (10, 90), (50, 130)]),
+                            (theirs, [(40, 20), (120, 60)])):  # fmt: skip
+        grey = np.ptp(drawn.astype(int), axis=2) == 0
+        assert all(not grey[at] for at in coloured)
+        assert grey[80, 40] and grey[0, 0]
+    assert np.ptp(theirs[10, 90].astype(int)) == 0
