@@ -10,6 +10,8 @@ from edgebed.observe.assertions import WEIGHTS
 from edgebed.observe.assertions import decode as decoding
 from edgebed.observe.assertions import weights as held
 from edgebed.observe.observed import Observed
+from edgebed.observe.own_program import find_program
+from edgebed.observe.recomputed import program_of
 from edgebed.observe.trace import Frame, Role
 from edgebed.observe.trace_comparison import TraceComparison, paired_frames
 from edgebed.observe.trace_reader import TraceReader
@@ -40,9 +42,21 @@ def looked_closer(
         found += decoding.decode(*read_again(comparison, MANY, ANSWERS))
     where = comparison.departure
     layers = where is not None and comparison.errors[where.index].pair.role in ("layer", "output")
-    if layers and not sample[1].layers and not any(one.cause in WEIGHTS for one in found):
-        found += held.weights(*read_again(comparison, FEW))
+    if layers and not any(one.cause in WEIGHTS for one in found):
+        found += _weights(sample, comparison)
     return found
+
+
+def _weights(sample: Sample, comparison: TraceComparison) -> list[Verdict]:
+    """Look at weights where the sample has no layers, or its trace does not name its program."""
+    named = program_of(sample[1])
+    if named is not None and sample[1].layers:
+        return []  # looked at before
+    program = named or find_program(comparison.device.path, comparison.device.manifest)
+    if program is None:
+        return []
+    again = sample if sample[1].layers else read_again(comparison, FEW)
+    return held.weights_beside(program, *again)
 
 
 def read_again(

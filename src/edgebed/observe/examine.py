@@ -153,7 +153,7 @@ def _merged(
     same = [o for o in said if o.layer in (departure.layer, comparison.departure.device_layer)]
     particular = [one for one in same if one.cause in LAYERS and one.cause != "kernel"]
     rest = [one for one in said if one.cause not in (*LAYERS, UNEXPLAINED)]
-    proven = [one for one in same if one.cause in WEIGHTS]
+    proven = [one for one in said if one.cause in WEIGHTS]
     if proven:
         return [*proven[:1], *rest]
     if comparison.departure.rule == "exact" or not particular:

@@ -16,6 +16,7 @@ import numpy as np
 from edgebed.errors import EdgebedError
 from edgebed.observe.observed import Observed, Signal
 from edgebed.observe.recorders.described import digest
+from edgebed.program.arithmetic import weight_range
 from edgebed.program.ops._accumulate import Weighted
 from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.read import read_model
@@ -89,9 +90,12 @@ class Layer:
         return self._equal(replace(self.op, bias=None), self.program.constants)
 
     def equal_with(self, biases: Array) -> float:
-        """The same with other biases."""
+        """The same with other biases; 0 where they are none that the program could hold."""
         assert self.op.bias is not None  # or there is nothing to replace
         held = self.program.constants[self.op.bias]
+        low, high = weight_range(held.bits)
+        if biases.min() < low or biases.max() > high:
+            return 0.0
         changed = replace(held, values=biases.astype(held.values.dtype))
         return self._equal(self.op, {**self.program.constants, self.op.bias: changed})
 

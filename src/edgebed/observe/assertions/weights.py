@@ -24,7 +24,7 @@ from edgebed.observe.assertions.explanation import is_clean
 from edgebed.observe.observed import Observed
 from edgebed.observe.recomputed import Layer, layers_of, program_of
 from edgebed.observe.verdict import Verdict
-from edgebed.program.types import Array
+from edgebed.program.types import Array, Program
 
 SURE: Final = 0.999
 WELL: Final = 0.95
@@ -36,7 +36,23 @@ def weights(reference: Observed, device: Observed) -> list[Verdict]:
     """Say whether the device computes with other biases or weights than its program has."""
     if _same(reference, device) or not is_clean(reference, device):
         return []
-    layers = _layers(reference, device)
+    program = program_of(device)
+    if program is None and reference.manifest.digest == device.manifest.digest:
+        program = program_of(reference)
+    return [] if program is None else weights_beside(program, reference, device)
+
+
+def weights_beside(program: Program, reference: Observed, device: Observed) -> list[Verdict]:
+    """Say the same where the program is at hand.
+
+    Args:
+        program: that the device runs.
+        reference: sample of the trace to trust.
+        device: sample of the trace to examine.
+    """
+    if _same(reference, device) or not is_clean(reference, device):
+        return []
+    layers = layers_of(program, device)
     wrong = [one for one in layers if one.equal < 1]
     if not wrong:
         return []
@@ -53,13 +69,6 @@ def _same(reference: Observed, device: Observed) -> bool:
         for name in right if name in left
         for one, other in zip(left[name].stored, right[name].stored, strict=False)
     )  # fmt: skip
-
-
-def _layers(reference: Observed, device: Observed) -> tuple[Layer, ...]:
-    program = program_of(device)
-    if program is None and reference.manifest.digest == device.manifest.digest:
-        program = program_of(reference)
-    return () if program is None else layers_of(program, device)
 
 
 def _missing_biases(layers: tuple[Layer, ...]) -> list[Verdict]:
@@ -123,7 +132,7 @@ def _stale_weights(layers: tuple[Layer, ...], wrong: list[Layer]) -> list[Verdic
         (one, fit) for one, fit in tested
         if fit.own >= WELL and 1 - fit.known >= TENTH * (1 - fit.own)
     ]  # fmt: skip
-    if not found or found[0][0] is not wrong[0] or 2 * len(found) < len(tested):
+    if not found or found[0] != tested[0] or 2 * len(found) < len(tested):
         return []
     shown = "; ".join(
         f"{one.name} {fit.own:.2%} with fitted weights, {fit.known:.2%} with the program's"
@@ -131,7 +140,7 @@ def _stale_weights(layers: tuple[Layer, ...], wrong: list[Layer]) -> list[Verdic
     )
     return [
         Verdict(
-            "stale_weights", found[0][0].name, 0.97,
+            "stale_weights", wrong[0].name, 0.97,
             f"The device's layers are sums with other weights than the program's. Of the variance"
             f" of values left out of the fit are explained: {shown}. So are {len(found)} of"
             f" {len(tested)} layers with enough values; {len(wrong)} of {len(layers)} differ.",
