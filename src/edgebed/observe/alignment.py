@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from edgebed.observe.axes import Rearrangement, pearson, rearrangements, sample_positions
+from edgebed.observe.parts import let_go
 from edgebed.observe.trace import Frame, Role, Tensor
 from edgebed.program.types import Array
 
@@ -109,6 +110,7 @@ class Samples:
                 else _real(one[0], one[1].reshape(-1)[where])
                 for frame, _ in self._frames
             ]
+            let_all_go(self._frames, key, 0)
         return self._flat[key]
 
     def _device(self, key: Key, order: Rearrangement) -> list[Array | None]:
@@ -121,7 +123,16 @@ class Samples:
                 else _real(one[0], order.sampled(one[1], where))
                 for _, frame in self._frames
             ]
+            let_all_go(self._frames, key, 1)
         return self._moved[key, order]
+
+
+def let_all_go(frames: Sequence[tuple[dict[Key, Tensor], ...]], key: Key, side: int) -> None:
+    """Give back the memory of a tensor of which a few values were looked at."""
+    for pair in frames:
+        one = pair[side].get(key)
+        if one is not None and one.values is not None:
+            let_go(one.values)
 
 
 def align(

@@ -23,6 +23,7 @@ from edgebed.observe.comparability import OWN_KERNELS
 from edgebed.observe.drift_certain import CertainFaults
 from edgebed.observe.drift_stream import is_watched, key_of, observations
 from edgebed.observe.observed import Observed, paired
+from edgebed.observe.parts import parts
 from edgebed.observe.recorders.described import digest, tensor_of
 from edgebed.observe.trace import Frame, Manifest, Tensor
 from edgebed.observe.trace_reader import TraceReader
@@ -86,11 +87,7 @@ class _Range:
     def add(self, tensor: Tensor) -> None:
         known = tensor.statistics
         if tensor.values is not None:
-            good = tensor.real[np.isfinite(tensor.real)]
-            low, high = (float(good.min()), float(good.max())) if good.size else (np.inf, -np.inf)
-            share = 0.0
-            if self.limits is not None and tensor.values.size:
-                share = float((tensor.values == np.iinfo(tensor.dtype).max).mean())
+            low, high, share = self._of(tensor, tensor.values)
         elif known is not None and known.count > known.bad:
             low, high, share = known.low, known.high, known.at_high
         else:
@@ -98,6 +95,18 @@ class _Range:
         self.frames += 1
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.at_high += share
+
+    def _of(self, tensor: Tensor, values: Array) -> tuple[float, float, float]:
+        """Return lowest and highest real value, and the share at the largest integer."""
+        low, high, count = np.inf, -np.inf, 0
+        most = np.iinfo(tensor.dtype).max if self.limits is not None else None
+        for part in parts(values):
+            real = replace(tensor, values=part, shape=part.shape).real
+            good = real[np.isfinite(real)]
+            if good.size:
+                low, high = min(low, float(good.min())), max(high, float(good.max()))
+            count += int((part == most).sum()) if most is not None else 0
+        return low, high, count / max(values.size, 1)
 
     @property
     def limits(self) -> tuple[float, float] | None:

@@ -15,6 +15,8 @@ from edgebed.observe.verdict import Verdict
 
 MOST_NAMES: Final = 5
 """So many layers a sentence lists."""
+MOST_VALUES: Final = 4_000_000
+"""Values of a tensor whose differences are looked at one by one; several copies are made."""
 FIX_INPUT: Final = (
     "Mend what happens before the network (size, crop, channel order, normalisation, type); the "
     "layers only pass this error on."
@@ -43,7 +45,9 @@ def departure_verdict(comparison: TraceComparison) -> Verdict | None:
     if where is None:
         return None
     error = comparison.errors[where.index]
-    seen = layer_signature(comparison, error) if error.pair.role in ("layer", "output") else None
+    small = math.prod(error.pair.order.shape) <= MOST_VALUES
+    layer = small and error.pair.role in ("layer", "output")
+    seen = layer_signature(comparison, error) if layer else None
     layers = any(one.pair.role == "layer" for one in comparison.errors)
     cause, fix = _cause(where, error, seen, layers)
     evidence = " ".join(_evidence(comparison, where, error, seen))

@@ -22,6 +22,7 @@ from edgebed.observe.drift_chance import ONE_IN_THOUSAND, gap
 from edgebed.observe.drift_profile import Counted, Profile
 from edgebed.observe.drift_verdict import FIXES
 from edgebed.observe.sketch import Report, Sketch
+from edgebed.observe.trace import MAGIC
 from edgebed.observe.verdict import Verdict
 from edgebed.program.types import Array
 
@@ -58,7 +59,13 @@ def is_report(path: Path) -> bool:
     Raises:
         EdgebedError: it cannot be read.
     """
-    return sketches.MAGIC in _read(path) and not _read(path).startswith(b"EBTRACE")
+    try:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) == MAGIC:
+                return False  # however large
+    except OSError:
+        pass  # reading will say why
+    return sketches.MAGIC in _read(path)
 
 
 def drift_of_files(paths: Sequence[Path], profile: Profile) -> Reported:

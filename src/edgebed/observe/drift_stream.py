@@ -11,6 +11,7 @@ import numpy as np
 
 from edgebed.observe.drift_features import features, likeness, picture
 from edgebed.observe.drift_what_if import views
+from edgebed.observe.parts import parts
 from edgebed.observe.sketch import BINS, counts
 from edgebed.observe.trace import Frame, Tensor
 from edgebed.program.types import Array
@@ -149,7 +150,7 @@ def _bad(frame: Frame) -> dict[str, int]:
     for tensor in frame.tensors:
         number = tensor.statistics.bad if tensor.statistics is not None else 0
         if tensor.values is not None and tensor.values.dtype.kind == "f":
-            number = int(tensor.values.size - np.isfinite(tensor.values).sum())
+            number = sum(int(one.size - np.isfinite(one).sum()) for one in parts(tensor.values))
         if number:
             found[key_of(tensor)] = number
     return found

@@ -15,12 +15,13 @@ mover's distance). The larger bound counts, per channel where channels were kept
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
-from edgebed.observe.matching import Pair, real_values, reference_values
+from edgebed.observe.matching import Pair, meant_by_device, meant_by_reference
+from edgebed.observe.parts import let_go, rows
 from edgebed.observe.rescaling import ChannelSums
 from edgebed.observe.statistics import Statistics
 from edgebed.observe.trace import Tensor
@@ -200,28 +201,46 @@ class RunningError:
     def _values(self, reference: Tensor, device: Tensor) -> tuple[float, bool]:
         """Return the mean square difference of a frame and whether anything differs."""
         assert reference.values is not None and device.values is not None
-        a = reference_values(self.pair, reference)
-        b = real_values(self.pair, device)
+        order = self.pair.order
+        right = device.values.reshape(order.given).transpose(order.axes)
+        left = reference.values.reshape(right.shape)  # the same order of values, seen alike
         exact = same_steps(reference, device)
         self.same_steps &= exact
+        summed = not exact and self.pair.role == "layer" and right.shape == order.shape
+        channels = self._channels(reference) if summed else None
+        before = self.squares, self.values, self.differing, self.device_bad
+        for place in rows(right):
+            a = replace(reference, values=left[place], shape=left[place].shape)
+            b = replace(device, values=right[place], shape=right[place].shape)
+            if exact:
+                self._integers(a, b)
+            self._part(
+                meant_by_reference(self.pair, a.real), meant_by_device(self.pair, b.real),
+                channels, place.start or 0,
+            )  # fmt: skip
+            let_go(reference.values)
+            let_go(device.values)
+        total, count = self.squares - before[0], self.values - before[1]
+        wrong = self.differing > before[2] or self.device_bad > before[3]
+        return total / max(count, 1), wrong or (not exact and total > 0)
+
+    def _part(self, a: Array, b: Array, channels: ChannelSums | None, start: int) -> None:
+        """Take real values of both in, at the same places."""
         good, bad = _finite(a, b)
         self.reference_bad += int(a.size - np.isfinite(a).sum())
         self.device_bad += bad
-        differing = self._integers(reference, device) if exact else 0
+        if channels is not None and good is None:
+            channels.add(a, b, start)
         if good is not None:
             a, b = a[good], b[good]
         if not a.size:
-            return 0.0, bad > 0
+            return
         self.reference_range = _wider(self.reference_range, a)
         self.device_range = _wider(self.device_range, b)
-        if good is None and not exact and self.pair.role == "layer":
-            self._channels(reference).add(a, b)
         gap = np.abs(a.astype(np.float64) - b)
-        total = float(np.square(gap).sum())
         self.largest = max(self.largest, float(gap.max()))
         self.values += a.size
-        self.squares += total
-        return total / a.size, bool(differing or bad or (not exact and total > 0))
+        self.squares += float(np.square(gap).sum())
 
     def _channels(self, reference: Tensor) -> ChannelSums:
         if self.channels is None:
@@ -229,16 +248,13 @@ class RunningError:
             self.channels = ChannelSums(self.pair.order.shape, layout, reference.shape)
         return self.channels
 
-    def _integers(self, reference: Tensor, device: Tensor) -> int:
-        """Count the integers of a frame that differ."""
+    def _integers(self, reference: Tensor, device: Tensor) -> None:
+        """Count the integers of a part that differ."""
         assert reference.values is not None and device.values is not None
-        a = reference.values.reshape(self.pair.order.shape).astype(np.int64)
-        b = self.pair.order.of(device.values).astype(np.int64)
+        a, b = reference.values.astype(np.int64), device.values.astype(np.int64)
         gap = np.abs((a - reference.zero_point) - (b - device.zero_point))
-        count = int(np.count_nonzero(gap))
-        self.differing += count
+        self.differing += int(np.count_nonzero(gap))
         self.quanta = max(self.quanta, int(gap.max(initial=0)))
-        return count
 
     def _statistics(self, reference: Tensor, device: Tensor) -> tuple[float, bool]:
         """Return the square of the lower bound of a frame and whether anything differs."""

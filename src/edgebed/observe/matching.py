@@ -21,6 +21,7 @@ import numpy as np
 
 from edgebed.observe.alignment import UNLIKE, Key, Samples, align, by_key, family, size_of
 from edgebed.observe.axes import Rearrangement, correlation, rearrangements
+from edgebed.observe.parts import PART, let_go
 from edgebed.observe.trace import Frame, Role, Tensor
 from edgebed.program.types import Array
 
@@ -30,6 +31,8 @@ HEALS_ABOVE: Final = 0.98
 """... and more than this rearranged."""
 SURE: Final = 0.5
 """Layers paired by order alone that correlate less are marked as doubtful."""
+MAPPED: Final = 64_000_000
+"""Bytes of a tensor that may be in memory at once while a few of its values are drawn."""
 APPENDED: Final = re.compile(
     r"(:\d+|\.q|[._/](de)?quanti[sz](e|ed|elinear)?(_output)?(_\d+)?)+$", re.IGNORECASE
 )
@@ -153,18 +156,26 @@ def _in_order(tensors: Mapping[Key, Tensor], layers: Sequence[str]) -> dict[Key,
 
 def reference_values(pair: Pair, reference: Tensor) -> Array:
     """Return the reference's real values as they are compared, float32."""
-    values = reference.real.reshape(pair.order.shape)
+    return meant_by_reference(pair, reference.real.reshape(pair.order.shape))
+
+
+def meant_by_reference(pair: Pair, real: Array) -> Array:
+    """Return real values of the reference as they are compared: fitted and clipped."""
     if pair.reference_step is not None:
-        values = values * np.float32(pair.reference_step) + np.float32(pair.reference_zero)
-    return values if pair.clip is None else np.clip(values, *pair.clip)
+        real = real * np.float32(pair.reference_step) + np.float32(pair.reference_zero)
+    return real if pair.clip is None else np.clip(real, *pair.clip)
 
 
 def real_values(pair: Pair, device: Tensor) -> Array:
     """Return a device's real values in the reference's order, float32."""
-    values = device.real
-    if pair.step is not None:
-        values = values * np.float32(pair.step) + np.float32(pair.zero)
-    return pair.order.of(values)
+    return pair.order.of(meant_by_device(pair, device.real))
+
+
+def meant_by_device(pair: Pair, real: Array) -> Array:
+    """Return real values of a device as they are compared: with the step that was fitted."""
+    if pair.step is None:
+        return real
+    return real * np.float32(pair.step) + np.float32(pair.zero)
 
 
 def _by_name(
@@ -282,7 +293,7 @@ def _fitted(pair: Pair, a: Tensor, b: Tensor) -> Pair:
     meant = [one.scale is not None or np.dtype(one.dtype).kind == "f" for one in (a, b)]
     if pair.role == "raw" or (pair.correlation or 0) < SURE:
         return pair
-    x, y = pair.order.of(b.real).reshape(-1), a.real.reshape(-1)
+    y, x = _thinned(pair, a, b)
     if bare[1] and meant[0]:
         step, zero = _line(x, y)
         return replace(pair, step=step, zero=zero)
@@ -290,6 +301,19 @@ def _fitted(pair: Pair, a: Tensor, b: Tensor) -> Pair:
         step, zero = _line(y, x)
         return replace(pair, reference_step=step, reference_zero=zero)
     return pair
+
+
+def _thinned(pair: Pair, a: Tensor, b: Tensor) -> tuple[Array, Array]:
+    """Return real values of both at the same places: all, or so many that they can be copied."""
+    assert a.values is not None and b.values is not None  # or there is nothing to fit
+    places = np.arange(0, a.values.size, -(-a.values.size // PART))
+    drawn: list[tuple[Array, Array]] = []
+    for some in np.array_split(places, -(-a.values.nbytes // MAPPED)):
+        drawn.append((a.values.reshape(-1)[some], pair.order.sampled(b.values, some)))
+        let_go(a.values)
+        let_go(b.values)
+    one, two = (np.concatenate(side) for side in zip(*drawn, strict=True))
+    return replace(a, values=one, shape=one.shape).real, replace(b, values=two).real
 
 
 def _line(integers: Array, real: Array) -> tuple[float, float]:
@@ -302,7 +326,8 @@ def _clipped(pair: Pair, a: Tensor, b: Tensor) -> Pair:
     """Return the pair with the activation that the device fused into this layer, if it did."""
     if pair.role not in ("layer", "output") or (pair.correlation or 0) > 1 - UNLIKE:
         return pair
-    x, y = reference_values(pair, a), real_values(pair, b)
+    x, y = _thinned(pair, a, b)
+    x, y = meant_by_reference(pair, x), meant_by_device(pair, y)
     if not np.isfinite(x).all() or not np.isfinite(y).all() or x.min() >= 0 or y.min() < 0:
         return pair
     for high in (math.inf, 6.0):

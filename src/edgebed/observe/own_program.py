@@ -31,6 +31,8 @@ from edgebed.program.types import Array, Op, Program
 FRAMES: Final = 4
 """Frames computed again, evenly drawn, and the WORST beside them."""
 WORST: Final = 2
+MOST_BYTES: Final = 64_000_000
+"""Of a frame that is computed again; the interpreter holds several times as much."""
 NAME: Final = "program.onnx"
 KERNELS: Final = frozenset({"kernel", "op_quantisation", "operator_definition"})
 """Causes that what the program gives decides about, beside `kernel_...`."""
@@ -171,6 +173,8 @@ def _drawn(comparison: TraceComparison) -> Iterator[Frame]:
     with TraceReader(comparison.device.path) as reader:
         for place, frame in enumerate(reader.frames()):
             wanted = comparison.only in (None, frame.number)
+            size = sum(t.values.nbytes for t in frame.tensors if t.values is not None)
+            wanted = wanted and size <= MOST_BYTES
             if wanted and (place % stride == 0 or frame.number in worst):
                 yield frame
             del frame  # or it would stay in memory while the next one is read

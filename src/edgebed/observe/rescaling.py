@@ -48,15 +48,17 @@ class ChannelSums:
 
     def __init__(self, shape: tuple[int, ...], layout: str, full: tuple[int, ...]) -> None:
         self.axis = _axis(shape, layout, full)
-        self._count = 0
-        self._sums = np.zeros((3, 1 if self.axis is None else shape[self.axis]))
+        count = 1 if self.axis is None else shape[self.axis]
+        self._sums, self._counts = np.zeros((3, count)), np.zeros(count, np.int64)
 
-    def add(self, reference: Array, device: Array) -> None:
-        """Take a frame in: real values of `shape`."""
+    def add(self, reference: Array, device: Array, start: int = 0) -> None:
+        """Take real values in: of a frame, or of rows of its leading axis from `start` on."""
         a, b = (self._rows(one) for one in (reference, device))
+        first = start if self.axis == 0 else 0
+        place = slice(first, first + len(a))
         for row, (x, y) in enumerate(((a, a), (a, b), (b, b))):
-            self._sums[row] += np.einsum("cn,cn->c", x, y)
-        self._count += a.shape[1]
+            self._sums[row, place] += np.einsum("cn,cn->c", x, y)
+        self._counts[place] += a.shape[1]
 
     def _rows(self, values: Array) -> Array:
         if self.axis is None:
@@ -72,7 +74,11 @@ class ChannelSums:
         """
         aa, ab, bb = self._sums
         live = (aa > 0) & (bb > 0)
-        if self._count < FEWEST or not np.isfinite(self._sums).all() or (ab[live] <= 0).any():
+        if (
+            self._counts.min() < FEWEST
+            or not np.isfinite(self._sums).all()
+            or (ab[live] <= 0).any()
+        ):
             return (), math.inf
         found = np.where(live, ab / np.where(live, aa, 1), 1.0)
         left = np.where(live, bb - ab * found, aa + bb)

@@ -10,10 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
 from edgebed.observe import trace_records as records
+from edgebed.observe.parts import LARGE
 from edgebed.observe.trace import MAGIC, MOST_BYTES, READABLE, VERSION, Frame, Manifest, Tensor
+from edgebed.program.types import Array
 
 
 class TraceReader:
@@ -111,25 +115,49 @@ class TraceReader:
     def _damaged(self, why: str) -> EdgebedError:
         return EdgebedError("is damaged", where=str(self.path), why=why, try_="record it again")
 
-    def _records(self) -> Iterator[tuple[str, dict[str, Any], bytes]]:
+    def _body(self, length: int) -> tuple[bytes, Array | None, int]:
+        """Return a record's body, or its head and its values where they are large, and its CRC.
+
+        Large values are read for their checksum and then left in the file. The body is empty where
+        the file ends before it does.
+        """
+        start = self._file.read(min(length, LARGE))
+        (size,) = struct.unpack_from("<I", start.ljust(records.HEAD, b"\0"), 1)
+        crc, left = zlib.crc32(start), length - len(start)
+        if not left or start[:1] != b"T" or records.HEAD + size > len(start):
+            body = start + self._file.read(left)
+            return body if len(body) == length else b"", None, zlib.crc32(body[len(start) :], crc)
+        head = start[: records.HEAD + size]
+        at = self._file.tell() - len(start) + len(head)
+        while left:
+            part = self._file.read(min(left, LARGE))
+            if not part:
+                return b"", None, 0
+            crc, left = zlib.crc32(part, crc), left - len(part)
+        values = np.memmap(self.path, np.uint8, "r", at, (length - len(head),))
+        return head, values, crc
+
+    def _records(self) -> Iterator[tuple[str, dict[str, Any], bytes | Array]]:
         while True:
             self._at = self._file.tell()
             start = self._file.read(8)
             if not start:
                 return
             length, crc = struct.unpack("<II", start) if len(start) == 8 else (0, 0)
-            body = self._file.read(length) if records.HEAD <= length <= MOST_BYTES else b""
-            if len(body) != length or not body:
+            sound = records.HEAD <= length <= MOST_BYTES
+            body, values, found_crc = self._body(length) if sound else (b"", None, 0)
+            if not body:
                 self.cut = f"cut inside a record at byte {self._at:,}"
                 return
-            if zlib.crc32(body) != crc:
+            if found_crc != crc:
                 self.cut = f"the record at byte {self._at:,} is damaged"
                 return
             try:
-                found = records.parsed(body)
+                kind, head, rest = records.parsed(body)
             except records.NonsenseError as error:
                 self.cut = f"the record at byte {self._at:,} makes no sense: {error}"
                 return
+            found = kind, head, rest if values is None else values
             yield found
 
 
@@ -141,7 +169,7 @@ class _Making:
     tensors: list[Tensor] = field(default_factory=list)
     figures: dict[str, dict[str, Figure]] = field(default_factory=dict)
 
-    def add(self, kind: str, head: dict[str, Any], values: bytes) -> None:
+    def add(self, kind: str, head: dict[str, Any], values: bytes | Array) -> None:
         """Take a record in.
 
         Raises:

@@ -91,12 +91,13 @@ def frame(head: Mapping[str, Any]) -> Frame:
     return Frame(number, sensors=_mapping(head, "sensors"), time_ns=_whole(head, "time_ns", 0))
 
 
-def tensor(head: Mapping[str, Any], raw: bytes, *, is_whole: bool) -> Tensor:
+def tensor(head: Mapping[str, Any], raw: bytes | Array, *, is_whole: bool) -> Tensor:
     """Return a tensor.
 
     Args:
         head: of its record.
-        raw: its values, or its statistics; empty where those are in the head.
+        raw: its values, or its statistics; empty where those are in the head. An array of bytes
+            is mapped from the file and stays there.
         is_whole: the values were kept.
 
     Raises:
@@ -110,7 +111,7 @@ def tensor(head: Mapping[str, Any], raw: bytes, *, is_whole: bool) -> Tensor:
         None if scale is None else _finite(scale), _whole(head, "zero_point", 0),
         _text(head, "layout", ""), _text(head, "kind", ""),
         _values(raw, kind, shape) if is_whole else None,
-        _statistics(head, b"" if is_whole else raw),
+        _statistics(head, raw if isinstance(raw, bytes) and not is_whole else b""),
     )  # fmt: skip
 
 
@@ -129,11 +130,13 @@ def figure(head: Mapping[str, Any]) -> tuple[str, str, Figure]:
     return _text(head, "layer", ""), _text(head, "name"), found
 
 
-def _values(raw: bytes, kind: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+def _values(raw: bytes | Array, kind: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     wanted = math.prod(shape) * kind.itemsize
     if len(raw) != wanted:
         size = "x".join(map(str, shape)) or "one value"
         raise NonsenseError(f"{len(raw):,} bytes are no {size} of {kind.name} ({wanted:,} bytes)")
+    if not isinstance(raw, bytes):
+        return raw.view(kind.newbyteorder("<")).reshape(shape)
     return np.frombuffer(raw, kind.newbyteorder("<")).astype(kind).reshape(shape)
 
 
