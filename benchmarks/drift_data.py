@@ -118,7 +118,7 @@ def _pictures(
     def prepare(picture: Array) -> Array:
         return np.asarray((picture.astype(np.int16) - 128).astype(np.int8))
 
-    stride = max(len(pictures) // most, 1)
+    stride = -(-len(pictures) // most)
     faults = {name: _clipped(one) for name, one in PICTURE_FAULTS.items()}
     shown = frozenset(range(0, len(pictures), stride))
     return Source(program, pictures, prepare, faults, shown, groups or {}, blocks)
@@ -144,7 +144,7 @@ def visual_wake_words(data: Path, cases: Path) -> Source:
 def cells(data: Path, cases: Path) -> Source:
     """Blood under a microscope, which has no up and down."""
     paths = sorted((data / "bccd" / "images").iterdir())
-    return _pictures(cases, [_loaded(path) for path in paths])
+    return _pictures(cases, [_loaded(path) for path in paths], most=120)
 
 
 def road(data: Path, cases: Path) -> Source:
@@ -152,7 +152,7 @@ def road(data: Path, cases: Path) -> Source:
     with zipfile.ZipFile(data / "videos" / "car-detection.frames_320x180.zip") as archive:
         names = sorted(one for one in archive.namelist() if one.endswith(".jpg"))
         pictures = [_loaded(io.BytesIO(archive.read(name))) for name in names]
-    return _pictures(cases, pictures, blocks=24)
+    return _pictures(cases, pictures, most=94, blocks=24)
 
 
 # ---- sounds ----

@@ -109,6 +109,7 @@ def by_chance(
         largest = _held_out(table, block, size, (reach[-1], apart[-1]), random)
         thresholds.append(_tail(largest, 0.95, false_alarms / max(largest.shape[1], 1)))
     limits = np.array([_steady(row) for row in np.array(thresholds).T.tolist()])
+    limits = np.maximum(limits, ONE_IN_THOUSAND)  # a constant reference has no distances at all
     common = limits.max(0)
     # In units of its own group's threshold a distance compares with the one that all share.
     own = limits / common

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def scenes(seed: int, count: int) -> Iterator[Array]:
         yield np.clip(light + tint + bars + blobs + grain, 0, 255)
 
 
-def frames(pictures: Iterator[Array]) -> Iterator[Frame]:
+def frames(pictures: Iterable[Array]) -> Iterator[Frame]:
     """A network that says whether the left half is the brighter one."""
     for at, picture in enumerate(pictures):
         stored = (np.round(picture) - 128).astype(np.int8)
@@ -202,6 +202,72 @@ def test_another_networks_trace_is_refused(tmp_path: Path, profile: Profile) -> 
 
     with pytest.raises(EdgebedError, match="has no tensor of the profile"):
         drift(write(tmp_path / "t.trace", renamed()), profile)
+
+
+# What is broken.
+
+
+def test_a_constant_reference_takes_every_change_for_one_and_nothing_else(tmp_path: Path) -> None:
+    (scene,) = scenes(0, 1)
+    still = profile_of(write(tmp_path / "r.trace", frames([scene] * 40)))
+    same = drift(write(tmp_path / "s.trace", frames([scene] * 40)), still)
+    other = drift(write(tmp_path / "o.trace", frames([0.5 * scene] * 40)), still)
+    assert not same.verdicts
+    assert other.verdicts[0].layer == "input x"
+    assert np.isfinite(still.thresholds).all() and min(still.thresholds) > 0
+
+
+def test_one_frame_is_a_window_that_says_little(tmp_path: Path, profile: Profile) -> None:
+    usual = drift(write(tmp_path / "u.trace", frames(scenes(3, 1))), profile)
+    white = drift(write(tmp_path / "w.trace", frames([np.full((SIDE, SIDE, 3), 250.0)])), profile)
+    assert (usual.frames, usual.windows, usual.verdicts) == (1, 1, ())
+    assert white.verdicts
+
+
+def test_a_trace_without_inputs_is_judged_by_its_layers(tmp_path: Path, profile: Profile) -> None:
+    def without(source: Iterator[Frame]) -> Iterator[Frame]:
+        for one in source:
+            yield replace(one, tensors=one.tensors[1:])
+
+    clean = write(tmp_path / "c.trace", without(frames(scenes(4, 64))))
+    dark = write(tmp_path / "d.trace", without(frames(0.4 * one for one in scenes(4, 64))))
+    assert not drift(clean, profile).verdicts
+    found = drift(dark, profile).verdicts[0]
+    assert (found.cause, found.layer) == ("layer_shift", "half")
+
+
+def test_frames_of_nan_are_named_and_bring_nothing_down(tmp_path: Path, profile: Profile) -> None:
+    def broken(source: Iterator[Frame]) -> Iterator[Frame]:
+        for one in source:
+            real = np.full((SIDE, SIDE, 3), np.nan, np.float32)
+            given = Tensor("x", "input", real.shape, "float32", layout="HWC", values=real)
+            yield replace(one, tensors=(given, *one.tensors[1:]))
+
+    found = drift(write(tmp_path / "t.trace", broken(frames(scenes(4, 64)))), profile)
+    assert found.verdicts[0].cause == "bad_values"
+
+
+def test_a_reference_with_some_nan_is_refused_or_watches_what_is_left(tmp_path: Path) -> None:
+    def broken(source: Iterator[Frame]) -> Iterator[Frame]:
+        for one in source:
+            scores = np.array([np.nan, np.nan], np.float32)
+            yield replace(one, tensors=(*one.tensors[:2],
+                                        replace(one.tensors[2], values=scores)))  # fmt: skip
+
+    made = profile_of(write(tmp_path / "r.trace", broken(frames(scenes(0, 64)))))
+    assert made.tensors == ("input x", "half")
+
+
+def test_an_input_that_is_no_picture_is_not_called_dark(tmp_path: Path) -> None:
+    def sounds(seed: int, gain: float) -> Iterator[Frame]:
+        random = np.random.default_rng(seed)
+        for at in range(120):
+            table = (gain * random.normal(40, 20, (49, 10))).clip(-128, 127).astype(np.int8)
+            yield Frame(at, (Tensor("x", "input", table.shape, "int8", 0.5, 0, "", "", table),))
+
+    made = profile_of(write(tmp_path / "r.trace", sounds(0, 1.0)))
+    (verdict,) = drift(write(tmp_path / "t.trace", sounds(1, 0.5)), made, 120).verdicts
+    assert verdict.cause == "level_shift"
 
 
 # Sketches of devices.
