@@ -13,6 +13,7 @@ import pytest
 from edgebed.cli import execute
 from edgebed.observe.recorders import reference
 from edgebed.observe.recorders.device_log import DeviceLog
+from edgebed.observe.statistics import Statistics
 from edgebed.observe.trace import Frame
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.program import to_onnx
@@ -169,6 +170,24 @@ def test_the_program_writes_its_log_to_standard_error(
         assert bool(frames[0].layer_figures) == (level == 3)
     else:
         assert not clocked and not frames[0].layer_figures
+
+
+def test_statistics_are_those_of_the_values(folder: Path, tmp_path: Path) -> None:
+    build_traced(folder, tmp_path / "little", 2)
+    x = samples(2)
+    ran = emulation.run(chip(folder), tmp_path / "little", data=x.tobytes(), logs=True)
+    log = DeviceLog(folder, [ran.log])
+    assert log.manifest().level == "statistics"
+    for frame, want in zip(log.frames(), reference.record(little(), {"x": x}), strict=True):
+        assert {"x", "first", "small", "y"} <= {one.name for one in frame.tensors}
+        for one in (*frame.of("input"), *frame.of("layer")):
+            true = want.named(one.name)
+            assert true is not None and true.values is not None and one.statistics is not None
+            right = Statistics.of_bytes(np.ascontiguousarray(true.values), 1.0, 0)
+            for name in ("count", "mean", "deviation", "low", "high", "zeros", "at_low", "at_high"):
+                scale = one.scale if name in ("mean", "deviation", "low", "high") else 1.0
+                found = getattr(one.statistics, name) / (scale or 1.0)
+                assert found == pytest.approx(getattr(right, name), rel=1e-9), name
 
 
 @pytest.mark.parametrize("emulator", EMULATORS)

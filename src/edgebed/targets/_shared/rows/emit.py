@@ -15,7 +15,7 @@ from edgebed.targets._shared.rows.lowering import FETCH
 from edgebed.targets._shared.rows.stage import Network, Placement, Stage, Table
 
 HERE: Final = Path(__file__).parent
-RUNTIME: Final = ("eb.h", "eb_run.h", "eb_trace.h", "eb_trace_run.h")
+RUNTIME: Final = ("eb.h", "eb_run.h", "eb_trace.h", "eb_trace_run.h", "eb_trace_sums.h")
 _NUMPY: Final = {
     "int8_t": np.int8, "uint8_t": np.uint8, "int16_t": np.int16, "uint16_t": np.uint16,
     "int32_t": np.int32, "uint32_t": np.uint32, "float": np.float32,

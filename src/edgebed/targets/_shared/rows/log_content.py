@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -25,8 +25,8 @@ MOST_RAW: Final = 1 << 28
 """Bytes of raw data of a frame; more is damage."""
 _SUMS: Final = struct.Struct("<HBB4I")
 _TYPE: Final = re.compile(r"(u?int(?:8|16|32)|float32)((?: *[ x,] *\d+)*)")
-_REAL: Final = 4
-"""Kind of sums of real numbers."""
+_UNSIGNED, _REAL = 2, 4
+"""Kinds of sums: of bytes without sign, which come less 128, and of real numbers."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,7 @@ class _Reading:
         self._memory.take(stage, step, offset, record.payload[8:])
 
     def _sums(self, record: Record) -> None:
-        place, kind, _, count, zeros, at_low, at_high = _SUMS.unpack_from(record.payload)
-        real = kind == _REAL
-        values = struct.unpack_from("<ffdd" if real else "<iiqQ", record.payload, _SUMS.size)
-        ends = (at_low, zeros, 0, 0) if real else (0, zeros, at_low, at_high)
-        found = Sums(count, *ends, *values)
+        place, found = sums_of(record.payload)
         if place & INPUT:
             self._found.input_sums[self._manifest.inputs[place - INPUT].name] = found
         else:
@@ -172,6 +168,27 @@ class _Reading:
         (offset,) = struct.unpack_from("<I", record.payload)
         name, _, place = self._raw[-1]
         _put(place, offset, record.payload[4:], name)
+
+
+def sums_of(payload: bytes) -> tuple[int, Sums]:
+    """Return the sums of a record, and what they are of: a stage, or INPUT and an input's number.
+
+    Raises:
+        struct.error: it is too short.
+    """
+    place, kind, _, count, zeros, at_low, at_high = _SUMS.unpack_from(payload)
+    real = kind == _REAL
+    values = struct.unpack_from("<ffdd" if real else "<iiqQ", payload, _SUMS.size)
+    ends = (at_low, zeros, 0, 0) if real else (0, zeros, at_low, at_high)
+    found = Sums(count, *ends, *values)
+    return place, _raised(found, 128) if kind == _UNSIGNED else found
+
+
+def _raised(sums: Sums, by: int) -> Sums:
+    """Return the sums of the same values plus a number."""
+    squares = sums.squares + 2 * by * sums.sum + by * by * sums.count
+    low, high = sums.low + by, sums.high + by
+    return replace(sums, low=low, high=high, sum=sums.sum + by * sums.count, squares=squares)
 
 
 def _put(place: bytearray, offset: int, data: bytes, name: str) -> None:

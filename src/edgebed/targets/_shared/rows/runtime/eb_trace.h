@@ -17,13 +17,16 @@
    O  output    as I
    S  sums      stage, or 0x8000 + input (u16), kind (u8), 0 (u8), values (u32), of them zeros, at
                 the low end, at the high end (u32; reals: zeros, not finite, 0), least and largest
-                (i32; f32), sum and sum of squares (i64, u64; f64)
+                (i32; f32), sum and sum of squares (i64, u64; f64); of bytes without sign less 128
    C  clock     first stage (u16), stages (u16), ticks of each (u32; the largest: that or more)
    E  end       records of this frame before it (u32), ticks of the run (u64) */
 #ifndef EB_TRACE_H
 #define EB_TRACE_H
 
 #include <stdint.h>
+#if defined(__ARM_FEATURE_CRC32)
+#include <arm_acle.h>
+#endif
 
 enum { EB_TRACE_PART = 1024, EB_TRACE_INPUT = 0x8000, EB_TRACE_ROWS = 0xFFFF };
 enum { EB_TRACE_HIDDEN, EB_TRACE_I8, EB_TRACE_U8, EB_TRACE_I16, EB_TRACE_F32, EB_TRACE_OTHER };
@@ -58,6 +61,17 @@ typedef struct {
 
 /* ---- records ---- */
 
+#if defined(__ARM_FEATURE_CRC32)
+EB_TRACE_APART uint32_t eb_trace_crc(uint32_t crc, const uint8_t *bytes, uint32_t count) {
+    uint64_t word;
+    for (; count >= sizeof word; count -= sizeof word, bytes += sizeof word) {
+        __builtin_memcpy(&word, bytes, sizeof word);
+        crc = __crc32d(crc, word);
+    }
+    while (count--) crc = __crc32b(crc, *bytes++);
+    return crc;
+}
+#else
 EB_TRACE_APART uint32_t eb_trace_crc(uint32_t crc, const uint8_t *bytes, uint32_t count) {
     static const uint32_t table[16] = {
         0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
@@ -70,6 +84,7 @@ EB_TRACE_APART uint32_t eb_trace_crc(uint32_t crc, const uint8_t *bytes, uint32_
     }
     return crc;
 }
+#endif
 
 EB_TRACE_APART void eb_trace_send(eb_trace *t, const void *bytes, uint32_t count) {
     t->crc = eb_trace_crc(t->crc, (const uint8_t *)bytes, count);
@@ -241,121 +256,7 @@ static void eb_trace_tail(eb_trace *t) {
 }
 
 #if EB_TRACE == 2
-/* ---- statistics ---- */
-
-typedef struct {
-    uint32_t count, zeros, at_low, at_high;
-    union {
-        struct {
-            int64_t sum;
-            uint64_t squares;
-            int32_t low, high;
-        } i;
-#if EB_TRACE_REALS
-        struct {
-            double sum, squares;
-            float low, high;
-        } f;
-#endif
-    } of;
-} eb_trace_sums;
-
-/* The inner sums stay within 32 bits: 64 values are at most 2^15 each, or 2^22 squared. */
-EB_TRACE_APART void eb_trace_add_bytes(eb_trace_sums *s, const uint8_t *bytes, uint32_t count,
-                                       uint32_t flip, int32_t zero, int32_t least) {
-    int32_t low = s->count ? s->of.i.low : 255, high = s->count ? s->of.i.high : -128;
-    uint32_t zeros = s->zeros, at_low = s->at_low, at_high = s->at_high;
-    s->count += count;
-    while (count) {
-        uint32_t part = count < 64 ? count : 64, squares = 0;
-        int32_t sum = 0;
-        count -= part;
-        for (; part; part--) {
-            const int32_t v = (int32_t)(uint8_t)(*bytes++ ^ flip) + least;
-            sum += v;
-            squares += (uint32_t)(v * v);
-            low = v < low ? v : low;
-            high = v > high ? v : high;
-            zeros += v == zero;
-            at_low += v == least;
-            at_high += v == least + 255;
-        }
-        s->of.i.sum += sum;
-        s->of.i.squares += squares;
-    }
-    s->of.i.low = low, s->of.i.high = high;
-    s->zeros = zeros, s->at_low = at_low, s->at_high = at_high;
-}
-
-#if EB_TRACE_WORDS
-static void eb_trace_add_words(eb_trace_sums *s, const int16_t *values, uint32_t count,
-                               int32_t zero) {
-    for (uint32_t i = 0; i < count; i++) {
-        const int32_t v = values[i];
-        if (!s->count++) s->of.i.low = s->of.i.high = v;
-        if (v < s->of.i.low) s->of.i.low = v;
-        if (v > s->of.i.high) s->of.i.high = v;
-        s->of.i.sum += v;
-        s->of.i.squares += (uint32_t)(v * v);
-        s->zeros += v == zero;
-        s->at_low += v == -32768;
-        s->at_high += v == 32767;
-    }
-}
-#endif
-
-#if EB_TRACE_REALS
-static void eb_trace_add_reals(eb_trace_sums *s, const float *values, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
-        const float v = values[i];
-        const int first = s->count++ == s->at_low;
-        if (!(v - v == 0.0f)) {
-            s->at_low++;
-            continue;
-        }
-        if (first || v < s->of.f.low) s->of.f.low = v;
-        if (first || v > s->of.f.high) s->of.f.high = v;
-        s->of.f.sum += v;
-        s->of.f.squares += (double)v * v;
-        s->zeros += v == 0.0f;
-    }
-}
-#endif
-
-static void eb_trace_add(eb_trace_sums *s, const eb_traced *of, const void *bytes, uint32_t count) {
-    if (of->kind == EB_TRACE_I8)
-        eb_trace_add_bytes(s, (const uint8_t *)bytes, count, 128, of->zero, -128);
-    else if (of->kind == EB_TRACE_U8)
-        eb_trace_add_bytes(s, (const uint8_t *)bytes, count, 0, of->zero, 0);
-#if EB_TRACE_WORDS
-    else if (of->kind == EB_TRACE_I16)
-        eb_trace_add_words(s, (const int16_t *)bytes, count / 2, of->zero);
-#endif
-#if EB_TRACE_REALS
-    else if (of->kind == EB_TRACE_F32)
-        eb_trace_add_reals(s, (const float *)bytes, count / 4);
-#endif
-}
-
-static uint64_t eb_trace_bits(const void *number, int bytes) {
-    uint64_t bits = 0; /* as it lies: little-endian */
-    for (int i = 0; i < bytes; i++) bits |= (uint64_t)((const uint8_t *)number)[i] << 8 * i;
-    return bits;
-}
-
-EB_TRACE_APART void eb_trace_say(eb_trace *t, const eb_traced *of, const eb_trace_sums *s) {
-    uint8_t text[44], *to = text;
-    const void *low = &s->of.i.low, *high = &s->of.i.high;
-    if (!s->count) return; /* hidden, or of a kind without statistics */
-    to = eb_trace_put(eb_trace_put(eb_trace_put(to, of->id, 2), of->kind, 2), s->count, 4);
-    to = eb_trace_put(eb_trace_put(eb_trace_put(to, s->zeros, 4), s->at_low, 4), s->at_high, 4);
-    to = eb_trace_put(eb_trace_put(to, eb_trace_bits(low, 4), 4), eb_trace_bits(high, 4), 4);
-    to = eb_trace_put(to, eb_trace_bits(&s->of.i.sum, 8), 8);
-    eb_trace_put(to, eb_trace_bits(&s->of.i.squares, 8), 8);
-    eb_trace_open(t, 'S', sizeof text);
-    eb_trace_send(t, text, sizeof text);
-    eb_trace_close(t);
-}
+#include "eb_trace_sums.h"
 #endif
 
 #endif

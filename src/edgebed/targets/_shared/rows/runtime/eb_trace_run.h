@@ -1,7 +1,7 @@
 /* Where a network that is compiled with EB_TRACE makes its records: before it runs, after each
    step, and behind the last. Included once by each such network, which defines EB_TRACED_STAGES,
-   EB_TRACED_INPUTS, EB_TRACED_OUTPUTS, EB_TRACE_FETCHED, EB_TRACE_NETWORK, and eb_traced_inputs, eb_traced_outputs
-   and, with EB_TRACE_STEPS, eb_traced_stages before. */
+   EB_TRACED_INPUTS, EB_TRACED_OUTPUTS, EB_TRACE_FETCHED, EB_TRACE_NETWORK, eb_traced_inputs,
+   eb_traced_outputs and, with EB_TRACE_STEPS, eb_traced_stages before. */
 #ifndef EB_TRACE_RUN_H
 #define EB_TRACE_RUN_H
 
@@ -16,8 +16,8 @@ static uint32_t eb_trace_spent[EB_TRACED_STAGES]; /* ticks of each stage */
 static eb_trace_sums eb_trace_totals[EB_TRACED_STAGES + EB_TRACED_INPUTS];
 
 static eb_trace_sums *eb_trace_total(const eb_traced *of) {
-    const uint32_t input = of->id & EB_TRACE_INPUT;
-    return &eb_trace_totals[input ? EB_TRACED_STAGES + (of->id & ~(uint32_t)EB_TRACE_INPUT) : of->id];
+    const uint32_t input = of->id & EB_TRACE_INPUT, number = of->id - input;
+    return &eb_trace_totals[input ? EB_TRACED_STAGES + number : number];
 }
 #endif
 
