@@ -60,6 +60,10 @@ def test_layers_have_the_references_names_and_integers(tmp_path: Path) -> None:
         assert known is not None and one.scale == known.scale
         np.testing.assert_array_equal(one.values, known.values, one.name)
     whole = frame.figures["cnn_cycles"]
+    memory = {n: one.value for n, one in frame.figures.items() if one.unit == "bytes"}
+    assert set(memory) == {"weights_bytes", "biases_bytes", "data_bytes", "stack_bytes"}
+    assert memory["weights_bytes"] == sum(one.values.size for one in program.constants.values())
+    assert 0 < memory["stack_bytes"] < 16384
     costs = frame.layer_figures
     assert {"first", "second", "wide", "scores"} <= set(costs)
     assert sum(one["cycles"].value for one in costs.values()) + 1 == whole.value  # 1 to start

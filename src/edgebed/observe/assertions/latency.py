@@ -93,7 +93,8 @@ def _timed(device: Observed, reference: Observed) -> list[Timed]:
     name = next((n for n in NAMES if any(n in one for one in device.layer_figures.values())), "")
     found = []
     for layer, figures in device.layer_figures.items():
-        values = [one.value for one in figures.get(name, ())]
+        # What a model says of a layer is no news of the device.
+        values = [one.value for one in figures.get(name, ()) if one.kind != "estimated"]
         macs = _macs(layer, figures, device, reference)
         if values and macs:
             kind = _kind(layer, device, reference)

@@ -25,6 +25,7 @@ from edgebed.targets.max78000.board.board import Board
 from edgebed.targets.max78000.board.meter import Meter
 from edgebed.targets.max78000.board.options import BoardOptions
 from edgebed.targets.max78000.compiler import Compiled
+from edgebed.targets.max78000.cost import cost_of
 from edgebed.targets.max78000.link import Information, Link, Stream, detection_rows
 from edgebed.targets.max78000.received import given_outputs, received_input
 from edgebed.targets.max78000.wire import Wire, wire
@@ -198,7 +199,19 @@ class VirtualBoard:
             inputs = {name: received_input(order[1], accelerator.received)}
             outputs = outputs or dict(given_outputs(order[1], accelerator.sram))
         events = tuple(line for line in [*text.split("\n"), *notes] if line)
-        return Trace(outputs, result, events, layers, inputs, self._layer_figures())
+        costs = self._layer_figures()
+        return Trace(outputs, result | self._memory(), events, layers, inputs, costs)
+
+    def _memory(self) -> dict[str, Figure]:
+        """Return the bytes of weights, biases, maps and stack, where traces are to have data."""
+        if not self.keep_data:
+            return {}
+        painted = "painted stack of the firmware, since it booted"
+        stack = Figure(self._link.information().stack_bytes, "bytes", "emulated", painted)
+        placed = self._placed()
+        total = cost_of(placed).total if placed is not None else {}
+        kept = {f"{name}_bytes": total[name] for name in ("weights", "biases", "data") if total}
+        return {**kept, "stack_bytes": stack}
 
     def _layer_figures(self) -> dict[str, dict[str, Figure]]:
         """Return what each layer cost, where traces are to have data."""
