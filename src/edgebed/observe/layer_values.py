@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.observe.alignment import Key, by_key
 from edgebed.observe.layer_error import LayerError, same_steps
 from edgebed.observe.matching import Pair, real_values, reference_values
-from edgebed.observe.signature import Signature, signature
+from edgebed.observe.signature import Signature, signature, together
 from edgebed.observe.trace import Frame, Tensor
 from edgebed.observe.trace_comparison import TraceComparison
 from edgebed.observe.trace_reader import TraceReader
@@ -71,7 +72,7 @@ def layer_values(comparison: TraceComparison, layer: str, frame: int = -1) -> La
             why="they were recorded at another level, or the frame is missing",
             try_="record both with level full",
         )
-    pair, reference, device, _ = found
+    pair, (reference, device), _ = found
     stored = None
     if same_steps(reference, device):
         stored = (
@@ -84,34 +85,38 @@ def layer_values(comparison: TraceComparison, layer: str, frame: int = -1) -> La
 
 
 def layer_signature(comparison: TraceComparison, error: LayerError) -> Signature | None:
-    """Read a layer's worst frame again and say how its values differ; None of statistics alone."""
-    found = layer_frame(comparison, error.pair, error.first_frame)
-    worst = layer_frame(comparison, error.pair, error.worst_frame)
-    seen = [_seen(*one) for one in (worst, found) if one is not None]
-    known = [one for one in seen if one is not None]
-    stale = [one for one in known if one.defect == "stale_buffer"]
-    return next(iter(stale or known), None)
+    """Say how a layer's values differ in its worst frame, its first bad one and the one behind.
+
+    None where only statistics were kept. A buffer that is stale shows from the second frame on.
+    """
+    numbers = dict.fromkeys((error.worst_frame, error.first_frame, error.first_frame + 1))
+    found = [layer_frame(comparison, error.pair, number) for number in numbers]
+    seen = [_seen(*one) for one in found if one is not None]
+    return together([one for one in seen if one is not None])
 
 
-Shown = tuple[Pair, Tensor, Tensor, "Tensor | None"]
+Sides = tuple[Tensor, Tensor]
+"""The reference's and the device's."""
+Shown = tuple[Pair, Sides, "tuple[Tensor | None, Tensor | None]"]
 
 
 def layer_frame(comparison: TraceComparison, pair: Pair, number: int) -> Shown | None:
-    """Return a pair's tensors of one frame, and the device's of the frame before it."""
+    """Return a pair's tensors of one frame, and those of the frame before it."""
+    reference = _with_before(comparison.reference.path, pair.reference, number)
+    device = _with_before(comparison.device.path, pair.device, number)
+    if reference[0] is None or device[0] is None:
+        return None
+    return pair, (reference[0], device[0]), (reference[1], device[1])
+
+
+def _with_before(path: Path, key: Key, number: int) -> tuple[Tensor | None, Tensor | None]:
     before: Tensor | None = None
-    device: Tensor | None = None
-    with TraceReader(comparison.device.path) as reader:
+    with TraceReader(path) as reader:
         for frame in reader.frames():
             if frame.number >= number:
-                device = _of(frame, number, pair.device)
-                break
-            before = by_key(frame).get(pair.device)
-    with TraceReader(comparison.reference.path) as reader:
-        for frame in reader.frames():
-            if frame.number >= number:
-                reference = _of(frame, number, pair.reference)
-                return (pair, reference, device, before) if reference and device else None
-    return None
+                return _of(frame, number, key), before
+            before = by_key(frame).get(key)
+    return None, None
 
 
 def _of(frame: Frame, number: int, key: Key) -> Tensor | None:
@@ -119,15 +124,36 @@ def _of(frame: Frame, number: int, key: Key) -> Tensor | None:
     return found if found is not None and found.values is not None else None
 
 
-def _seen(pair: Pair, reference: Tensor, device: Tensor, before: Tensor | None) -> Signature | None:
+def _seen(
+    pair: Pair, sides: Sides, before: tuple[Tensor | None, Tensor | None]
+) -> Signature | None:
+    reference, device = sides
     exact = same_steps(reference, device)
-    a = _centred(reference) if exact else reference_values(pair, reference)
-    b = pair.order.of(_centred(device)) if exact else real_values(pair, device)
-    old = None
-    if before is not None and before.values is not None and before.shape == device.shape:
-        old = pair.order.of(_centred(before)) if exact else real_values(pair, before)
-    step = 1.0 if exact else float(device.scale or 0.0) * 3
-    return signature(a.reshape(pair.order.shape), b, old, _ends(device) if exact else None, step)
+
+    def left(one: Tensor) -> Array:
+        values = _centred(one) if exact else reference_values(pair, one)
+        return values.reshape(pair.order.shape)
+
+    def right(one: Tensor) -> Array:
+        return pair.order.of(_centred(one)) if exact else real_values(pair, one)
+
+    old = [one if one is not None and one.values is not None and one.shape == now.shape else None
+           for one, now in zip(before, sides, strict=True)]  # fmt: skip
+    return signature(
+        left(reference), right(device), right(old[1]) if old[1] else None,
+        _ends(device) if exact else None, 1.0 if exact else float(device.scale or 0.0) * 3,
+        reference_before=left(old[0]) if old[0] else None,
+        channels=_channels(reference, pair.order.shape),
+    )  # fmt: skip
+
+
+def _channels(tensor: Tensor, shown: tuple[int, ...]) -> int | None:
+    """Return the axis of the channels in a tensor shown without its axes of one."""
+    shape, at = tensor.shape, tensor.layout.find("C")
+    if at < 0 or len(tensor.layout) != len(shape) or shape[at] == 1:
+        return None
+    kept = tuple(size for size in shape if size > 1)
+    return sum(size > 1 for size in shape[:at]) if kept == shown else None
 
 
 def _centred(tensor: Tensor) -> Array:

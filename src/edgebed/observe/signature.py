@@ -1,43 +1,53 @@
 """Where and how the values of one layer differ: what a defect of its kernel looks like.
 
-Looked at in this order, the first that holds for MOST of the differing values: the values of the
-frame before (a stale buffer); one channel (its scale, bias or weights); the rim of the maps
-(border handling); one step up or down (rounding); the ends of the integers' range (overflow or
-saturation).
+Looked at in this order; the first that explains MOST of the differing values, and that chance would
+not show, is named: the values of the frame before (a stale buffer); the reference's values one row
+or column further (padding on the wrong side); large values that jump to the other side (overflow);
+one channel; a factor or an offset of all, or of each channel; the rim of the maps (border
+handling); one step up or down (rounding); neighbouring rows or channels (a part nobody wrote).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 
+from edgebed.observe import signature_overflow as wrapped
+from edgebed.observe import signature_places as places
+from edgebed.observe import signature_values as values
+from edgebed.observe.signature_places import FEW
 from edgebed.program.types import Array
 
-MOST: Final = 0.95
 REAL_TOLERANCE: Final = 1e-4
 """Real numbers differ by more than this share of the reference's largest."""
-FEW: Final = 8
-"""Fewer differing values than this lie anywhere by chance: they have no place."""
 
-Defect = Literal["stale_buffer", "channel", "border", "rounding", "overflow", "spread"]
+Defect = Literal[
+    "stale_buffer", "border", "overflow", "channel", "scale", "bias", "rounding", "part", "spread"
+]
 FIXES: Final[dict[Defect, str]] = {
     "stale_buffer": "Check that the buffer is written in every frame before it is read, and that "
     "no other layer's buffer overlaps it while it lives.",
     "channel": "Check this channel's scale, bias and weights: an index per channel is off, or its "
     "table entry is wrong.",
+    "scale": "Check the scales: an index per channel is off by one, a shift is one too far, or "
+    "the scale of another tensor was taken.",
+    "bias": "Check the biases: an index per channel is off by one, they are in other units, or "
+    "the zero point's share of them is missing.",
     "border": "Check the padding: the value that stands for zero outside of the map (the zero "
     "point), its amount on each side, and the loop's bounds at the rim.",
     "rounding": "Check how the kernel rounds: half up, half to even or towards zero, in one step "
     "or two, and whether the offset is added before the shift.",
     "overflow": "Check the accumulator's width and the order of clamping and conversion.",
+    "part": "Check that this part is written at all (the loop's bounds, the length of a copy), "
+    "and that no other buffer overlaps it while it lives.",
     "spread": "Run this layer alone with the reference's input, and compare its weights, scales "
     "and shapes.",
 }  # fmt: skip
-
-
-Found = tuple[Defect, str]
+SHOWN_ONCE: Final = frozenset({"stale_buffer", "overflow", "scale", "bias"})
+"""Defects that one frame proves by its values; the others claim a place in every frame."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +58,15 @@ class Signature:
         defect: the most particular one that explains them.
         text: a sentence with the numbers.
         share: of the values that differ.
+        count: of the values that differ.
+        proven: nothing else leaves such values, so one frame is enough.
     """
 
     defect: Defect
     text: str
     share: float
+    count: int = 0
+    proven: bool = False
 
 
 def signature(
@@ -61,6 +75,9 @@ def signature(
     before: Array | None = None,
     ends: tuple[float, float] | None = None,
     step: float = 0.0,
+    *,
+    reference_before: Array | None = None,
+    channels: int | None = None,
 ) -> Signature | None:
     """Return how two tensors of one shape differ, or None where they are equal.
 
@@ -70,66 +87,42 @@ def signature(
         before: the device's values in the frame before, where they are known.
         ends: the smallest and largest value the device's type can hold.
         step: smallest meaningful difference; 0 for real numbers.
+        reference_before: the reference's values in the frame before, where they are known.
+        channels: axis of the channels; None guesses it, for maps alone.
     """
     a, b = reference.astype(np.float64), device.astype(np.float64)
-    finite = np.abs(a[np.isfinite(a)])
-    allowed = step / 2 if step else REAL_TOLERANCE * float(finite.max(initial=0.0))
-    with np.errstate(invalid="ignore"):
-        differs = ~((np.abs(a - b) <= allowed) | (a == b) | (np.isnan(a) & np.isnan(b)))
+    differs = _differing(a, b, step)
     count = int(differs.sum())
     if not count:
         return None
     head = f"{count:,} of {a.size:,} values differ"
-    defect, text = (
-        _stale(a, b, before, differs)
-        or _one_channel(differs)
-        or _rim(differs)
-        or _one_step(a, b, differs, step)
-        or _at_ends(b, differs, ends)
-        or _spread(a, b, differs)
-    )
-    return Signature(defect, f"{head}, {text}", count / a.size)
+    if channels is None and a.ndim == 3:
+        channels = channel_axis(a.shape) % 3
+    known = values.Values(a, b, differs, step, ends, channels)
+    for defect, text in _looked_at(known, before, reference_before):
+        if text is not None:
+            proven = defect in SHOWN_ONCE
+            return Signature(defect, f"{head}, {text}", count / a.size, count, proven)
+    if np.isfinite(b).all() and (text := wrapped.clipped(known)) is not None:
+        return Signature("overflow", f"{head}, {text}", count / a.size, count)
+    return Signature("spread", f"{head}, {_spread(a, b, differs)}", count / a.size, count)
 
 
-def _spread(a: Array, b: Array, differs: Array) -> Found:
-    with np.errstate(invalid="ignore"):
-        gap = np.abs(a - b)[differs]
-    largest = float(gap[np.isfinite(gap)].max(initial=0.0))
-    size = f"by up to {largest:.4g}" if largest else "by NaN or infinity"
-    return "spread", f"{size}, all over the tensor"
+def together(found: list[Signature]) -> Signature | None:
+    """Return what the signatures of several frames say, the worst frame's first.
 
-
-def _stale(a: Array, b: Array, before: Array | None, differs: Array) -> Found | None:
-    if before is None or before.shape != b.shape or differs.sum() < FEW:
-        return None
-    old = before.astype(np.float64)[differs]
-    same = float((old == b[differs]).mean())
-    known = float((old == a[differs]).mean())  # a picture that stands still proves nothing
-    varied = len(np.unique(old)) > 1
-    if same < MOST or known > 0.5 or not varied:
-        return None
-    return "stale_buffer", f"{same:.0%} of these hold what the frame before left there"
-
-
-def _one_channel(differs: Array) -> Found | None:
-    """Find the index along an axis that holds the differences of a tensor of several."""
-    if differs.ndim < 2 or differs.sum() < FEW:
-        return None
-    for axis in range(differs.ndim):
-        rest = tuple(i for i in range(differs.ndim) if i != axis)
-        counts = differs.sum(rest)
-        if len(counts) > 2 and counts.max() >= MOST * counts.sum():
-            if _is_rim(differs, axis, int(counts.argmax())):
-                continue
-            place = f"index {int(counts.argmax())} of axis {axis} (0 to {len(counts) - 1})"
-            return "channel", f"{counts.max() / counts.sum():.0%} of these at {place}"
-    return None
-
-
-def _is_rim(differs: Array, axis: int, index: int) -> bool:
-    """Say whether one row or column at the edge of a map holds them: a border and no channel."""
-    channels = channel_axis(differs.shape)
-    return differs.ndim == 3 and axis != channels and index in (0, differs.shape[axis] - 1)
+    One frame is enough to show what leaves values that nothing else leaves; a place or a rounding
+    has to be the same in every frame with differences enough to tell.
+    """
+    once = [one for one in found if one.proven]
+    if once or not found:
+        return min(once, key=lambda one: one.defect != "stale_buffer") if once else None
+    telling = [one for one in found if one.count >= FEW] or found
+    if len({one.defect for one in telling}) == 1:
+        return telling[0]
+    head, _, _ = found[0].text.partition(", ")
+    return Signature("spread", f"{head}, in other places in other frames", found[0].share,
+                     found[0].count)  # fmt: skip
 
 
 def channel_axis(shape: tuple[int, ...]) -> int:
@@ -140,31 +133,36 @@ def channel_axis(shape: tuple[int, ...]) -> int:
     return min(gaps, key=lambda axis: gaps[axis])
 
 
-def _rim(differs: Array) -> Found | None:
-    if differs.ndim != 3 or differs.sum() < FEW:
-        return None
-    channels = channel_axis(differs.shape)
-    maps = np.moveaxis(differs, channels, 0)
-    if min(maps.shape[1:]) < 4:
-        return None
-    inner = int(maps[:, 1:-1, 1:-1].sum())
-    share = 1 - inner / int(maps.sum())
-    if share < MOST:
-        return None
-    return "border", f"{share:.0%} of these on the outermost rows and columns"
+def _differing(a: Array, b: Array, step: float) -> Array:
+    finite = np.abs(a[np.isfinite(a)])
+    allowed = step / 2 if step else REAL_TOLERANCE * float(finite.max(initial=0.0))
+    with np.errstate(invalid="ignore"):
+        found: Array = ~((np.abs(a - b) <= allowed) | (a == b) | (np.isnan(a) & np.isnan(b)))
+    return found
 
 
-def _one_step(a: Array, b: Array, differs: Array, step: float) -> Found | None:
-    if not step or float(np.abs(a - b)[differs].max()) > 1.5 * step:
-        return None
-    up = float(((b - a)[differs] > 0).mean())
-    return "rounding", f"each by one step ({up:.0%} upwards)"
+def _looked_at(
+    known: values.Values, before: Array | None, reference_before: Array | None
+) -> Iterator[tuple[Defect, str | None]]:
+    """Give each defect with what speaks for it, the most particular one first."""
+    seen = places.differences(known.a, known.differs, known.channels)
+    yield "stale_buffer", values.stale(known, before, reference_before)
+    yield "border", values.moved(known)
+    if np.isfinite(known.b).all():
+        yield "overflow", wrapped.overflow(known)
+    yield "channel", places.one_channel(seen)
+    if np.isfinite(known.b).all():
+        yield "scale", values.scaled(known)
+        yield "bias", values.offset(known)
+        yield "channel", values.neighbours(known)
+    yield "border", places.rim(seen)
+    yield "rounding", values.rounded(known)
+    yield "part", places.part(seen)
 
 
-def _at_ends(b: Array, differs: Array, ends: tuple[float, float] | None) -> Found | None:
-    if ends is None or differs.sum() < FEW:
-        return None
-    share = float(np.isin(b[differs], ends).mean())
-    return (
-        ("overflow", f"{share:.0%} of these at an end of the type's range") if share > 0.5 else None
-    )
+def _spread(a: Array, b: Array, differs: Array) -> str:
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(a - b)[differs]
+    largest = float(gap[np.isfinite(gap)].max(initial=0.0))
+    size = f"by up to {largest:.4g}" if largest else "by NaN or infinity"
+    return f"{size}, all over the tensor"
