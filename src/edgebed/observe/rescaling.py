@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edgebed.observe.layer_error import LayerError
 
 EXPLAINED: Final = 0.6
-LEAST: Final = 0.04
+LEAST: Final = 0.01
 HEALS: Final = 4.0
 SOUND: Final = 0.03
 FEWEST: Final = 32
