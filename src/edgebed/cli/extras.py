@@ -53,7 +53,7 @@ EXTRAS: Final = (
         "run firmware on the virtual board: edgebed compile, edgebed run",
     ),
     Extra("eval", {"faster_coco_eval": "faster-coco-eval"}, "compute COCO mAP beside VOC AP@0.5"),
-    Extra("serial", {"serial": "pyserial"}, "record what a device says: edgebed trace /dev/ttyACM0"),
+    Extra("serial", {"serial": "pyserial"}, "hear real boards: edgebed trace, edgebed run --board"),
     Extra("video", {"av": "av"}, "hold video files before the virtual camera"),
     Extra(
         "bench",

@@ -35,6 +35,7 @@ def run(
     resume: Annotated[bool, RECIPE] = False,
     input: Annotated[Path | None, FOLDER] = None,
     uart_port: Annotated[int | None, FOLDER] = None,
+    board: Annotated[str | None, FOLDER] = None,
     threads: Annotated[int, FOLDER] = 1,
     profile: Annotated[bool, FOLDER] = False,
     watch: Annotated[bool, FOLDER] = False,
@@ -67,6 +68,7 @@ def run(
         input: for a board a tensor (.npy, int8, C x H x W), a picture, a folder of pictures, or a
             video; for a library .npy in the imported file's own shape and type, or .npz by name.
         uart_port: offer the board's serial line on this TCP port of 127.0.0.1.
+        board: a real board instead of the virtual one: its serial port, or HOST:PORT.
         threads: that share the long layers of a library.
         profile: print the time of each layer of a library.
         watch: print a line for every sample as soon as a virtual device has answered.
@@ -91,6 +93,7 @@ def run(
     compiled: dict[str, Any] = {
         "input": input,
         "uart_port": uart_port,
+        "board": board,
         "threads": threads,
         "profile": profile,
         "watch": watch,
@@ -148,11 +151,12 @@ def _run_compiled(
         from edgebed.cli.run_folder import run_folder
 
         _check_fitting(what, options, SWITCHES, "a library", "firmware for a board")
-        kept = {name: options[name] for name in ("target", "frames", "uart_port", "trace")}
+        names = ("target", "frames", "uart_port", "board", "trace")
+        kept = {name: options[name] for name in names}
         return run_folder(what, options["input"], out, **kept, level=level, json=json, quiet=quiet)
     from edgebed.cli.run_library import run_library
 
-    _check_fitting(what, options, ("frames", "uart_port"), "a board", "a library")
+    _check_fitting(what, options, ("frames", "uart_port", "board"), "a board", "a library")
     if options["target"] not in (None, own):
         raise EdgebedError(f"is compiled for {own}, not for {options['target']}", where=str(what))
     if options["threads"] < 1:

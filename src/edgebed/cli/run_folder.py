@@ -52,6 +52,7 @@ def run_folder(
     target: str | None = None,
     frames: int = 0,
     uart_port: int | None = None,
+    board: str | None = None,
     trace: Path | None = None,
     level: Level = "io",
     json: bool = False,
@@ -60,9 +61,11 @@ def run_folder(
     """Run `source` and print where the results are; see `edgebed run --help`."""
     bundle = load(folder)
     _check(bundle, source, target)
-    with listening(quiet=quiet, json=json) as listener, _booted(bundle) as machine:
+    _check_board(board, uart_port, level)
+    with listening(quiet=quiet, json=json) as listener, _booted(bundle, board) as machine:
         listener(Started("run", f"{source or 'nothing'} on {bundle.target}, {bundle.program.name}"))
-        _say_slow(listener)
+        if board is None:
+            _say_slow(listener)
         if defect := bundle.plan.get("defect"):
             listener(Note("run", f"this firmware has the defect {defect!r}, built in on purpose"))
         if uart_port is not None:
@@ -94,6 +97,20 @@ def _check(bundle: Bundle, source: Path | None, target: str | None) -> None:
         raise EdgebedError("no such file or folder", where=str(source))
 
 
+def _check_board(board: str | None, uart_port: int | None, level: Level) -> None:
+    if board is None:
+        return
+    if uart_port is not None:
+        raise EdgebedError("--uart-port is for a virtual board", where=f"--board {board}")
+    if level in ("statistics", "full"):
+        raise EdgebedError(
+            f"--level {level} needs a board that shows its layers",
+            where=f"--board {board}",
+            why="its protocol carries inputs, outputs and cycles only",
+            try_="--level io; without --board the virtual one shows every layer",
+        )
+
+
 def _say_slow(listener: Listener) -> None:
     from edgebed.targets._shared.toolchain import host_compilers
 
@@ -103,10 +120,17 @@ def _say_slow(listener: Listener) -> None:
 
 
 @contextmanager
-def _booted(bundle: Bundle) -> Iterator[Machine]:
+def _booted(bundle: Bundle, board: str | None) -> Iterator[Machine]:
     from edgebed.targets import load as load_target
+    from edgebed.targets.contract import HasBoards
 
-    machine = load_target(bundle.target).machine()
+    target = load_target(bundle.target)
+    if board is None:
+        machine = target.machine()
+    elif isinstance(target, HasBoards):
+        machine = target.board(board)
+    else:
+        raise EdgebedError(f"knows no real boards of {bundle.target}", where="--board")
     try:
         machine.load(bundle.folder)
         yield machine

@@ -245,6 +245,18 @@ class Watchable(Protocol):
 
 
 @runtime_checkable
+class HasBoards(Protocol):
+    """A target whose real boards answer over a serial line as the virtual one does."""
+
+    def board(self, port: str) -> Machine:
+        """Return the board behind a serial port (/dev/ttyACM0, COM3) or HOST:PORT.
+
+        Raises:
+            EdgebedError: nobody is there, or what speaks with serial ports is not installed.
+        """
+
+
+@runtime_checkable
 class TellsEnergy(Protocol):
     """A target that knows what cycles of a real device cost."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from edgebed.program.ops.add import Add
 from edgebed.program.ops.conv2d import Conv2d
 from edgebed.program.ops.max_pool import MaxPool
 from edgebed.program.types import Constant, Program, TensorType
+from edgebed.targets.max78000.machine import VirtualBoard
 
 pytest.importorskip("unicorn", reason="unicorn is not installed")
 
@@ -72,3 +75,45 @@ def test_layers_have_the_references_names_and_integers(tmp_path: Path) -> None:
     kinds = {one.kind for figures in costs.values() for one in figures.values()}
     assert kinds == {"estimated", "emulated"} and whole.kind == "estimated"
     assert costs["second"]["macs"].value == 12 * 12 * 12 * 12 * 9
+
+
+@pytest.fixture
+def real_board(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A compiled folder, and the address of a board that runs it."""
+    to_onnx.save(residual(), tmp_path / "residual.onnx")
+    words = ["compile", str(tmp_path / "residual.onnx"), "--target", "max78000", "--quiet"]
+    assert execute([*words, "--out", str(tmp_path / "board")]) == 0
+    board, stop = VirtualBoard(), threading.Event()
+    board.load(tmp_path / "board")
+
+    def serve() -> None:
+        while not stop.wait(0.001):
+            board.idle(0.5)
+
+    address = f"127.0.0.1:{board.serve_uart()}"
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield tmp_path / "board", address
+    stop.set()
+    thread.join()
+    board.close()
+
+
+def test_a_real_boards_answers_are_recorded(
+    real_board: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, address = real_board
+    x = np.random.default_rng(2).integers(-128, 128, (3, 12, 12)).astype(np.int8)
+    np.save(tmp_path / "x.npy", x)
+    words = ["run", str(folder), "--input", str(tmp_path / "x.npy"), "--board", address, "--quiet"]
+    assert execute([*words, "--trace", str(tmp_path / "t.trace"), "--level", "full"]) == 1
+    assert "inputs, outputs and cycles only" in capsys.readouterr().err
+    assert execute([*words, "--uart-port", "0"]) == 1
+    assert execute([*words, "--trace", str(tmp_path / "t.trace")]) == 0
+    with TraceReader(tmp_path / "t.trace") as reader:
+        (frame,) = reader.frames()
+    (right,) = reference.record(residual(), {"x": x}, "io")
+    assert {one.role for one in frame.tensors} == {"input", "output"}
+    for one in frame.tensors:
+        np.testing.assert_array_equal(one.values, right.named(one.name).values)  # type: ignore[union-attr]
+    assert frame.figures["cnn_cycles"].kind == "measured"

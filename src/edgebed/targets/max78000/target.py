@@ -126,5 +126,15 @@ class Max78000:
 
         return VirtualBoard()
 
+    def board(self, port: str) -> Machine:
+        """Return the real board behind a serial port, or HOST:PORT."""
+        from edgebed.targets.max78000.link import SerialStream, TcpStream
+        from edgebed.targets.max78000.machine import RealBoard
+
+        host, _, number = port.rpartition(":")
+        if host and number.isdigit():
+            return RealBoard(TcpStream(host, int(number)))
+        return RealBoard(SerialStream(port))
+
 
 TARGET = Max78000()
