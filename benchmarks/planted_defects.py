@@ -3,8 +3,9 @@
 Usage: OMP_NUM_THREADS=1 python benchmarks/planted_defects.py [TRIALS] [TARGET] [MODEL...]
 
 TARGET is `max78000` (firmware on the virtual board, the defect in its accelerator), `m4` or `m55`
-(the firmware's own kernels on the virtual core), or `rows` (the portable kernels, compiled for
-this computer).
+(the firmware's own kernels on the virtual core), `host` (this computer's library, the instruction
+sets that it can run in turn), or `rows` (the microcontroller's portable kernels, compiled for this
+computer).
 
 Each trial takes a network (eight trials for each drawn one, or the MODELs in turn) and a layer that
 can have the defect whose turn it is; plants it; records every layer of two frames; and asks
@@ -61,10 +62,21 @@ def on_rows(seed: int, model: str) -> Subject:
     return PlantedRows(read_model(Path(model)) if model else drawn(seed))
 
 
+def on_host(seed: int, model: str) -> Subject:
+    from planted_library import PlantedLibrary
+
+    from edgebed.targets.host.kernels.isa import runnable
+
+    names = [isa.name for isa in runnable()]
+    program = read_model(Path(model)) if model else drawn(seed, wide=True)
+    return PlantedLibrary(program, names[seed % len(names)])
+
+
 MAKERS: dict[str, Callable[[], Make]] = {
     "max78000": lambda: on_max78000,
     "m4": lambda: on_core("m4"),
     "m55": lambda: on_core("m55"),
+    "host": lambda: on_host,
     "rows": lambda: on_rows,
 }
 
@@ -90,7 +102,7 @@ class Found:
         self.trials += 1
         self.named += said.layer == planted.layer
         self.causes[planted.defect][said.cause] += 1
-        self.forms[f"{planted.defect}: {planted.form}"] += 1
+        self.forms[planted.form] += 1
         if said.layer != planted.layer:
             where = {"seed": seed, "layer": planted.layer, "defect": planted.defect}
             self.missed.append({**where, "form": planted.form, "said": said.layer})
