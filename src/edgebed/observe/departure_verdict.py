@@ -17,6 +17,8 @@ MOST_NAMES: Final = 5
 """So many layers a sentence lists."""
 MOST_VALUES: Final = 4_000_000
 """Values of a tensor whose differences are looked at one by one; several copies are made."""
+CARRIED: Final = 0.2
+"""An input's error explains an error up to five times as large in layers of real numbers."""
 FIX_INPUT: Final = (
     "Mend what happens before the network (size, crop, channel order, normalisation, type); the "
     "layers only pass this error on."
@@ -44,6 +46,9 @@ def departure_verdict(comparison: TraceComparison) -> Verdict | None:
     where = comparison.departure
     if where is None:
         return None
+    carried = _carried(comparison, where)
+    if carried is not None:
+        return carried
     error = comparison.errors[where.index]
     small = math.prod(error.pair.order.shape) <= MOST_VALUES
     layer = small and error.pair.role in ("layer", "output")
@@ -55,6 +60,24 @@ def departure_verdict(comparison: TraceComparison) -> Verdict | None:
         cause, where.layer, _confidence(where, error), evidence, fix,
         shown(comparison, error),
     )  # fmt: skip
+
+
+def _carried(comparison: TraceComparison, where: Departure) -> Verdict | None:
+    """Return the input's verdict where layers of real numbers only pass its small error on."""
+    error = comparison.errors[where.index]
+    if where.rule != "real" or where.pattern != "grows" or error.pair.role == "raw":
+        return None
+    for one in comparison.errors[: where.index]:
+        if one.pair.role == "input" and one.nrmse >= CARRIED * where.error:
+            evidence = (
+                f"The network's input differs by nRMSE {one.nrmse:.3g}, too little to depart by "
+                f"itself. Nothing is quantised, and the layers pass it on without a step: "
+                f"{where.error:.3g} at {where.layer}."
+            )
+            return Verdict(
+                "preprocessing", one.name, 0.5, evidence, FIX_INPUT, shown(comparison, one)
+            )
+    return None
 
 
 def shown(comparison: TraceComparison, error: LayerError) -> str:

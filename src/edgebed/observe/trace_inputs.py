@@ -47,7 +47,8 @@ def worst_inputs(comparison: TraceComparison) -> str:
     ranked = _ranked(comparison)
     wanted = dict(ranked)
     drawn: dict[int, str] = {}
-    pairs = [e.pair for e in comparison.errors if e.pair.role in ("raw", "input", "output")]
+    scores = ("output",) if comparison.agreement is not None else ()
+    pairs = [e.pair for e in comparison.errors if e.pair.role in ("raw", "input", *scores)]
     if comparison.departure is not None:
         pair = comparison.errors[comparison.departure.index].pair
         pairs += [pair] if pair.role == "layer" else []

@@ -310,3 +310,22 @@ def test_integers_without_a_scale_are_fitted(clean: dict[str, Path], tmp_path: P
 
 def test_inputs_are_what_the_tests_believe() -> None:
     assert inputs(1)[0].shape == INTEGER.input_type.shape
+
+
+def test_a_small_error_of_the_input_is_not_the_layers_that_pass_it_on(
+    clean: dict[str, Path], tmp_path: Path
+) -> None:
+    base = compared(clean["float"], Recorder(FLOAT), tmp_path)
+    for own, cause, layer in ((0.007, "preprocessing", "x"), (0.0, "quantisation", "stem")):
+        changed = tuple(
+            replace(
+                one, quantised=False, first_frame=0, worst_frame=0,
+                nrmse={"raw": 0.0, "input": own}.get(one.pair.role, 0.012),
+            )
+            for one in base.errors
+        )  # fmt: skip
+        where = first_departure(changed, exact=False)
+        assert where is not None and where.layer == "stem"
+        grown = replace(where, pattern="grows")
+        said = departure_verdict(replace(base, errors=changed, departure=grown))
+        assert said is not None and (said.cause, said.layer) == (cause, layer)
