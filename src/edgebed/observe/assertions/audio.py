@@ -6,13 +6,13 @@ Settings of the verdicts: the right `sample_rate`, or the right value of the set
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from edgebed.observe.assertions.explanation import Suspect, explain
-from edgebed.observe.assertions.fits import affine
+from edgebed.observe.assertions.fits import affine, root_mean_square
 from edgebed.observe.assertions.scene import Scene
 from edgebed.observe.observed import Observed
 from edgebed.observe.spectral import Features, features
@@ -23,6 +23,8 @@ REPRODUCED: Final = 0.01
 """Share of unexplained variance below which settings count as the reference's own."""
 MOST_CEPSTRA: Final = 20
 """Wider tables are taken for mel bands where no contract says so."""
+SKETCHED: Final = 2
+KEPT: Final = 8
 RATES: Final = (8000, 11025, 16000, 22050, 32000, 44100, 48000)
 OTHERS: Final[Mapping[str, tuple[Any, ...]]] = {
     "window": (256, 320, 400, 480, 512, 640, 1024),
@@ -55,50 +57,92 @@ def feature_settings(reference: Observed, device: Observed) -> list[Verdict]:
     return found.verdicts("audio_features") if found else []
 
 
+@dataclass(frozen=True)
+class Way:
+    """Another way from sound to features.
+
+    Attributes:
+        cause: of the verdict.
+        text: what the device does.
+        fix: what to change.
+        right: settings of the verdict.
+        features: settings that the device has.
+        ratio: of the device's sample rate to the right one.
+        affine: whether it may stand under an affine map.
+    """
+
+    cause: str
+    text: str
+    fix: str
+    right: Mapping[str, Any]
+    features: Features
+    ratio: float = 1.0
+    affine: bool = False
+
+    def planes(self, scene: Scene, waves: list[Array]) -> Array | None:
+        """Return what it makes of the raw sounds."""
+        heard = waves if self.ratio == 1 else [_resampled(one, self.ratio) for one in waves]
+        return table_of(scene, heard, self.features)
+
+
 def suspects(scene: Scene) -> Iterator[Suspect]:
-    """Give features of the raw sound with one setting changed, and of other rates."""
+    """Give features of the raw sound with one setting changed, and of other rates.
+
+    All are tried on SKETCHED frames, the KEPT closest ones on every frame.
+    """
     waves = waves_of(scene)
     if waves is None or scene.given.shape[1] != 1:
         return
     own = settings_of(scene, waves)
     if own is None:
         return
-    yield from _rates(scene, waves, own)
+    ways = [*_rates(own), *_others(own)]
+    for way in sorted(ways, key=lambda one: _distance(scene, waves, one))[:KEPT]:
+        planes = way.planes(scene, waves)
+        if planes is not None:
+            cost = 1.2 if way.cause == "audio_sample_rate" else 1.0
+            yield Suspect(way.cause, way.text, way.fix, planes, cost, way.affine, way.right)
+
+
+def _distance(scene: Scene, waves: list[Array], way: Way) -> float:
+    """Return how far a way is from the device's input on a few frames, real units."""
+    planes = way.planes(scene, waves[:SKETCHED])
+    if planes is None:
+        return float("inf")
+    seen = scene.seen[:SKETCHED]
+    error = root_mean_square(scene.quantiser(planes) - seen)
+    if not way.affine:
+        return float(error)
+    return min(error, float(affine(planes, seen)[2] ** 0.5 * seen.std()))
+
+
+def _others(own: Features) -> Iterator[Way]:
     for name, values in OTHERS.items():
+        right = getattr(own, name)
         for value in values:
-            if value == getattr(own, name):
-                continue
-            planes = table_of(scene, waves, replace(own, **{name: value}))
-            if planes is not None:
-                yield Suspect(
-                    "audio_features",
-                    f"computes features with {name} {value} where the reference has"
-                    f" {getattr(own, name)}",
-                    f"Set {name} to {getattr(own, name)}.", planes, affine=False,
-                    settings={name: getattr(own, name)},
-                )  # fmt: skip
+            if value != right:
+                text = f"computes features with {name} {value} where the reference has {right}"
+                changed = replace(own, **{name: value})
+                yield Way("audio_features", text, f"Set {name} to {right}.", {name: right}, changed)
 
 
-def _rates(scene: Scene, waves: list[Array], own: Features) -> Iterator[Suspect]:
+def _rates(own: Features) -> Iterator[Way]:
+    right = {"sample_rate": own.sample_rate}
     for rate in RATES:
         if rate == own.sample_rate:
             continue
-        bands = table_of(scene, waves, replace(own, sample_rate=rate))
-        if bands is not None:
-            yield Suspect(
-                "audio_sample_rate",
-                f"lays its mel bands for {rate} Hz while sound comes with {own.sample_rate} Hz",
-                f"Compute the bands for {own.sample_rate} Hz.", bands, 1.2, affine=False,
-                settings={"sample_rate": own.sample_rate},
-            )  # fmt: skip
-        planes = table_of(scene, [_resampled(one, rate / own.sample_rate) for one in waves], own)
-        if planes is not None:
-            yield Suspect(
-                "audio_sample_rate",
-                f"feeds sound sampled at {rate} Hz into features for {own.sample_rate} Hz",
-                f"Sample at {own.sample_rate} Hz, or resample.", planes, 1.2,
-                settings={"sample_rate": own.sample_rate},
-            )  # fmt: skip
+        yield Way(
+            "audio_sample_rate",
+            f"lays its mel bands for {rate} Hz while sound comes with {own.sample_rate} Hz",
+            f"Compute the bands for {own.sample_rate} Hz.",
+            right, replace(own, sample_rate=rate),
+        )  # fmt: skip
+        yield Way(
+            "audio_sample_rate",
+            f"feeds sound sampled at {rate} Hz into features for {own.sample_rate} Hz",
+            f"Sample at {own.sample_rate} Hz, or resample.",
+            right, own, rate / own.sample_rate, affine=True,
+        )  # fmt: skip
 
 
 def waves_of(scene: Scene) -> list[Array] | None:
@@ -133,10 +177,10 @@ def table_of(scene: Scene, waves: list[Array], settings: Features) -> Array | No
 
     NaN beyond the sound's end; None where the settings give fewer columns.
     """
-    frames, _, height, width = scene.given.shape
+    height, width = scene.given.shape[2:]
     if settings.mel_high > settings.sample_rate / 2 + 1 or settings.window > 4096:
         settings = replace(settings, mel_high=settings.sample_rate / 2)
-    planes = np.full((frames, 1, height, width), np.nan)
+    planes = np.full((len(waves), 1, height, width), np.nan)
     for at, wave in enumerate(waves):
         found = features(wave, settings)[:height, :width]
         if found.shape[1] < width:

@@ -135,8 +135,8 @@ def _searched(
         return float(np.square(scene.quantiser(np.stack(parts)) - seen[:count]).mean())
 
     best, ratio = min(values, key=lambda one: error(one, FEW)), 2.0**0.5
-    for _ in range(HALVINGS):
-        near = (best, best / ratio, best * ratio)
-        best = min(near, key=lambda one: error(one, len(waves)))
+    for halving in range(HALVINGS):
+        count = FEW if halving < HALVINGS // 2 else len(waves)
+        best = min((best, best / ratio, best * ratio), key=lambda one: error(one, count))
         ratio **= 0.5
     return best
