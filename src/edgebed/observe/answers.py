@@ -65,13 +65,22 @@ class Answers:
         return self.agrees(self.expected)
 
     def hardest(self, most: int) -> Answers:
-        """Return at most so many frames, those that agree the least with the contract."""
+        """Return at most so many frames that agree the least, those first that tell the most."""
         if len(self.given) <= most:
             return self
         shares = [
             self.agrees_in(one, other) for one, other in zip(self.given, self.expected, strict=True)
         ]
-        places = sorted(sorted(range(len(shares)), key=lambda at: shares[at])[:most])
+        order = sorted(range(len(shares)), key=lambda at: (shares[at], self.telling(at)))
+        return self.at(sorted(order[:most]))
+
+    def telling(self, place: int) -> tuple[int, float]:
+        """Return what frames are sorted by: a full list of sure boxes hides a threshold."""
+        rows = self.given[place]
+        return len(rows), float(rows[:, 1].min(initial=1.0))
+
+    def at(self, places: Sequence[int]) -> Answers:
+        """Return the answers of some frames."""
         return replace(
             self,
             outputs=tuple(self.outputs[at] for at in places),

@@ -44,10 +44,12 @@ class Fit:
     Attributes:
         own: share of the variance that other weights explain, fitted to input and output.
         known: the same of the program's weights, up to a factor and an offset of each channel.
+        rounding: share that rounding to steps takes from either.
     """
 
     own: float
     known: float
+    rounding: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +141,8 @@ class Layer:
         known = [one for one in shares if one is not None]
         if not known:
             return None
-        own, program = np.median(np.array(known), axis=0)
-        return Fit(float(own), float(program))
+        own, program, rounding = np.median(np.array(known), axis=0)
+        return Fit(float(own), float(program), float(rounding))
 
 
 def program_of(side: Observed) -> Program | None:
@@ -218,8 +220,10 @@ def columns(op: Weighted, program: Program, given: Array) -> tuple[Array, Array]
     return flat.astype(np.float32), w.reshape(out, -1).T.astype(np.float32)
 
 
-def _shares(rows: Array, weights: Array, seen: Array, inside: Array) -> tuple[float, float] | None:
-    """Return the shares of variance that fitted and known weights explain; None for few values.
+def _shares(
+    rows: Array, weights: Array, seen: Array, inside: Array
+) -> tuple[float, float, float] | None:
+    """Return the shares of a fit, in its order; None for few values.
 
     Args:
         rows: places x unknowns.
@@ -235,7 +239,7 @@ def _shares(rows: Array, weights: Array, seen: Array, inside: Array) -> tuple[fl
         return None
     own = np.column_stack([rows, np.ones(len(rows), np.float32)]).astype(np.float64)
     known = np.column_stack([rows @ weights, np.ones(len(rows))]).astype(np.float64)
-    return _explained(own, seen, held), _explained(known, seen, held)
+    return _explained(own, seen, held), _explained(known, seen, held), 1 / 12 / float(seen.var())
 
 
 def _explained(rows: Array, seen: Array, held: Array) -> float:

@@ -168,7 +168,7 @@ def _scores(found: Answers, factor: float) -> Iterator[Variation]:
 
 def _least_confidence(found: Answers, factor: float) -> int:
     """Return the raw threshold of confidences that explains the most."""
-    part = found.hardest(FITTED)
+    part = found.at(sorted(sorted(range(len(found.given)), key=found.telling)[:FITTED]))
     values = np.unique(np.concatenate(part.confidences()))
     low, high = 0, len(values) - 1
 
@@ -177,7 +177,8 @@ def _least_confidence(found: Answers, factor: float) -> int:
 
     while high - low > 2:  # too low a threshold gives ever more boxes, too high a one ever fewer
         left, right = low + (high - low) // 3, high - (high - low) // 3
-        if agreement(left) < agreement(right):
+        below, above = agreement(left), agreement(right)
+        if below < above or below == above > 0:  # lists full of boxes agree alike, as empty ones do
             low = left
         else:
             high = right

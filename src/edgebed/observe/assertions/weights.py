@@ -9,9 +9,10 @@ pads otherwise is no sum with any weights, and one whose scale is off keeps the 
 
 Settings of the verdicts: `layers`, the names of those found so.
 
-Thresholds: SURE of the integers must be equal; fitted weights must explain WELL of the variance of
-values that the fit has not seen (rounding to a step leaves 0.1 % where values deviate by nine), and
-leave a TENTH of what the program's leave.
+Thresholds: SURE of the integers must be equal. Fitted weights must explain WELL of the variance of
+values that the fit has not seen, and leave a THIRD of what the program's leave: right ones would
+leave rounding to both, half as much again to the fit. Layers of which rounding takes more than FINE
+(values that deviate by fewer than six steps) tell nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from edgebed.program.types import Array, Program
 
 SURE: Final = 0.999
 WELL: Final = 0.95
-TENTH: Final = 10.0
+THIRD: Final = 3.0
+FINE: Final = 0.002
 LISTED: Final = 4
 
 
@@ -127,10 +129,10 @@ def _shown(biases: Array) -> str:
 
 def _stale_weights(layers: tuple[Layer, ...], wrong: list[Layer]) -> list[Verdict]:
     fitted = [(one, one.fit) for one in wrong]
-    tested = [(one, fit) for one, fit in fitted if fit is not None]
+    tested = [(one, fit) for one, fit in fitted if fit is not None and fit.rounding <= FINE]
     found = [
         (one, fit) for one, fit in tested
-        if fit.own >= WELL and 1 - fit.known >= TENTH * (1 - fit.own)
+        if fit.own >= WELL and 1 - fit.known >= THIRD * (1 - fit.own)
     ]  # fmt: skip
     if not found or found[0] != tested[0] or 2 * len(found) < len(tested):
         return []
