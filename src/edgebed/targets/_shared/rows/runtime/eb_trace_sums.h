@@ -4,6 +4,8 @@
 
 #if defined(__ARM_NEON)
 #include <arm_neon.h>
+#elif defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#include <arm_mve.h>
 #endif
 
 typedef struct {
@@ -29,7 +31,33 @@ typedef struct {
     uint32_t squares;
 } eb_trace_block;
 
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+/* Sixteen bytes at once; both return how many bytes they took. */
+static uint32_t eb_trace_words(eb_trace_block *b, const uint8_t *bytes, uint32_t count,
+                               uint32_t flip) {
+    const uint8x16_t turn = vdupq_n_u8((uint8_t)flip);
+    const uint32_t taken = count & ~15u;
+    int32_t sum = 0, squares = 0;
+    int8_t low = 127, high = -128;
+    for (const uint8_t *const end = bytes + taken; bytes != end; bytes += 16) {
+        const int8x16_t v = vreinterpretq_s8_u8(veorq_u8(vldrbq_u8(bytes), turn));
+        sum = vaddvaq_s8(sum, v);
+        squares = vmladavaq_s8(squares, v, v);
+        low = vminvq_s8(low, v), high = vmaxvq_s8(high, v);
+    }
+    b->sum = sum, b->squares = (uint32_t)squares, b->low = low, b->high = high;
+    return taken;
+}
+
+static uint32_t eb_trace_same(uint32_t *found, const uint8_t *bytes, uint32_t count,
+                              uint32_t sought) {
+    const uint8x16_t ones = vdupq_n_u8(1);
+    const uint32_t taken = count & ~15u;
+    for (const uint8_t *const end = bytes + taken; bytes != end; bytes += 16)
+        *found = vaddvaq_p_u8(*found, ones, vcmpeqq_n_u8(vldrbq_u8(bytes), (uint8_t)sought));
+    return taken;
+}
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
 /* Four bytes at once; both return how many bytes they took. */
 static uint32_t eb_trace_words(eb_trace_block *b, const uint8_t *bytes, uint32_t count,
                                uint32_t flip) {
