@@ -24,8 +24,10 @@ from edgebed.observe.trace_comparison import compare_traces
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.observe.trace_writer import TraceWriter
 from edgebed.program import to_onnx
+from edgebed.program.arithmetic import PowerOfTwo
 from edgebed.program.contract import Nms
-from edgebed.program.run import run
+from edgebed.program.ops.conv2d import Conv2d
+from edgebed.program.run import run, trace
 from edgebed.program.types import Program
 from edgebed.targets._shared.toolchain import find_zig
 from edgebed.targets.max78000.compiler import compile_program
@@ -56,7 +58,29 @@ def small() -> Program:
 
 
 def bed_fast() -> Program:
-    return network_of("bed-fast")
+    """The recipe's network with random weights, shifted so that every layer uses its range."""
+    program = network_of("bed-fast")
+    assert program.contract is not None
+    x = np.random.default_rng(0).integers(-12, 12, (3, 28, 28)).cumsum(1).cumsum(2) - 60
+    tensor = np.clip(x, -128, 127).astype(np.int8).repeat(8, 1).repeat(8, 2)
+    for op in program.ops:
+        if isinstance(op, Conv2d):
+            deviation = float(dict(trace(program, tensor))[op.output].std())
+            program = _shifted(program, op, deviation)
+    nms = Nms(score=0.2, iou=0.3, maximum=32)
+    return replace(program, contract=replace(program.contract, nms=nms))
+
+
+def _shifted(program: Program, op: Conv2d, deviation: float) -> Program:
+    """Bring a layer's deviation to about 30 steps, the last one's to about 3."""
+    if isinstance(op.requantize, PowerOfTwo):
+        shift = op.requantize.right_shift + round(np.log2(deviation / 30))
+        changed = replace(op, requantize=PowerOfTwo(shift))
+        return replace(program, ops=tuple(changed if o is op else o for o in program.ops))
+    step = program.types[op.inputs[0]].scale
+    scale = 2.0 ** round(np.log2(3 / deviation / step))
+    held = {**program.constants, op.weight: replace(program.constants[op.weight], scale=scale)}
+    return replace(program, constants=held)
 
 
 @pytest.fixture(scope="module")
