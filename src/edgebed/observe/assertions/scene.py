@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from edgebed.observe.assertions.fits import affine
+from edgebed.observe.assertions.raw_order import AS_IT_IS, raw_order
 from edgebed.observe.observed import Observed, Signal
 from edgebed.observe.resampling import METHODS, PLACINGS, Placing, Sampler
 from edgebed.program.types import Array
@@ -171,7 +172,18 @@ class Scene:
             arrays = [_grey(one) for one in arrays]
         if any(one.shape[2] < channels for one in arrays):
             return None
-        return tuple(one[..., :channels] for one in arrays)
+        order = list(self.raw_order) if channels == 3 else [0]
+        return tuple(one[..., order] for one in arrays)
+
+    @cached_property
+    def raw_order(self) -> tuple[int, ...]:
+        """Channels of raw pictures in the order in which the reference feeds them."""
+        own = next(
+            (o.picture for o in (self.reference, self.device) if o.picture is not None), None
+        )
+        looked = self.places[:SKETCHED] if own is not None else []
+        arrays = [_channels_last(own.real[at], own.layout) for at in looked if own is not None]
+        return raw_order(arrays, self.expected) if arrays else AS_IT_IS
 
     @cached_property
     def encoding(self) -> tuple[Array, Array, str]:
