@@ -28,7 +28,7 @@ from edgebed.targets._shared.bare_metal import find_qemu
 from edgebed.targets._shared.elf import load_firmware
 from edgebed.targets._shared.rows.manifest import read
 from edgebed.targets.cortex_m.board.board import UnicornBoard
-from edgebed.targets.cortex_m.build import MANIFEST, sizes
+from edgebed.targets.cortex_m.build import MANIFEST, build, sizes
 from edgebed.targets.cortex_m.target import TARGET
 
 pytest.importorskip("unicorn", reason="unicorn is not installed")
@@ -283,8 +283,6 @@ def test_a_clock_of_the_users_own_times_frame_and_layers(tmp_path: Path) -> None
         "\n    mobile_trace_clock(ticks, &passed, 1000000);",
     )
     main.write_text(text)
-    from edgebed.targets.cortex_m.build import build
-
     elf = build(tmp_path / "user", find_core("m4"), flags=("-DEB_TRACE=3",))
     _, frames = trace_of(folder, said(elf, "m4"), tmp_path)
     runs = len(read(folder / MANIFEST).runs)
@@ -294,6 +292,38 @@ def test_a_clock_of_the_users_own_times_frame_and_layers(tmp_path: Path) -> None
         assert whole.kind == "measured" and whole.unit == "us"
         assert sum(one.value for one in parts) == whole.value - 5  # and the way back
         assert whole.value >= 5 * runs and all(one.value % 5 == 0 for one in parts)
+
+
+def test_two_networks_share_one_line(tmp_path: Path) -> None:
+    one = compiled(quantised(mobile("one", seed=1)), tmp_path / "one", "m4")
+    two = compiled(quantised(mobile("two", seed=2)), tmp_path / "two", "m4")
+    place = tmp_path / "user"
+    built(one, place, ())
+    shutil.copytree(two / "library", place / "library", dirs_exist_ok=True)
+    main = place / "firmware" / "main.c"
+    text = main.read_text().replace(
+        '#include "uart.h"\n', '#include "uart.h"\n#include "two.h"\n#include "two_trace.h"\n', 1
+    )
+    text = text.replace(
+        "    one_trace_begin(to_uart, 0);\n",
+        "    one_trace_begin(to_uart, 0);\n    two_trace_begin(to_uart, 0);\n",
+    )
+    text = text.replace(
+        "        network_run(arena);\n",
+        "        for (uint32_t i = 0; i < TWO_INPUT_0_BYTES; i++)\n"
+        "            ((uint8_t *)two_input(other, 0))[i] = ((uint8_t *)one_input(arena, 0))[i];\n"
+        "        network_run(arena);\n        two_run(other);\n",
+    )
+    text = text.replace(
+        "static uint32_t seed",
+        "static uint8_t other[TWO_ARENA_BYTES] __attribute__((aligned(16)));\nstatic uint32_t seed",
+    )
+    main.write_text(text)
+    log = said(build(place, find_core("m4"), flags=("-DEB_TRACE=3",)), "m4")
+    for folder, seed in ((one, 1), (two, 2)):
+        device, frames = trace_of(folder, log, tmp_path)
+        assert len(frames) == 2
+        assert equal(quantised(mobile(folder.name, seed=seed)), frames, device, tmp_path)
 
 
 # ---- whole networks ----

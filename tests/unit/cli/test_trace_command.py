@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -12,13 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgebed.cli import execute
+from edgebed.errors import EdgebedError
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.program import to_onnx
 from edgebed.program.ops import by_kind
 from edgebed.program.types import Program, TensorType
 from edgebed.targets import load
+from edgebed.targets._shared.rows.log_content import content
+from edgebed.targets._shared.rows.log_frames import LoggedFrame
 from edgebed.targets._shared.rows.log_records import Record
 from edgebed.targets._shared.rows.manifest import Manifest, read
 from edgebed.targets._shared.rows.tracing import network_byte
@@ -120,6 +126,18 @@ def test_numbers_beyond_a_tensor_cost_the_frame(
     assert command(folder, odd + frame(manifest, 1)) == 0
     said = capsys.readouterr().out
     assert "frame 0 is left out" in said and "'x' has 8 bytes, and byte 12 came" in said
+
+
+@given(st.lists(st.tuples(st.sampled_from("RQUNIOLSC"), st.binary(max_size=60)), max_size=6))
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_records_that_make_no_sense_are_refused_in_words(
+    folder: Path, drawn: list[tuple[str, bytes]]
+) -> None:
+    records = tuple(Record(kind, 0, 0, payload) for kind, payload in drawn)
+    with contextlib.suppress(EdgebedError):
+        content(LoggedFrame(0, 3, 0, 0, "", 0, records), read(folder / "network.json"))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from edgebed.targets.contract import Inner
 
 Array = npt.NDArray[Any]
 INPUT: Final = 0x8000
-MOST_RAW: Final = 1 << 28
+MOST_RAW: Final = 1 << 26
 """Bytes of raw data of a frame; more is damage."""
 _SUMS: Final = struct.Struct("<HBB4I")
 _TYPE: Final = re.compile(r"(u?int(?:8|16|32)|float32)((?: *[ x,] *\d+)*)")
