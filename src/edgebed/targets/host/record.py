@@ -88,8 +88,8 @@ class Recorded(Observed):
         self._trace = self._open_trace({"processor": self.isa, **(notes or {})}, frames)
         end = self._function("trace_close", ctypes.c_int, ctypes.c_void_p)
         self._end = weakref.finalize(self, end, self._trace)
-        run = self._function("run_traced", ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-        self._call = self._traced(run)
+        # one of its own without declared types: ctypes converts nothing then
+        self._call = self._traced(self._library[f"{self.manifest.name}_run_traced"])
 
     @property
     def recording(self) -> Recording:
@@ -130,7 +130,8 @@ class Recorded(Observed):
         return opened.value
 
     def _traced(self, run: Callable[[Any, Any], int]) -> Callable[[], int]:
-        bound, trace, path = ctypes.byref(self._bound), self._trace, self._path
+        bound, trace = ctypes.byref(self._bound), ctypes.c_void_p(self._trace)
+        path = self._path
 
         def call() -> int:
             if error := run(bound, trace):

@@ -20,6 +20,7 @@ typedef struct {
   uint64_t squares;
   double real_low, real_high, first, real_sum, real_squares; /* of others, sums less `first` */
   int64_t sampled; /* bytes */
+  int64_t line_ends_here;
 } eb_moments;
 
 /* ---- Where the values lie -------------------------------------------------------------------- */
@@ -194,7 +195,7 @@ EB_512 static void eb_bytes_512(const eb_tensor *tensor, const void *first, eb_b
   const int64_t whole = tensor->run & ~(int64_t)63;
   const __mmask64 rest = ((uint64_t)1 << (tensor->run & 63)) - 1;
   eb_sums_512 a = {full, none, none, none}, b = a;
-  int64_t zeros = 0;
+  int64_t zeros = 0, highs = 0;
   int waiting = 0;
   for (eb_walk walk = eb_walk_from(tensor, first); walk.left; eb_walk_on(tensor, &walk)) {
     int64_t i = 0;
@@ -204,7 +205,9 @@ EB_512 static void eb_bytes_512(const eb_tensor *tensor, const void *first, eb_b
       eb_add_512(&a, u), eb_add_512(&b, v);
       zeros += __builtin_popcountll(_mm512_cmpeq_epi8_mask(u, zero));
       zeros += __builtin_popcountll(_mm512_cmpeq_epi8_mask(v, zero));
-      if (++waiting == 8192) { /* 8192 * 4 * 255 * 128 < 2^31 */
+      highs += __builtin_popcountll(_mm512_cmpeq_epi8_mask(u, full));
+      highs += __builtin_popcountll(_mm512_cmpeq_epi8_mask(v, full));
+      if (++waiting == 8192) { /* 8192 * 4 * 255 * 128 < 2^30 */
         eb_flush_512(&a, found), eb_flush_512(&b, found), waiting = 0;
       }
     }
@@ -214,18 +217,19 @@ EB_512 static void eb_bytes_512(const eb_tensor *tensor, const void *first, eb_b
       zeros += __builtin_popcountll(_mm512_mask_cmpeq_epi8_mask(which, u, zero));
       a.low = _mm512_mask_min_epu8(a.low, which, a.low, u);
       u = _mm512_maskz_mov_epi8(which, u);
+      highs += __builtin_popcountll(_mm512_cmpeq_epi8_mask(u, full));
       const __m512i low = a.low;
       eb_add_512(&a, u);
       a.low = low;
       if (++waiting == 8192) eb_flush_512(&a, found), eb_flush_512(&b, found), waiting = 0;
     }
   }
-  eb_flush_512(&a, found), eb_flush_512(&b, found);
+  a.sum = _mm512_add_epi32(a.sum, b.sum), a.products = _mm512_add_epi32(a.products, b.products);
+  eb_flush_512(&a, found); /* both stay below 2^30 */
   found->low = eb_least_512(_mm512_min_epu8(a.low, b.low));
   found->high = 255 - eb_least_512(_mm512_xor_si512(_mm512_max_epu8(a.high, b.high), full));
-  found->zeros = zeros;
+  found->zeros = zeros, found->at_high = highs;
   if (!found->low) found->at_low = of.zero ? eb_count_512(tensor, first, of.flip) : zeros;
-  if (found->high == 255) found->at_high = eb_count_512(tensor, first, of.flip ^ 255);
 }
 #endif
 
@@ -321,7 +325,10 @@ static int64_t eb_sample(const eb_tensor *tensor, const void *first, uint64_t fr
     for (; line < lines; line += every) {
       const int64_t rest = tensor->run - line * EB_LINE;
       const size_t size = rest < EB_LINE ? (size_t)rest : EB_LINE;
-      memcpy(to, walk.at + line * EB_LINE, size);
+      if (size == EB_LINE)
+        memcpy(to, walk.at + line * EB_LINE, EB_LINE);
+      else
+        memcpy(to, walk.at + line * EB_LINE, size);
       to += size;
     }
     line -= lines;

@@ -50,14 +50,14 @@ static void eb_run_kept(eb_trace *trace, const eb_step *steps, const eb_io *io, 
   for (int i = -1; i < EB_STEPS; i++) {
     if (i >= 0) eb_do(&steps[i], io, crew);
     if (i >= 0 && (kept == end || kept->tensor->step > i)) continue;
-    const int64_t now = eb_tick(trace);
-    if (i >= 0 && kept < end) {
-      slot->ticks[kept - trace->kept] = now - mark;
-      spent += now - mark;
+    if (i >= 0) {
+      const int64_t took = eb_tick(trace) - mark;
+      slot->ticks[kept - trace->kept] = took;
+      spent += took;
     }
     for (; kept < end && kept->tensor->step <= i; kept++)
       eb_trace_take(trace, kept, eb_first(kept->tensor, io), variant, data);
-    mark = eb_tick(trace);
+    if (kept < end) mark = eb_tick(trace);
     if (i < 0) slot->begun = mark;
   }
   slot->spent = spent;

@@ -81,9 +81,12 @@ static void eb_count_bytes(const eb_tensor *tensor, const eb_moments *m, int bia
   for (; i + 4 <= m->sampled; i += 4)
     for (int k = 0; k < 4; k++) counts[k][sample[i + k] ^ flip]++;
   for (; i < m->sampled; i++) counts[0][sample[i] ^ flip]++;
-  for (int u = (int)m->low; u <= (int)m->high; u++) {
+  for (int u = (int)m->low, bin = 0; u <= (int)m->high; u++) {
     const uint32_t count = counts[0][u] + counts[1][u] + counts[2][u] + counts[3][u];
-    if (count) h->count[eb_bin(h, eb_real(tensor, u - bias))] += count;
+    if (!count) continue;
+    for (const double real = eb_real(tensor, u - bias); bin < EB_BINS - 1; bin++)
+      if (real < h->edge[bin + 1]) break;
+    h->count[bin] += count;
   }
 }
 

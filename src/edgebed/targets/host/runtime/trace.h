@@ -49,26 +49,34 @@ typedef struct {
   int64_t ticks[];      /* of what each kept tensor took */
 } eb_slot;
 
+/* What one thread writes lies apart from what the other one reads. */
 struct eb_trace {
+  /* known from the start */
   eb_kept *kept;
+  uint8_t *ring;
+  int64_t slot_bytes, slots;
   int count, level, is_tsc, file;
   pid_t owner;
-  uint8_t *ring, *out;
-  int64_t slot_bytes, slots, frame_bytes, filled;
+  int32_t error;
+  char apart_1[64];
+  /* the thread that computes */
+  int64_t head, free_until, waits; /* frames recorded; as many as there is room for */
+  int is_foreign;
+  char apart_2[64];
+  /* the thread that writes */
+  int64_t tail; /* frames taken from the ring */
+  uint8_t *out;
+  int64_t frame_bytes, filled;
   eb_prefix begin, latency, end;
   eb_crc_tables crc;
   int64_t tick_0, clock_0, wall_0;
   double rate; /* nanoseconds a tick */
+  char apart_3[64];
+  /* both, seldom */
   pthread_t thread;
   pthread_mutex_t lock;
   pthread_cond_t news, room;
-  int stop, is_asleep, is_waited_for, is_foreign;
-  int32_t error;
-  int64_t waits;
-  char apart_1[64];
-  int64_t head; /* frames that were recorded */
-  char apart_2[64];
-  int64_t tail; /* frames that were taken from the ring */
+  int stop, is_asleep, is_waited_for;
 };
 
 /* ---- Clocks ----------------------------------------------------------------------------------- */
@@ -277,8 +285,11 @@ static void eb_wake(eb_trace *trace) {
   pthread_mutex_unlock(&trace->lock);
 }
 
+/* Looks at what the other thread writes only where that decides. */
 static int eb_is_full(eb_trace *trace) {
-  return trace->head - __atomic_load_n(&trace->tail, __ATOMIC_SEQ_CST) >= trace->slots;
+  if (trace->head < trace->free_until) return 0;
+  trace->free_until = __atomic_load_n(&trace->tail, __ATOMIC_SEQ_CST) + trace->slots;
+  return trace->head >= trace->free_until;
 }
 
 /* Wait for a free slot. A process that was forked has no thread that would free one: it records
@@ -304,10 +315,13 @@ static uint8_t *eb_trace_begin(eb_trace *trace) {
   return trace->ring + trace->head % trace->slots * trace->slot_bytes;
 }
 
+/* Where half of the ring is used the other thread is woken, else it comes by itself. */
 static void eb_trace_end(eb_trace *trace) {
-  __atomic_store_n(&trace->head, trace->head + 1, __ATOMIC_SEQ_CST);
-  if (trace->head - __atomic_load_n(&trace->tail, __ATOMIC_RELAXED) > trace->slots / 2)
-    eb_wake(trace);
+  eb_copied();
+  __atomic_store_n(&trace->head, trace->head + 1, __ATOMIC_RELEASE);
+  if (trace->head + trace->slots / 2 < trace->free_until) return;
+  trace->free_until = __atomic_load_n(&trace->tail, __ATOMIC_SEQ_CST) + trace->slots;
+  if (trace->head + trace->slots / 2 >= trace->free_until) eb_wake(trace);
 }
 
 /* Take what is to be kept of a tensor. */
