@@ -65,14 +65,15 @@ def departure_verdict(comparison: TraceComparison) -> Verdict | None:
 def _carried(comparison: TraceComparison, where: Departure) -> Verdict | None:
     """Return the input's verdict where layers of real numbers only pass its small error on."""
     error = comparison.errors[where.index]
-    if where.rule != "real" or where.pattern != "grows" or error.pair.role == "raw":
+    blind = error.pair.role == "output" and all(e.pair.role != "layer" for e in comparison.errors)
+    if where.rule != "real" or not (where.pattern == "grows" or blind):
         return None
     for one in comparison.errors[: where.index]:
         if one.pair.role == "input" and one.nrmse >= CARRIED * where.error:
+            how = "no layer was recorded" if blind else "the layers pass it on without a step"
             evidence = (
                 f"The network's input differs by nRMSE {one.nrmse:.3g}, too little to depart by "
-                f"itself. Nothing is quantised, and the layers pass it on without a step: "
-                f"{where.error:.3g} at {where.layer}."
+                f"itself. Nothing is quantised, and {how}: {where.error:.3g} at {where.layer}."
             )
             return Verdict(
                 "preprocessing", one.name, 0.5, evidence, FIX_INPUT, shown(comparison, one)

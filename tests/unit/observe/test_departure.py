@@ -329,3 +329,9 @@ def test_a_small_error_of_the_input_is_not_the_layers_that_pass_it_on(
         grown = replace(where, pattern="grows")
         said = departure_verdict(replace(base, errors=changed, departure=grown))
         assert said is not None and (said.cause, said.layer) == (cause, layer)
+    blind = [one for one in changed if one.pair.role != "layer"]
+    seen = tuple(replace(one, nrmse=0.007) if one.pair.role == "input" else one for one in blind)
+    where = first_departure(seen, exact=False)
+    assert where is not None and where.layer == "scores"
+    said = departure_verdict(replace(base, errors=seen, departure=where))
+    assert said is not None and (said.cause, said.layer) == ("preprocessing", "x")
