@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from cyclopts import Parameter
 
 from edgebed.errors import EdgebedError
+from edgebed.events import Listener, Progress, Started
 
 if TYPE_CHECKING:
     from edgebed.observe.recorders.device_log import DeviceLog
@@ -36,6 +37,7 @@ def trace(
     frames: int = 0,
     baud: int = BAUD,
     json: bool = False,
+    quiet: bool = False,
 ) -> int:
     """Turn what a device sent over its serial line, or wrote to a file, into a trace.
 
@@ -57,27 +59,33 @@ def trace(
         frames: stop after so many; 0 for all.
         baud: speed of a serial port.
         json: print one JSON object.
+        quiet: no progress.
     """
+    from edgebed.cli.progress import listening
     from edgebed.deploy.bundle import find
     from edgebed.observe.recorders.device_log import DeviceLog
     from edgebed.observe.trace_writer import TraceWriter
 
     _check(log, out, text)
     with ExitStack() as stack:
+        listener = stack.enter_context(listening(quiet=quiet or not _is_port(log), json=json))
+        end = f"{frames} frames" if frames else "Ctrl-C"
+        listener(Started("trace", f"listening to {log} until {end}"))
         beside = stack.enter_context(text.open("wb")).write if text is not None else None
         source = DeviceLog(find(program) or program, _chunks(log, baud, stack), beside)
         writer = stack.enter_context(TraceWriter(out, source.manifest()))
-        _copy(source, writer.write, frames)
+        _copy(source, writer.write, frames, listener)
         count = writer.frames
     print(_said(log, out, count, writer.manifest.level, source.losses, json))
     return 0
 
 
-def _copy(source: DeviceLog, write: Callable[[Any], None], frames: int) -> None:
+def _copy(source: DeviceLog, write: Callable[[Any], None], frames: int, listener: Listener) -> None:
     """Write frame by frame; Ctrl-C ends a serial port's log as its end would."""
     try:
-        for frame in islice(source.frames(), frames or None):
+        for done, frame in enumerate(islice(source.frames(), frames or None), 1):
             write(frame)
+            listener(Progress("trace", done, frames or done + 1, "frames"))
     except KeyboardInterrupt:
         source.losses.say("ended by Ctrl-C")
 
@@ -97,7 +105,7 @@ def _check(log: Path, out: Path, text: Path | None) -> None:
 
 def _chunks(log: Path, baud: int, stack: ExitStack) -> Iterator[bytes]:
     """Return what comes from a file, the standard input or a serial port."""
-    if _PORT.fullmatch(str(log)) or log.is_char_device():
+    if _is_port(log):
         from edgebed.targets._shared.serial_port import SerialStream
 
         port = SerialStream(str(log), baud)
@@ -112,6 +120,10 @@ def _chunks(log: Path, baud: int, stack: ExitStack) -> Iterator[bytes]:
             f"cannot be read: {error.strerror}", where=str(log), try_="a file or a serial port"
         ) from error
     return iter(lambda: file.read(_CHUNK), b"")
+
+
+def _is_port(log: Path) -> bool:
+    return bool(_PORT.fullmatch(str(log))) or log.is_char_device()
 
 
 def _said(log: Path, out: Path, count: int, level: str, losses: Losses, json: bool) -> str:

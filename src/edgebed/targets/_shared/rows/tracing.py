@@ -47,24 +47,9 @@ typedef void {name}_trace_write(void *context, const void *bytes, uint32_t count
 typedef uint32_t {name}_trace_now(void *context);
 
 #if EB_TRACE
-/* Records from the next run on; a function of 0 ends it. */
-void {name}_trace_begin({name}_trace_write *write, void *context);
-/* A clock of your own and its rate in Hz, 0 for unknown. Without one it is the core's cycle
-   counter where there is one, and clock_gettime under Linux; `now` 0 gives the rate of that. */
-void {name}_trace_clock({name}_trace_now *now, void *context, uint32_t hz);
-/* What the coming frame was made from: the camera's picture ("uint8 96x96x3"), sound. */
-void {name}_trace_raw(const char *name, const char *type, const void *bytes, uint32_t count);
-/* A reading for the coming frame, such as "light" or "battery_mv". */
-void {name}_trace_sensor(const char *name, int32_t value);
-void {name}_trace_note(const char *name, const char *text);
+{_declared(name)}
 #else /* arguments are used and not computed */
-#define {name}_trace_begin(write, context) (0 ? ((void)(write), (void)(context)) : (void)0)
-#define {name}_trace_clock(now, context, hz) \\
-    (0 ? ((void)(now), (void)(context), (void)(hz)) : (void)0)
-#define {name}_trace_raw(name, type, bytes, count) \\
-    (0 ? ((void)(name), (void)(type), (void)(bytes), (void)(count)) : (void)0)
-#define {name}_trace_sensor(name, value) (0 ? ((void)(name), (void)(value)) : (void)0)
-#define {name}_trace_note(name, text) (0 ? ((void)(name), (void)(text)) : (void)0)
+{_nothing(name)}
 #endif
 
 #ifdef __cplusplus
@@ -73,6 +58,30 @@ void {name}_trace_note(const char *name, const char *text);
 
 #endif
 """
+
+
+def _declared(name: str) -> str:
+    return f"""/* Records from the next run on; a function of 0 ends it. */
+void {name}_trace_begin({name}_trace_write *write, void *context);
+/* A clock of your own and its rate in Hz, 0 for unknown. Without one it is the core's cycle
+   counter where there is one, and clock_gettime under Linux; `now` 0 gives the rate of that. */
+void {name}_trace_clock({name}_trace_now *now, void *context, uint32_t hz);
+/* What the coming frame was made from: the camera's picture ("uint8 96x96x3"), sound. */
+void {name}_trace_raw(const char *name, const char *type, const void *bytes, uint32_t count);
+/* A reading for the coming frame, such as "light" or "battery_mv". */
+void {name}_trace_sensor(const char *name, int32_t value);
+void {name}_trace_note(const char *name, const char *text);"""
+
+
+def _nothing(name: str) -> str:
+    return f"""#define {name}_trace_begin(write, context) \\
+    (0 ? ((void)(write), (void)(context)) : (void)0)
+#define {name}_trace_clock(now, context, hz) \\
+    (0 ? ((void)(now), (void)(context), (void)(hz)) : (void)0)
+#define {name}_trace_raw(name, type, bytes, count) \\
+    (0 ? ((void)(name), (void)(type), (void)(bytes), (void)(count)) : (void)0)
+#define {name}_trace_sensor(name, value) (0 ? ((void)(name), (void)(value)) : (void)0)
+#define {name}_trace_note(name, text) (0 ? ((void)(name), (void)(text)) : (void)0)"""
 
 
 def network_byte(name: str) -> int:
