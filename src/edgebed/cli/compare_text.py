@@ -80,6 +80,10 @@ def layer_lines(found: LayerValues) -> Iterator[str]:
     if found.signature is None:
         yield "  equal"
         return
+    if found.rows is not None:
+        first, behind = found.rows
+        yield f"  too large to be shown whole: of {first} to {behind - 1} of its first axis,"
+        yield "  where it differs most; the first of them is called 0 here"
     yield f"  {found.signature.text}; the largest differences:"
     yield from table([_value_row(found, at) for at in found.most_different()])
 

@@ -29,11 +29,13 @@ class Rearrangement:
         given: shape of the tensor to be rearranged, without axes of one.
         axes: as numpy's transpose takes them.
         shape: of the tensor it shall look like, without axes of one.
+        first: row of the leading axis at which this part of a larger tensor begins.
     """
 
     given: Shape
     axes: tuple[int, ...]
     shape: Shape
+    first: int = 0
 
     def of(self, values: Array) -> Array:
         """Return values of `given`'s size in the other tensor's order."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.observe.alignment import Key, by_key
+from edgebed.observe.axes import Rearrangement
 from edgebed.observe.layer_error import LayerError, same_steps
 from edgebed.observe.matching import Pair, real_values, reference_values
+from edgebed.observe.parts import worst_rows
 from edgebed.observe.signature import Signature, signature, together
 from edgebed.observe.trace import Frame, Tensor
 from edgebed.observe.trace_comparison import TraceComparison
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.program.types import Array
+
+MOST_VALUES: Final = 4_000_000
+"""Of a layer that is looked at value by value: several copies are made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +35,8 @@ class LayerValues:
         device: real values in the reference's order.
         stored: integers of both sides less their zero points, where they mean the same.
         signature: how they differ; None where they are equal.
+        rows: of the leading axis that are shown, first and behind the last; None for all. Of a
+            layer too large to be copied, those where it differs most.
     """
 
     error: LayerError
@@ -37,6 +45,7 @@ class LayerValues:
     device: Array
     stored: tuple[Array, Array] | None
     signature: Signature | None
+    rows: tuple[int, int] | None = None
 
     def most_different(self, most: int = 10) -> list[tuple[int, ...]]:
         """Return the places of the largest differences, the largest first; equal ones in order."""
@@ -80,7 +89,7 @@ def layer_values(comparison: TraceComparison, layer: str, frame: int = -1) -> La
         )  # fmt: skip
     return LayerValues(
         error, number, reference_values(pair, reference), real_values(pair, device), stored,
-        _seen(*found),
+        _seen(*found), _rows(error.pair, pair),
     )  # fmt: skip
 
 
@@ -106,7 +115,54 @@ def layer_frame(comparison: TraceComparison, pair: Pair, number: int) -> Shown |
     device = _with_before(comparison.device.path, pair.device, number)
     if reference[0] is None or device[0] is None:
         return None
-    return pair, (reference[0], device[0]), (reference[1], device[1])
+    return part_shown(pair, (reference[0], device[0]), (reference[1], device[1]))
+
+
+def part_shown(pair: Pair, sides: Sides, before: tuple[Tensor | None, Tensor | None]) -> Shown:
+    """Return what can be copied of a layer: all, or the rows in which it differs most.
+
+    Args:
+        pair: says how both lie.
+        sides: the reference's and the device's tensor, with values.
+        before: those of the frame before; None where unknown.
+    """
+    seen = _alike(pair, sides)
+    if seen[1].size <= MOST_VALUES or not seen[1].ndim:
+        return pair, sides, before
+    place = worst_rows(*seen)
+    shape = seen[1][place].shape
+    order = Rearrangement(shape, tuple(range(len(shape))), shape, first=place.start or 0)
+    old = [
+        now if one is None or one.values is None or one.shape != now.shape else one
+        for one, now in zip(before, sides, strict=True)
+    ]
+    last = _alike(pair, (old[0], old[1]))
+    cut = [_cut(one, values, place) for one, values in zip(sides, seen, strict=True)]
+    lasts = [
+        None if one is now else _cut(one, values, place)
+        for one, now, values in zip(old, sides, last, strict=True)
+    ]
+    return replace(pair, order=order), (cut[0], cut[1]), (lasts[0], lasts[1])
+
+
+def _alike(pair: Pair, sides: Sides) -> tuple[Array, Array]:
+    """Return stored values of both in the reference's order of values, without copying any."""
+    reference, device = sides
+    assert reference.values is not None and device.values is not None
+    right = device.values.reshape(pair.order.given).transpose(pair.order.axes)
+    return reference.values.reshape(right.shape), right
+
+
+def _cut(tensor: Tensor, values: Array, place: slice) -> Tensor:
+    part = np.ascontiguousarray(values[place])
+    return replace(tensor, values=part, shape=part.shape, layout="")
+
+
+def _rows(whole: Pair, shown: Pair) -> tuple[int, int] | None:
+    if shown is whole:
+        return None
+    first = shown.order.first
+    return first, first + shown.order.shape[0]
 
 
 def _with_before(path: Path, key: Key, number: int) -> tuple[Tensor | None, Tensor | None]:

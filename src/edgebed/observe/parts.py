@@ -39,6 +39,27 @@ def parts(values: Array) -> Iterator[Array]:
         let_go(values)
 
 
+def worst_rows(reference: Array, device: Array) -> slice:
+    """Return the part of two arrays of one shape in which they differ most.
+
+    Args:
+        reference: stored values; what they mean may differ by a scale and an offset.
+        device: the same of the other side.
+    """
+    scale = [max(float(np.abs(one[place]).max()) for place in rows(one)) or 1.0
+             for one in (reference, device)]  # fmt: skip
+    best, worst = slice(None), -1.0
+    for place in rows(device):
+        with np.errstate(invalid="ignore"):
+            gap = np.abs(reference[place] / scale[0] - device[place] / scale[1])
+        largest = float(np.nan_to_num(gap, nan=np.inf).max())
+        let_go(reference)
+        let_go(device)
+        if largest > worst:
+            best, worst = place, largest
+    return best
+
+
 def let_go(values: Array) -> None:
     """Give the memory of mapped values back; they are read from the file again when needed."""
     base: object = values

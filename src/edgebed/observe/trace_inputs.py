@@ -12,7 +12,7 @@ import numpy as np
 from edgebed.errors import EdgebedError
 from edgebed.observe.alignment import by_key
 from edgebed.observe.layer_error import LayerError
-from edgebed.observe.layer_values import layer_values
+from edgebed.observe.layer_values import layer_values, part_shown
 from edgebed.observe.matching import Pair, real_values, reference_values
 from edgebed.observe.names import short_names
 from edgebed.observe.observed import Observed
@@ -135,8 +135,9 @@ def _detections(a: Frame, b: Frame, pairs: Sequence[Pair], names: Sequence[str])
 
 
 def _layer(pair: Pair, x: Tensor, y: Tensor) -> list[Panel]:
-    if _gap(pair, x, y) is None:
+    if np.prod(x.shape) != np.prod(y.shape):
         return []
+    pair, (x, y), _ = part_shown(pair, (x, y), (None, None))
     found = layer_panels(reference_values(pair, x), real_values(pair, y))
     name = short_names([pair.name], LONGEST_NAME)[pair.name]
     return [replace(one, title=f"{name}, {one.title}") for one in found]
