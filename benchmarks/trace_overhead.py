@@ -35,7 +35,7 @@ from edgebed.targets import load
 
 LEVELS = ("off", "io", "statistics", "full")
 TARGETS = {"io": 0.01, "statistics": 0.10}
-BLOCK_MS = 3.0
+BLOCK_MS = 1.0
 MOST_FULL = 6
 """Frames of a block at level full: more than memory keeps until the file has them would wait."""
 Step = Callable[[], Any]
@@ -96,7 +96,7 @@ def measure(opened: Callable[..., Any], rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         paths = {level: Path(scratch) / f"{level}.trace" for level in times}
         steps = {level: stack.enter_context(opened(level, path)) for level, path in paths.items()}
-        count = max(5, int(BLOCK_MS * 1000 / block(steps["none"], 20)[0]))
+        count = max(3, int(BLOCK_MS * 1000 / block(steps["none"], 20)[0]))
         calls["none"] += 20
         for _ in range(rounds):
             for level, step in steps.items():

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -38,6 +38,8 @@ SOURCE: Final = "pipeline"
 CHANNELS: Final = (1, 3, 4)
 """Axes of so many entries are taken for channels where nobody says which axis they are."""
 MEASURED: Final = "wall clock of the application"
+PATIENCE_S: Final = 0.05
+"""Frames that come faster than that are written together."""
 
 
 def observe(
@@ -130,20 +132,17 @@ class Watch:
 
     # ---- frames ----
 
-    @contextmanager
-    def frame(self, **sensors: Any) -> Iterator[Watch]:
-        """Record one frame; an error in the block drops it.
+    def frame(self, **sensors: Any) -> _Block:
+        """Return a context that records one frame; an error in the block drops it.
 
         Args:
             sensors: readings of the device, e.g. light=310, orientation=90.
         """
-        self.begin(**sensors)
-        try:
-            yield self
-        except BaseException:
-            self._frame = None
-            raise
-        self.end()
+        return _Block(self, sensors)
+
+    def drop(self) -> None:
+        """Forget the frame that is open."""
+        self._frame = None
 
     def begin(self, **sensors: Any) -> None:
         """Begin a frame; one that is open ends."""
@@ -299,7 +298,7 @@ class Watch:
 
     def _open_writer(self) -> TraceWriter:
         if self._writer is None:
-            self._writer = TraceWriter(self.path, self._known())
+            self._writer = TraceWriter(self.path, self._known(), patience_s=PATIENCE_S)
         return self._writer
 
     def _known(self) -> Manifest:
@@ -320,6 +319,30 @@ class Watch:
         return manifest
 
 
+class _Block:
+    """One frame; a generator would cost more than the frame's bookkeeping."""
+
+    __slots__ = ("_sensors", "_watch")
+
+    def __init__(self, watch: Watch, sensors: Mapping[str, Any]) -> None:
+        self._watch, self._sensors = watch, sensors
+
+    def __enter__(self) -> Watch:
+        self._watch.begin(**self._sensors)
+        return self._watch
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._watch.end()
+        else:
+            self._watch.drop()
+
+
 def _named(y: object, name: str) -> dict[str, Any]:
     if isinstance(y, Mapping):
         return {str(key): one for key, one in y.items()}
@@ -337,7 +360,12 @@ def _tensor(name: str, role: Role, value: object, layout: str) -> Tensor:
     if role != "raw" and values.ndim > 1 and values.shape[0] == 1:
         values = values[0]
     layout = layout or _layout(values)
-    return Tensor(name, role, values.shape, str(values.dtype), layout=layout, values=values)
+    return Tensor(name, role, values.shape, _type_name(values.dtype), layout=layout, values=values)
+
+
+@lru_cache(maxsize=64)
+def _type_name(dtype: np.dtype[Any]) -> str:
+    return str(dtype)  # numpy takes a microsecond for it
 
 
 def _layout(values: Array) -> str:

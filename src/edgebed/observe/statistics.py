@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -98,24 +99,23 @@ class Statistics:
             scale: real value of one step.
             zero_point: the integer that means 0.0.
         """
-        info = np.iinfo(values.dtype)
         counts = np.bincount(values.reshape(-1).view(np.uint8), minlength=256)
-        stored = np.arange(256, dtype=np.uint8).view(values.dtype).astype(np.int64)
+        steps = _steps(values.dtype, scale, zero_point)
+        counts = counts[steps.order]
         seen = np.flatnonzero(counts)
         if not seen.size:
             return cls(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        counts, stored = counts[seen], stored[seen]
-        real = (stored.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
-        low, high = float(real.min()), float(real.max())
-        wide = real.astype(np.float64)
-        mean = float(counts @ wide) / values.size
-        deviation = math.sqrt(float(counts @ (wide - mean) ** 2) / values.size)
-        zeros, at_low, at_high = (
-            float(counts[stored == at].sum()) / values.size
-            for at in (zero_point, info.min, info.max)
-        )
-        bins = _binned(wide, counts, low, high)
-        return cls(values.size, 0, mean, deviation, low, high, zeros, at_low, at_high, bins)
+        first, last, size = int(seen[0]), int(seen[-1]), values.size
+        # integers are summed, so that nothing is lost where a mean is far from zero
+        total, squares = int(counts @ steps.whole), int(counts @ steps.squares)
+        deviation = math.sqrt(size * squares - total * total) / size * scale
+        bins = np.bincount(_places(steps, first, last), counts[first : last + 1], BINS)
+        zeros = int(counts[steps.zero]) / size if steps.zero >= 0 else 0.0
+        return cls(
+            size, 0, total / size * scale, deviation, float(steps.real[first]),
+            float(steps.real[last]), zeros, int(counts[0]) / size, int(counts[255]) / size,
+            tuple(bins.astype(np.int64).tolist()),
+        )  # fmt: skip
 
     def to_bytes(self) -> bytes:
         """Return the values of a record of kind S: see `edgebed.observe.trace`."""
@@ -166,11 +166,44 @@ def _span(low: float, high: float) -> tuple[float, float]:
     return (low, high) if high > low else (low - room, high + room)
 
 
-def _binned(real: Array, counts: Array, low: float, high: float) -> tuple[int, ...]:
-    """Return what np.histogram gives, in a tenth of its time for so few values."""
-    edges = np.linspace(*_span(low, high), BINS + 1)
-    places = np.minimum(np.searchsorted(edges, real, "right") - 1, BINS - 1)
-    return tuple(np.bincount(places, counts, BINS).astype(np.int64).tolist())
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """The 256 values of a byte in rising order.
+
+    Attributes:
+        order: the byte without sign that stands for each.
+        whole, squares: steps from the zero point, and their squares.
+        real: what they mean, rounded as a float32 is.
+        zero: place of the zero point; -1 where no byte is it.
+    """
+
+    order: Array
+    whole: Array
+    squares: Array
+    real: Array
+    zero: int
+
+
+@lru_cache(maxsize=1024)
+def _steps(dtype: np.dtype[Any], scale: float, zero_point: int) -> _Steps:
+    low = int(np.iinfo(dtype).min)
+    stored = np.arange(low, low + 256)
+    whole = stored - zero_point
+    real = (stored.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+    zero = zero_point - low if 0 <= zero_point - low < 256 else -1
+    order = (stored % 256).astype(np.intp)
+    return _Steps(order, whole, whole * whole, real.astype(np.float64), zero)
+
+
+@lru_cache(maxsize=4096)
+def _places(steps: _Steps, first: int, last: int) -> Array:
+    """Return the bins of the values between two: what np.histogram gives, in a tenth of its time.
+
+    A layer's ends return from frame to frame, so these are kept.
+    """
+    real = steps.real[first : last + 1]
+    edges = np.linspace(*_span(float(real[0]), float(real[-1])), BINS + 1)
+    return np.minimum(np.searchsorted(edges, real, "right") - 1, BINS - 1)
 
 
 def _saturated(steps: Steps | None) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import struct
+import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,26 +24,34 @@ from edgebed.observe.trace import LEVELS, MAGIC, VERSION, Frame, Manifest, Tenso
 from edgebed.observe.trace_place import check_place
 from edgebed.program.types import Array
 
+_TOGETHER: Final = 1 << 16
+"""Bytes of small frames that are written by one call."""
+_MOST_STARTS: Final = 4096
 _JOINED: Final = 1 << 20
 """Bytes of a frame up to which it is put together, to be written by one call."""
 _LENGTH_CRC: Final = struct.Struct("<II").pack
 
 
 class TraceWriter:
-    """Writes a trace; frames are in the file when `write` returns.
+    """Writes a trace; frames are in the file when `write` returns, or soon after it.
 
     Args:
         path: of the file; what was there is replaced.
         manifest: of the trace. Its level decides what of each tensor is kept.
+        patience_s: so long, and up to 64 KiB, small frames may wait for the next one and be written
+            with it; `close` writes what waits.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, *, patience_s: float = 0.0) -> None:
         if manifest.level not in LEVELS:
             raise EdgebedError(
                 f"no level is called {manifest.level!r}", try_=did_you_mean(manifest.level, LEVELS)
             )
         self.path, self.manifest = path, manifest
         self.frames = 0
+        self._patience_s, self._written = patience_s, 0.0
+        self._waiting: list[bytes | memoryview] = []
+        self._waiting_bytes = 0
         self._file: FileIO | None = None
         self._starts: dict[tuple[object, ...], _Start] = {}
         self._figures: dict[tuple[str, ...], tuple[str, str]] = {}
@@ -83,7 +92,7 @@ class TraceWriter:
             for name, figure in found.items():
                 parts.append(self._figure(layer, name, figure))
         parts.append(_record("E", b'{"number":%d}' % frame.number))
-        self._put(parts)
+        self._add(parts)
         self.frames += 1
 
     def close(self) -> None:
@@ -91,7 +100,9 @@ class TraceWriter:
         if self._file is not None:
             file, self._file = self._file, None
             with file:
-                _write(self.path, file, [_record("Z", b'{"frames":%d}' % self.frames)])
+                end = _record("Z", b'{"frames":%d}' % self.frames)
+                _write(self.path, file, [*self._waiting, end])
+                self._waiting.clear()
 
     def _tensor(self, tensor: Tensor) -> Sequence[bytes | memoryview]:
         """Return the record of a tensor, in parts."""
@@ -116,6 +127,8 @@ class TraceWriter:
         )  # fmt: skip
         start = self._starts.get(key)
         if start is None:
+            if len(self._starts) >= _MOST_STARTS:  # pictures of ever new sizes
+                self._starts.clear()
             head = {
                 "name": one.name, "role": one.role, "shape": one.shape, "dtype": one.dtype,
                 "scale": one.scale, "zero_point": one.zero_point, "layout": one.layout,
@@ -137,6 +150,18 @@ class TraceWriter:
         value = figure.value
         shown = repr(value) if math.isfinite(value) else _ENCODER.encode(value)
         return _record("G", f"{ends[0]}{shown}{ends[1]}".encode())
+
+    def _add(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Write a frame's parts, or keep them for the next frame."""
+        size, now = sum(map(len, parts)), time.monotonic()
+        if self._patience_s and size < _TOGETHER:
+            parts = [b"".join(parts)]  # the arrays may change meanwhile
+        self._waiting += parts
+        self._waiting_bytes += size
+        if self._waiting_bytes >= _TOGETHER or now - self._written >= self._patience_s:
+            parts, self._waiting, self._waiting_bytes = self._waiting, [], 0
+            self._put(parts)
+            self._written = now
 
     def _put(self, parts: Sequence[bytes | memoryview]) -> None:
         assert self._file is not None

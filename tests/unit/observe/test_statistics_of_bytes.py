@@ -32,7 +32,9 @@ def test_counts_say_what_values_say(values: Any, scale: float, zero: int) -> Non
     )  # fmt: skip
     for name in ("mean", "deviation", "zeros", "at_low", "at_high"):
         assert getattr(short, name) == pytest.approx(
-            getattr(long, name), rel=1e-6, abs=1e-6 * scale
+            getattr(long, name),
+            rel=1e-6,
+            abs=1e-4 * scale,  # `of` sums numbers in float32
         )
 
 
