@@ -100,6 +100,15 @@ def test_make_builds_objects_that_need_nobody(cpu: str, compiler: str, tmp_path:
         assert not list(folder.glob("*.[oa]"))
 
 
+@needs_make
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_make_compiles_the_recorder_in_where_it_is_asked_to(compiler: str, tmp_path: Path) -> None:
+    folder = library(eye(), tmp_path)
+    for words, there in (([], False), (["TRACE=3"], True)):
+        run(["make", "-B", *tools("m4", compiler), *words], folder)
+        assert ("eye_trace_begin" in offered(folder / "eye.o")) == there
+
+
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
 @pytest.mark.skipif(
     shutil.which("arm-none-eabi-gcc") is None, reason="arm-none-eabi-gcc is not installed"
@@ -306,6 +315,25 @@ include({folder}/zephyr/CMakeLists.txt)
     given = [line.split(" ", 1)[1] for line in done.stderr.splitlines() if "source" in line]
     found = {Path(path).resolve().name for path in given if Path(path).is_file()}
     assert found == {path.name for path in folder.glob("*.c")}
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
+@pytest.mark.parametrize("level", ["", "2"])
+def test_zephyrs_configuration_hands_the_recorders_level_on(level: str, tmp_path: Path) -> None:
+    folder = library(eye(), tmp_path / "net")
+    names = ("library_named", "include_directories", "library_sources", "compile_definitions")
+    stubs = "".join(
+        f'function(zephyr_{name})\n  message("{name} ${{ARGN}}")\nendfunction()\n' for name in names
+    )
+    chosen = f"set(CONFIG_EDGEBED_EYE_TRACE {level})\n" if level else ""
+    script = f"{stubs}set(CONFIG_EDGEBED_EYE y)\n{chosen}include({folder}/zephyr/CMakeLists.txt)\n"
+    (tmp_path / "script.cmake").write_text(script)
+    done = subprocess.run(
+        ["cmake", "-P", "script.cmake"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ("compile_definitions EB_TRACE=2" in done.stderr) == bool(level)
+    assert "EB_TRACE" in done.stderr or not level
+    assert "config EDGEBED_EYE_TRACE" in (folder / "zephyr" / "Kconfig").read_text()
 
 
 def test_without_compilers_named_make_takes_arms(tmp_path: Path) -> None:

@@ -171,15 +171,16 @@ ifeq ($(origin CC),default) # make knows a compiler for this computer
 CC = {core.prefix}gcc
 endif
 CFLAGS ?= {" ".join(core.flags)} -O2
-CFLAGS += -std=gnu99 -fno-strict-aliasing -Ilibrary $(if $(TRACE),-DEB_TRACE=$(TRACE))
+CFLAGS += -std=gnu99 -fno-strict-aliasing -Ilibrary
+TRACING = $(if $(TRACE),-DEB_TRACE=$(TRACE))
 
 all: lib{name}.so {name}
 
 lib{name}.so: {_sources(project)}
-\t$(CC) $(CFLAGS) -fPIC -shared -nostdlib $^ -o $@
+\t$(CC) $(CFLAGS) $(TRACING) -fPIC -shared -nostdlib $^ -o $@
 
 {name}: {sources}
-\t$(CC) $(CFLAGS) -ffreestanding -nostdlib -static {sources} -o $@
+\t$(CC) $(CFLAGS) $(TRACING) -ffreestanding -nostdlib -static {sources} -o $@
 
 clean:
 \trm -f lib{name}.so {name}

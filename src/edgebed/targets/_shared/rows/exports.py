@@ -67,13 +67,14 @@ ifeq ($(origin AR),default)
 AR = arm-none-eabi-ar
 endif
 CFLAGS ?= {flags} -O2 -ffunction-sections -fdata-sections
-CFLAGS += -std=c99 $(if $(TRACE),-DEB_TRACE=$(TRACE))
+CFLAGS += -std=c99
+TRACING = $(if $(TRACE),-DEB_TRACE=$(TRACE)) # apart: CFLAGS=... replaces all of them
 
 lib{name}.a: {objects}
 \t$(AR) rcs $@ $^
 
 %.o: %.c
-\t$(CC) $(CFLAGS) -I. -c $< -o $@
+\t$(CC) $(CFLAGS) $(TRACING) -I. -c $< -o $@
 
 clean:
 \trm -f {objects} lib{name}.a
