@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar, get_args
 
@@ -21,6 +21,7 @@ from edgebed.observe.trace import LEVELS, ROLES, Frame, Manifest, Tensor
 from edgebed.program.types import Array
 
 Choice = TypeVar("Choice", bound=str)
+Made = TypeVar("Made")
 HEAD: Final = 5
 """Bytes of a body in front of its head: the kind, and the head's length."""
 SHORT: Final = 1024
@@ -47,18 +48,24 @@ def parsed(body: bytes) -> tuple[str, dict[str, Any], bytes]:
     return chr(body[0]), head, body[HEAD + size :]
 
 
-def _head(text: bytes) -> dict[str, Any]:
+class Head(dict[str, Any]):
+    """A record's head, and what was made of it; nobody may change it."""
+
+    made: Any = None
+
+
+def _head(text: bytes) -> Head:
     try:
         head = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise NonsenseError("its head is no JSON") from error
     if not isinstance(head, dict):
         raise NonsenseError("its head is no JSON object")
-    return head
+    return Head(head)
 
 
 _known: Final = lru_cache(maxsize=4096)(_head)
-"""A tensor's head is the same in every frame, and read once; nobody may change it."""
+"""A tensor's head is the same in every frame, and read once."""
 
 
 def manifest(head: Mapping[str, Any]) -> Manifest:
@@ -103,16 +110,25 @@ def tensor(head: Mapping[str, Any], raw: bytes | Array, *, is_whole: bool) -> Te
     Raises:
         NonsenseError: something is missing or of another form, or the values do not fill the shape.
     """
+    plain, kind = _once(head, _described)
+    return Tensor(
+        plain.name, plain.role, plain.shape, plain.dtype, plain.scale, plain.zero_point,
+        plain.layout, plain.kind, _values(raw, kind, plain.shape) if is_whole else None,
+        _statistics(head, raw if isinstance(raw, bytes) and not is_whole else b""),
+    )  # fmt: skip
+
+
+def _described(head: Mapping[str, Any]) -> tuple[Tensor, np.dtype[Any]]:
+    """Return what a head says of a tensor, and its type."""
     shape = tuple(_count(one) for one in _list(head, "shape"))
     kind = _dtype(_text(head, "dtype"))
     scale = head.get("scale")
-    return Tensor(
+    found = Tensor(
         _text(head, "name"), _choice(head, "role", ROLES), shape, kind.name,
         None if scale is None else _finite(scale), _whole(head, "zero_point", 0),
         _text(head, "layout", ""), _text(head, "kind", ""),
-        _values(raw, kind, shape) if is_whole else None,
-        _statistics(head, raw if isinstance(raw, bytes) and not is_whole else b""),
     )  # fmt: skip
+    return found, kind
 
 
 def figure(head: Mapping[str, Any]) -> tuple[str, str, Figure]:
@@ -121,6 +137,10 @@ def figure(head: Mapping[str, Any]) -> tuple[str, str, Figure]:
     Raises:
         NonsenseError: something is missing or of another form.
     """
+    return _once(head, _figure)
+
+
+def _figure(head: Mapping[str, Any]) -> tuple[str, str, Figure]:
     plain = _mapping(head, "figure")
     ends = [None if plain.get(end) is None else _real(plain, end) for end in ("low", "high")]
     found = Figure(
@@ -128,6 +148,16 @@ def figure(head: Mapping[str, Any]) -> tuple[str, str, Figure]:
         _text(plain, "source"), *ends,
     )  # fmt: skip
     return _text(head, "layer", ""), _text(head, "name"), found
+
+
+def _once(head: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Made]) -> Made:
+    """Return what a head means, looked at once where the head is one that is remembered."""
+    if not isinstance(head, Head):
+        return make(head)
+    if head.made is None:
+        head.made = make(head)
+    made: Made = head.made
+    return made
 
 
 def _values(raw: bytes | Array, kind: np.dtype[Any], shape: tuple[int, ...]) -> Array:
