@@ -18,6 +18,7 @@ from edgebed.errors import EdgebedError
 from edgebed.figures import number
 from edgebed.observe.assertions import examine
 from edgebed.observe.assertions.latency import NAMES, slow_layer
+from edgebed.observe.assertions.weights import weights_beside
 from edgebed.observe.axes import rearrangements
 from edgebed.observe.comparability import OWN_KERNELS
 from edgebed.observe.drift_certain import CertainFaults
@@ -175,7 +176,7 @@ def alone(path: Path, program: Program | None = None) -> Alone:
             if replayed is None:
                 notes.append("Not replayed: the trace lacks values of the program's inputs.")
             elif not any(one.cause == "bad_values" for one in found):
-                found += _against(replayed, sample)
+                found += _against(replayed, sample, program)
         found += slow_layer(sample, sample)
     return Alone(tuple(_once(found)), tally.frames, cut, tuple(notes))
 
@@ -308,7 +309,7 @@ def _replayed(sample: Observed, program: Program, path: Path) -> Observed | None
     return Observed.of(replace(sample.manifest, source="reference"), frames)
 
 
-def _against(replayed: Observed, sample: Observed) -> list[Verdict]:
+def _against(replayed: Observed, sample: Observed, program: Program) -> list[Verdict]:
     """Name the first layer with other integers than the interpreter's, or what assertions see."""
     if sample.manifest.source not in OWN_KERNELS:
         for name, mine in {**replayed.layers, **replayed.outputs}.items():
@@ -316,7 +317,7 @@ def _against(replayed: Observed, sample: Observed) -> list[Verdict]:
             if mine.is_even and theirs.is_even and np.dtype(mine.dtype).kind in "iu":
                 gap = np.stack(theirs.stored).astype(np.int64) - np.stack(mine.stored)
                 if gap.any():
-                    return [_kernel(name, gap)]
+                    return weights_beside(program, replayed, sample) or [_kernel(name, gap)]
     return [one for one in examine(replayed, sample) if one.cause != "slow_layer"]
 
 

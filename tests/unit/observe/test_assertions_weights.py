@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgebed.observe.alone import alone
 from edgebed.observe.assertions import examine
 from edgebed.observe.assertions.weights import weights
 from edgebed.observe.observed import Observed
 from edgebed.observe.recomputed import layers_of
 from edgebed.observe.recorders import reference as recorder
+from edgebed.observe.trace_writer import TraceWriter
 from edgebed.program import to_onnx
 from edgebed.program.arithmetic import PowerOfTwo
 from edgebed.program.ops.conv2d import Conv2d
@@ -177,6 +179,19 @@ def test_unrecorded_pools_are_computed(observe: Callable[[Program], Observed]) -
     device = observe(network())
     assert [one.name for one in layers_of(network(), device)] == ["first", "second", "y"]
     assert all(one.equal == 1 for one in layers_of(network(), device))
+
+
+def test_a_trace_alone_beside_its_program(
+    observe: Callable[[Program], Observed], tmp_path: Path
+) -> None:
+    program = network()
+    held = program.constants
+    wrong = observe(with_constants(program, b1=0 * held["b1"].values, b2=0 * held["b2"].values))
+    with TraceWriter(tmp_path / "t.trace", wrong.manifest) as writer:
+        for frame in wrong.frames:
+            writer.write(frame)
+    found = alone(tmp_path / "t.trace", program).verdicts
+    assert [(one.cause, one.layer) for one in found] == [("missing_biases", "second")]
 
 
 def test_nothing_is_said_without_the_program(
