@@ -5,9 +5,9 @@
 Sets of data (see `drift_data.py`): pictures with the MLPerf Tiny network for visual wake words, and
 sounds with the one for keywords, both int8, every layer watched in the interpreter. For each split
 a random half of the samples is the reference; from the other half come windows of 128, 64 and 16
-frames, drawn anew each time: clean ones for false alarms, and ones with a fault in every frame. The
-first split of visual wake words is the one on which gates were chosen; all others are new. A stream
-with a fault from its middle on says how well the frame is found.
+frames, drawn anew each time: clean ones for false alarms, and ones with a fault in every frame.
+Gates were chosen on the splits 0 and 1 of visual wake words; the others are new. A stream with a
+fault from its middle on says how well the frame is found.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import argparse
 import json
 import pickle
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from edgebed.program.types import Array, Program
 WINDOWS = (128, 64, 16)
 DRAWN = 20
 """Windows with each fault and of each size, for each split."""
+Draw = Callable[[np.random.Generator, int, int], list[int]]
 Seen = Mapping[str, Mapping[int, Observation]]
 """Of each fault ("" for none): the observation of each sample that was shown."""
 
@@ -44,7 +45,7 @@ def main() -> None:
     for name in arguments.sets:
         source = SETS[name](arguments.data, arguments.cases)
         seen = _kept(name, source, arguments.keep)
-        for split in range(arguments.splits):
+        for split in range(arguments.first, arguments.first + arguments.splits):
             found = list(_measured(source, seen, split, arguments.windows))
             rows += [{"set": name, "split": split, **row} for row in found]
             print("\n".join(json.dumps(row) for row in rows[-len(found) :]), flush=True)
@@ -59,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("cases", type=Path)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--first", type=int, default=2, help="split")
     parser.add_argument("--windows", type=int, default=400, help="clean ones, a split and size")
     parser.add_argument("--keep", type=Path, help="folder for what the networks computed")
     parser.add_argument("--out", type=Path)
@@ -99,23 +101,36 @@ def _measured(source: Source, seen: Seen, split: int, windows: int) -> Iterator[
     manifest = reference.manifest(source.program, "full")
     profile = profile_of_observations([seen[""][at] for at in learned], manifest, source.limits)
     clean = [profile.judged(seen[""][at]) for at in held]
+    draw = _neighbours if source.blocks > 1 else _any
     for size in WINDOWS:
-        yield _clean(clean, profile, size, windows)
+        yield _clean(clean, profile, size, windows, draw)
     for fault in source.faults:
         kept = [profile.judged(one) for at, one in seen[fault].items() if at in set(held)]
-        yield _row(fault, clean, kept, profile)
+        yield _row(fault, clean, kept, profile, draw)
     for name, chosen in source.groups.items():
         yield _row(name, clean, [profile.judged(seen[""][at]) for at in held if at in chosen],
-                   profile)  # fmt: skip
+                   profile, draw)  # fmt: skip
     still = [replace(clean[0], number=at, still=at > 0, alike=1.0) for at in range(128)]
-    yield _row("one frame again and again", clean, still, profile, drawn=False)
+    yield _row("one frame again and again", clean, still, profile, _neighbours)
 
 
-def _clean(seen: list[Observation], profile: Profile, size: int, windows: int) -> dict[str, Any]:
+def _any(random: np.random.Generator, count: int, size: int) -> list[int]:
+    return random.choice(count, size, replace=size > count).tolist()
+
+
+def _neighbours(random: np.random.Generator, count: int, size: int) -> list[int]:
+    """Draw frames in a row, as a video has them; all where there are fewer."""
+    start = int(random.integers(max(count - size, 0) + 1))
+    return list(range(start, min(start + size, count)))
+
+
+def _clean(
+    seen: list[Observation], profile: Profile, size: int, windows: int, draw: Draw
+) -> dict[str, Any]:
     random = np.random.default_rng(size)
     alarms, largest = 0, 0.0
     for _ in range(windows):
-        window = [seen[at] for at in random.choice(len(seen), size, replace=size > len(seen))]
+        window = [seen[at] for at in draw(random, len(seen), size)]
         moved = moved_by(window, profile)
         alarms += moved.largest > moved.threshold
         largest = max(largest, moved.largest / moved.threshold)
@@ -124,8 +139,7 @@ def _clean(seen: list[Observation], profile: Profile, size: int, windows: int) -
 
 
 def _row(
-    name: str, clean: list[Observation], seen: list[Observation], profile: Profile,
-    drawn: bool = True,
+    name: str, clean: list[Observation], seen: list[Observation], profile: Profile, draw: Draw
 ) -> dict[str, Any]:  # fmt: skip
     """Return shares of windows with an alarm, the causes named, and how far `since` is off."""
     random = np.random.default_rng(1)
@@ -133,17 +147,15 @@ def _row(
     for size in WINDOWS:
         causes: Counter[str] = Counter()
         for _ in range(DRAWN):
-            window = (
-                random.choice(len(seen), size, replace=size > len(seen)) if drawn else range(size)
-            )
+            window = draw(random, len(seen), size)
             found = drift_of([seen[at] for at in window], profile, size).verdicts
             causes[found[0].cause if found else "-"] += 1
         row[f"{size} frames"] = dict(causes.most_common(3))
     off = []
     for _ in range(10):
         start = int(random.integers(64, 128))
-        stream = [clean[at] for at in random.choice(len(clean), start)]
-        stream += [seen[at] for at in (random.choice(len(seen), 96) if drawn else range(64))]
+        stream = [clean[at] for at in _any(random, len(clean), start)]
+        stream += [seen[at] for at in draw(random, len(seen), 96)]
         numbered = [replace(one, number=at) for at, one in enumerate(stream)]
         off += [abs(_since(one.evidence) - start) for one in
                 drift_of(numbered, profile).verdicts[:1]]  # fmt: skip

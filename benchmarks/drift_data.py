@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from bug_networks import SETTINGS, _samples
@@ -124,9 +123,13 @@ def _pictures(
     return Source(program, pictures, prepare, faults, shown, groups or {}, blocks)
 
 
-def _loaded(source: Any) -> Array:
+def _loaded(path: Path) -> Array:
+    return _square(np.asarray(Image.open(path).convert("RGB")))
+
+
+def _square(pixels: Array) -> Array:
     """Return a picture as the network takes it: its middle square, 96 x 96."""
-    picture = Image.open(source).convert("RGB")
+    picture = Image.fromarray(pixels)
     side = min(picture.size)
     left, top = ((size - side) // 2 for size in picture.size)
     box = (left, top, left + side, top + side)
@@ -145,14 +148,6 @@ def cells(data: Path, cases: Path) -> Source:
     """Blood under a microscope, which has no up and down."""
     paths = sorted((data / "bccd" / "images").iterdir())
     return _pictures(cases, [_loaded(path) for path in paths], most=120)
-
-
-def road(data: Path, cases: Path) -> Source:
-    """Frames of one camera above a road: neighbours resemble each other."""
-    with zipfile.ZipFile(data / "videos" / "car-detection.frames_320x180.zip") as archive:
-        names = sorted(one for one in archive.namelist() if one.endswith(".jpg"))
-        pictures = [_loaded(io.BytesIO(archive.read(name))) for name in names]
-    return _pictures(cases, pictures, most=94, blocks=24)
 
 
 # ---- sounds ----
@@ -214,5 +209,5 @@ def keywords(data: Path, cases: Path) -> Source:
 
 
 SETS: dict[str, Callable[[Path, Path], Source]] = {
-    "vww": visual_wake_words, "keywords": keywords, "cells": cells, "road": road,
+    "vww": visual_wake_words, "keywords": keywords, "cells": cells,
 }  # fmt: skip

@@ -28,6 +28,8 @@ from edgebed.observe.trace import Manifest
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.observe.verdict import Verdict
 
+FEW: Final = 32
+"""Unrelated frames below which a reference is called short."""
 WINDOW: Final = 64
 """Frames; shorter windows see a drift sooner, longer ones see smaller drifts."""
 
@@ -118,6 +120,11 @@ def _notes(manifest: Manifest, profile: Profile, frames: int) -> Iterator[str]:
             "The trace and the profile have different digests: another version of the program, or"
             " another form of it."
         )
+    if profile.frames < FEW * profile.related:
+        yield (
+            f"The profile's {profile.frames} frames resemble each other and say as much as"
+            f" {profile.frames / profile.related:.0f}: a reference over a longer time sees more."
+        )
     if not frames:
         yield "The trace has no whole frame."
 
@@ -183,7 +190,9 @@ def moved_by(window: list[Observation], profile: Profile) -> Moved:
     table = np.array([[one.features.get(n, np.nan) for n in profile.features] for one in window])
     present = ~np.isnan(table).all(0)
     middle = np.nanmean(table[:, present], axis=0)
-    far = ONE_IN_THOUSAND * (middle - profile.usual[present]) / (profile.reaches[present] @ weights)
+    compared = np.nanmean(profile.compared(table)[:, present], axis=0)
+    moved = compared - profile.usual[present]
+    far = ONE_IN_THOUSAND * moved / (profile.reaches[present] @ weights)
     names = [name for name, there in zip(profile.features, present, strict=True) if there]
     apart = {}
     for name, counted in profile.counted.items():

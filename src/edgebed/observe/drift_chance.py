@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 
 from edgebed.errors import EdgebedError
-from edgebed.observe.drift_features import floor_of
+from edgebed.observe.drift_features import bounds, floor_of, tamed
 from edgebed.observe.drift_stream import Observation
 from edgebed.program.types import Array
 
@@ -43,9 +43,11 @@ ONE_IN_THOUSAND: Final = 3.29
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """All frames: features N x F in their own units, cumulated shares N x T x bins."""
+    """All frames: features N x F, as they are and as compared, cumulated shares N x T x bins."""
 
     names: tuple[str, ...]
+    raw: Array
+    bounds: tuple[Array, Array]
     values: Array
     floors: Array
     tensors: tuple[str, ...]
@@ -80,16 +82,18 @@ def table_of(seen: Sequence[Observation], steps: Mapping[str, float]) -> Table:
         raise EdgebedError(
             "the trace has nothing to watch", why="no input, layer or output is in every frame"
         )
-    values = np.array([[one.features[name] for name in names] for one in seen])
-    mean = dict(zip(names, values.mean(0), strict=True))
-    floors = []
+    raw = np.array([[one.features[name] for name in names] for one in seen])
+    mean = dict(zip(names, raw.mean(0), strict=True))
+    floors = list[float]()
     for name in names:
         tensor, _, feature = name.rpartition("/")
         spread = float(mean.get(f"{tensor}/deviation", 0.0))
         floors.append(floor_of(feature, spread, steps.get(tensor, 0.0)))
     shares = np.array([[one.counts[n] / max(one.counts[n].sum(), 1) for n in tensors]
                        for one in seen]).reshape(len(seen), len(tensors), -1)  # fmt: skip
-    return Table(names, values, np.array(floors), tensors, shares.cumsum(2))
+    ends = bounds(raw, np.array(floors))
+    values = tamed(raw, names, *ends)
+    return Table(names, raw, ends, values, np.array(floors), tensors, shares.cumsum(2))
 
 
 def by_chance(
@@ -118,6 +122,28 @@ def by_chance(
         (np.array(reach).T * own[of_features]).tolist(),
         (np.array(apart).T * own[of_counts]).tolist(), common.tolist(),
     )  # fmt: skip
+
+
+def related(table: Table) -> float:
+    """Return how many neighbouring frames say as much as one unrelated frame, at least 1.
+
+    The time over which features resemble themselves: 1 + 2 * (sum of correlations at each lag, up
+    to where they are lost in noise); of four fifths of the features it is less.
+    """
+    count = len(table.values)
+    moving = table.values[:, table.values.std(0) > table.floors / 4]
+    if count < 8 or not moving.shape[1]:
+        return 1.0
+    moving = (moving - moving.mean(0)) / moving.std(0)
+    total, noise = np.ones(moving.shape[1]), 2 / math.sqrt(count)
+    lasting = np.ones(moving.shape[1], bool)
+    for lag in range(1, count // 2):
+        alike = (moving[lag:] * moving[:-lag]).sum(0) / count
+        lasting &= alike > noise
+        if not lasting.any():
+            break
+        total += 2 * np.where(lasting, alike, 0.0)
+    return float(np.quantile(total, 0.8))
 
 
 def _steady(thresholds: list[float]) -> list[float]:

@@ -11,7 +11,7 @@ four do not change with brightness. Of scores also the mean and the share of win
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -26,6 +26,11 @@ LEAST_SIDE: Final = 8
 MOST_CHANNELS: Final = 8
 MOST_CLASSES: Final = 64
 _SMALL: Final = 1e-6
+
+SHARES: Final = ("zeros", "at_low", "at_high")
+"""Features that most frames have little of and some nearly all: their roots are compared."""
+FAR: Final = 8.0
+"""Deviations beyond which a frame counts no more, unless the reference has a farther one."""
 
 Features = Mapping[str, float]
 
@@ -142,11 +147,40 @@ def floor_of(name: str, deviation: float, step: float) -> float:
         deviation: mean deviation of the tensor's values.
         step: real value of one integer step; 0 for real numbers.
     """
-    if name in ("zeros", "at_low", "at_high") or name.endswith(" wins"):
+    if name in SHARES:
+        return 0.02  # of its root
+    if name.endswith(" wins"):
         return 0.005
     if name in ("sharpness", "grain", "leaning") or name.startswith(("cell", LIKE)):
         return 0.02
     return max(0.02 * deviation, 0.25 * step, _SMALL * max(abs(deviation), 1e-20))
+
+
+def bounds(values: Array, floors: Array) -> tuple[Array, Array]:
+    """Return how small and how large each feature of a frame may count.
+
+    Args:
+        values: of the reference, frames x features.
+        floors: changes that are too small to matter, by feature.
+    """
+    mean, reach = values.mean(0), FAR * values.std(0) + FAR * floors
+    return np.minimum(values.min(0), mean - reach), np.maximum(values.max(0), mean + reach)
+
+
+def tamed(values: Array, names: Collection[str], low: Array, high: Array) -> Array:
+    """Return what is compared: one frame far from all others must not speak for its window.
+
+    Args:
+        values: frames x features.
+        names: of the features, with or without their tensor's.
+        low: of `bounds`.
+        high: likewise.
+    """
+    found = np.clip(values, low, high)
+    share = np.array([name.rpartition("/")[2] in SHARES for name in names])
+    found[:, share] = np.sqrt(np.maximum(found[:, share], 0.0))
+    result: Array = found
+    return result
 
 
 def likeness(one: Array, other: Array) -> float:

@@ -18,18 +18,23 @@ import numpy as np
 
 from edgebed import files
 from edgebed.errors import EdgebedError
-from edgebed.observe.drift_chance import SIZES, by_chance, table_of
+from edgebed.observe.drift_chance import SIZES, Table, by_chance, related, table_of
+from edgebed.observe.drift_features import tamed
 from edgebed.observe.drift_stream import Observation, edges_of, is_integer, key_of, observations
 from edgebed.observe.drift_what_if import WhatIf, learned
 from edgebed.observe.trace import Frame, Manifest
 from edgebed.observe.trace_reader import TraceReader
 from edgebed.program.types import Array
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 NAME: Final = "profile.json"
 """Of the file beside a program."""
 LEAST: Final = 16
 """Frames a reference needs."""
+LEAST_TO_LEARN: Final = 64
+"""Unrelated frames from which on turned pictures are learned: one scene teaches only itself."""
+ALIKE: Final = 1.5
+"""Frames that say as much as one, from which on a window is taken for a piece of a video."""
 MOST: Final = 2000
 """Frames that are kept in memory; of longer traces every second, fourth, ... counts."""
 Limits = tuple[float, float, float]
@@ -43,6 +48,8 @@ class Feature:
     Attributes:
         mean, deviation, least, most: over frames.
         reach: for each of SIZES the distance that one window in a thousand exceeds.
+        centre: mean of what is compared, see `drift_features.tamed`.
+        low, high: so far a frame counts.
     """
 
     mean: float
@@ -50,6 +57,9 @@ class Feature:
     least: float
     most: float
     reach: tuple[float, ...]
+    centre: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -130,8 +140,18 @@ class Profile:
 
     @cached_property
     def usual(self) -> Array:
-        """Means of all features."""
-        return np.array([one.mean for one in self.features.values()])
+        """Means of what is compared of all features."""
+        return np.array([one.centre for one in self.features.values()])
+
+    def compared(self, table: Array) -> Array:
+        """Return what is compared of all features of frames; NaN stays, frames x features."""
+        low, high = self._bounds
+        return tamed(table, self.features.keys(), low, high)
+
+    @cached_property
+    def _bounds(self) -> tuple[Array, Array]:
+        ends = np.array([(one.low, one.high) for one in self.features.values()]).T
+        return ends[0], ends[1]
 
     def repeats(self, alike: Sequence[float | None]) -> float:
         """Return how many frames of a window say as much as one unrelated frame, at least 1."""
@@ -140,7 +160,9 @@ class Profile:
             return 1.0
         more = (float(np.mean(known)) - self.unrelated) / max(1 - self.unrelated, 1e-6)
         more = min(max(more, 0.0), 0.999)
-        return (1 + more) / (1 - more)
+        found = (1 + more) / (1 - more)
+        # Frames that follow each other as the reference's do repeat as much as those.
+        return max(found, self.related) if found > ALIKE else found
 
     def save(self, path: Path) -> None:
         """Write it as JSON.
@@ -315,26 +337,22 @@ def _profile(
     manifest: Manifest, seen: Sequence[Observation], edges: Mapping[str, Array],
     limits: Mapping[str, Limits], chance: tuple[float, int],
 ) -> Profile:  # fmt: skip
-    what_if, seen = _what_if_learned(seen)
+    steps = {name: row[2] for name, row in limits.items()}
+    table = table_of(seen, steps)
+    repeats = related(table)
+    _check_unrelated(len(seen), repeats)
+    what_if = dict[str, WhatIf]()
+    if len(seen) >= LEAST_TO_LEARN * repeats:
+        what_if, seen = _what_if_learned(seen)
+        table = table_of(seen, steps) if what_if else table
     far = [one.far_alike for one in seen if one.far_alike is not None]
     unrelated = min(float(np.mean(far)), 0.95) if far else 0.0
-    table = table_of(seen, {name: row[2] for name, row in limits.items()})
     near = [one.alike for one in seen if one.alike is not None]
     more = min(max((float(np.mean(near)) - unrelated) / (1 - unrelated), 0.0), 0.95) if near else 0
-    block = min(math.ceil((1 + more) / (1 - more) - 0.25), max(len(seen) // 8, 1))
+    repeats = max(repeats, (1 + more) / (1 - more))
+    block = min(math.ceil(repeats - 0.25), max(len(seen) // 8, 1))
     reach, apart, thresholds = by_chance(table, block, *chance)
-    mean, deviation = table.values.mean(0), table.values.std(0)
-    least, most = table.values.min(0), table.values.max(0)
-    features = {
-        name: Feature(
-            float(mean[at]),
-            float(deviation[at]),
-            float(least[at]),
-            float(most[at]),
-            tuple(reach[at]),
-        )
-        for at, name in enumerate(table.names)
-    }
+    features = dict(_features(table, reach))
     shares = np.diff(table.cumulated.mean(0), axis=1, prepend=0.0)
     counted = {
         name: Counted(
@@ -347,8 +365,25 @@ def _profile(
         manifest.source, manifest.network, manifest.digest, len(seen), chance[0], SIZES,
         tuple(thresholds), unrelated, _longest(seen),
         tuple(dict.fromkeys(name.rpartition("/")[0] for name in table.names)), features, counted,
-        (1 + more) / (1 - more), what_if,
+        repeats, what_if,
     )  # fmt: skip
+
+
+def _features(table: Table, reach: Sequence[Sequence[float]]) -> Iterator[tuple[str, Feature]]:
+    raw = table.raw
+    columns = (raw.mean(0), raw.std(0), raw.min(0), raw.max(0), table.values.mean(0), *table.bounds)
+    for name, row, far in zip(table.names, np.array(columns).T.tolist(), reach, strict=True):
+        mean, deviation, least, most, centre, low, high = row
+        yield name, Feature(mean, deviation, least, most, tuple(far), centre, low, high)
+
+
+def _check_unrelated(frames: int, repeats: float) -> None:
+    if frames / repeats < LEAST:
+        raise EdgebedError(
+            f"{frames} frames of a reference say as much as {frames / repeats:.0f}",
+            why=f"neighbours resemble each other; {LEAST} unrelated ones are needed",
+            try_="frames over a longer time, e.g. every tenth",
+        )
 
 
 def _what_if_learned(
