@@ -267,7 +267,7 @@ def rows_of(
 ) -> Iterator[Row]:
     network = NETWORKS[name]
     path = cases / "models" / network.file
-    real = network.real(data, count + (18 if network.variants else 0), np.random.default_rng(seed))
+    real = network.real(data, count + (34 if network.variants else 0), np.random.default_rng(seed))
     own = traces_of(path, real[:count], scratch, name)
     for pair in pairs_of(own, own):
         yield compared(name, pair)

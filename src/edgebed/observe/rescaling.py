@@ -8,8 +8,8 @@ small face detector, and its output is right. A wrong scale of a channel looks t
 layer; but what mixes the channels behind it does not heal.
 
 So factors are believed where they explain EXPLAINED of a layer's squared error, and a network is
-called balanced where one such layer has an error of LEAST or more, and every layer behind it that
-has no factors, down to the outputs, at most a HEALS-th of that. Layers of a balanced network are
+called balanced where one such layer has an error of LEAST or more, and the layers behind it that
+have no factors, the next one and the median down to the outputs, at most a HEALS-th of that. Layers of a balanced network are
 then compared with each channel scaled back, where the next one without factors is SOUND, or has at
 most half of their error.
 """
@@ -17,6 +17,7 @@ most half of their error.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -129,7 +130,8 @@ def _behind(one: LayerError, rest: Sequence[LayerError], plain: Sequence[LayerEr
 def _proves(one: LayerError, later: Sequence[LayerError]) -> bool:
     if one.nrmse < LEAST or not later:
         return False
-    return all(other.nrmse <= one.nrmse / HEALS for other in later)
+    usual = statistics.median(other.nrmse for other in later)
+    return max(later[0].nrmse, usual) <= one.nrmse / HEALS
 
 
 def _healed(one: LayerError, later: Sequence[LayerError]) -> bool:
