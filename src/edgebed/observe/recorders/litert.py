@@ -152,7 +152,7 @@ def check_kept(interpreter: Any, rows: tuple[Row, ...]) -> None:
 def _not_kept(name: str) -> EdgebedError:
     return EdgebedError(
         "the interpreter keeps no inner tensors", where="watch.layers",
-        why=f"{name!r} shares its memory with another layer or is hidden in a delegate",
+        why=f"{name.split(';')[0]!r} shares its memory with another layer or is inside a delegate",
         try_="Interpreter(path, experimental_preserve_all_tensors=True), or level io",
     )  # fmt: skip
 
