@@ -100,7 +100,8 @@ class _Range:
     def _of(self, tensor: Tensor, values: Array) -> tuple[float, float, float]:
         """Return lowest and highest real value, and the share at the largest integer."""
         low, high, count = np.inf, -np.inf, 0
-        most = np.iinfo(tensor.dtype).max if self.limits is not None else None
+        same = self.limits is not None and tensor.dtype == self.tensor.dtype
+        most = np.iinfo(tensor.dtype).max if same else None
         for part in parts(values):
             real = replace(tensor, values=part, shape=part.shape).real
             good = real[np.isfinite(real)]

@@ -133,7 +133,7 @@ def part_shown(pair: Pair, sides: Sides, before: tuple[Tensor | None, Tensor | N
     shape = seen[1][place].shape
     order = Rearrangement(shape, tuple(range(len(shape))), shape, first=place.start or 0)
     old = [
-        now if one is None or one.values is None or one.shape != now.shape else one
+        now if one is None or one.values is None or not _alike_kind(one, now) else one
         for one, now in zip(before, sides, strict=True)
     ]
     last = _alike(pair, (old[0], old[1]))
@@ -193,7 +193,7 @@ def _seen(
     def right(one: Tensor) -> Array:
         return pair.order.of(_centred(one)) if exact else real_values(pair, one)
 
-    old = [one if one is not None and one.values is not None and one.shape == now.shape else None
+    old = [one if one is not None and one.values is not None and _alike_kind(one, now) else None
            for one, now in zip(before, sides, strict=True)]  # fmt: skip
     return signature(
         left(reference), right(device), right(old[1]) if old[1] else None,
@@ -201,6 +201,10 @@ def _seen(
         reference_before=left(old[0]) if old[0] else None,
         channels=_channels(reference, pair.order.shape),
     )  # fmt: skip
+
+
+def _alike_kind(one: Tensor, other: Tensor) -> bool:
+    return (one.shape, one.dtype) == (other.shape, other.dtype)
 
 
 def _channels(tensor: Tensor, shown: tuple[int, ...]) -> int | None:

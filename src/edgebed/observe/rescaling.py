@@ -9,9 +9,9 @@ layer; but what mixes the channels behind it does not heal.
 
 So factors are believed where they explain EXPLAINED of a layer's squared error, and a network is
 called balanced where one such layer has an error of LEAST or more, and the layers behind it that
-have no factors, the next one and the median down to the outputs, at most a HEALS-th of that. Layers of a balanced network are
-then compared with each channel scaled back, where the next one without factors is SOUND, or has at
-most half of their error.
+have no factors, the next one and the median down to the outputs, at most a HEALS-th of that.
+Layers of a balanced network are then compared with each channel scaled back, where the next one
+without factors is SOUND, or has at most half of their error.
 """
 
 from __future__ import annotations

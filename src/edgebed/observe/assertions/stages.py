@@ -101,8 +101,10 @@ def systematic(expected: Array, given: Array) -> tuple[float, float]:
         A share of the squared error, and that part's root mean square in deviations of the
         expected values. Zeros where a channel has fewer than LEAST values.
     """
+    if not np.isfinite(expected).all() or not np.isfinite(given).all():
+        return 0.0, 0.0
     deviation = float(expected.std()) if expected.size else 0.0
-    if expected.shape[1] < LEAST or deviation == 0 or not np.isfinite(given).all():
+    if expected.shape[1] < LEAST or deviation == 0:
         return 0.0, 0.0
     gap = given.astype(np.float64) - expected
     total = float(np.square(gap).sum())
