@@ -1,6 +1,6 @@
 """Is the layer named in which a kernel is wrong? Planted defects, recorded and compared.
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/planted_defects.py [TRIALS] [TARGET] [MODEL...]
+Usage: OMP_NUM_THREADS=1 python benchmarks/planted_defects.py [TRIALS] [TARGET[:RUN]] [MODEL...]
 
 TARGET is `max78000` (firmware on the virtual board, the defect in its accelerator), `m4` or `m55`
 (the firmware's own kernels on the virtual core), `host` (this computer's library, the instruction
@@ -11,7 +11,8 @@ Each trial takes a network (eight trials for each drawn one, or the MODELs in tu
 can have the defect whose turn it is; plants it; records every layer of two frames; and asks
 `compare_traces` where the trace departs from the reference's. A defect that changes no value of the
 layer on these inputs (16 bits that never overflow) cannot be seen by anybody: it is counted as
-silent and drawn again. Every tenth trial has no defect and must be clean. Prints JSON.
+silent and drawn again. Every tenth trial has no defect and must be clean. Another RUN (a number)
+has other networks and defects. Prints JSON.
 """
 
 import json
@@ -110,9 +111,10 @@ class Found:
 
 def measure(target: str, trials: int, models: list[str]) -> dict[str, Any]:
     """Run trials until so many had a defect that could be seen."""
-    make, rng = MAKERS[target](), np.random.default_rng(0)
-    found, begun, seed = Found(), time.perf_counter(), 0
-    subject = make(0, models[0] if models else "")
+    name, _, run = target.partition(":")
+    make, rng = MAKERS[name](), np.random.default_rng(int(run or 0))
+    found, begun, seed = Found(), time.perf_counter(), 10_000 * int(run or 0)
+    subject = make(seed // EACH, models[0] if models else "")
     while found.trials < trials:
         seed += 1
         if seed % EACH == 0:

@@ -6,9 +6,11 @@ import math
 import shlex
 from typing import Final
 
+import numpy as np
+
 from edgebed.observe.departure import CLEAN, PLANTED, Departure
 from edgebed.observe.layer_error import LayerError
-from edgebed.observe.layer_values import layer_signature
+from edgebed.observe.layer_values import layer_frame, layer_signature
 from edgebed.observe.signature import FIXES, Signature
 from edgebed.observe.trace_comparison import TraceComparison
 from edgebed.observe.verdict import Verdict
@@ -17,6 +19,8 @@ MOST_NAMES: Final = 5
 """So many layers a sentence lists."""
 MOST_VALUES: Final = 4_000_000
 """Values of a tensor whose differences are looked at one by one; several copies are made."""
+ALIKE: Final = 0.2
+"""Of the difference, what another order of channels leaves at most."""
 CARRIED: Final = 0.2
 """An input's error explains an error up to five times as large in layers of real numbers."""
 FIX_INPUT: Final = (
@@ -24,6 +28,11 @@ FIX_INPUT: Final = (
     "layers only pass this error on."
 )
 FIX_RAW: Final = "Record both traces from the same raw data; nothing behind them can be compared."
+FIX_RAW_ORDER: Final = (
+    "One side recorded its raw pictures blue first, as OpenCV reads them, the other red first. "
+    "Record them alike, with OpenCV watch.raw(frame[..., ::-1]), and compare again: what the "
+    "network gets is recorded apart from that."
+)
 FIX_GROWS: Final = (
     "Give the layers with the steepest growth 16 bits or ranges per channel, or calibrate with "
     "more data: no single kernel is at fault."
@@ -55,11 +64,25 @@ def departure_verdict(comparison: TraceComparison) -> Verdict | None:
     seen = layer_signature(comparison, error) if layer else None
     layers = any(one.pair.role == "layer" for one in comparison.errors)
     cause, fix = _cause(where, error, seen, layers)
+    if error.pair.role == "raw" and _is_other_order(comparison, error):
+        fix = FIX_RAW_ORDER
     evidence = " ".join(_evidence(comparison, where, error, seen))
     return Verdict(
         cause, where.layer, _confidence(where, error), evidence, fix,
         shown(comparison, error),
     )  # fmt: skip
+
+
+def _is_other_order(comparison: TraceComparison, error: LayerError) -> bool:
+    """Say whether raw pictures are alike but for red and blue."""
+    found = layer_frame(comparison, error.pair, error.worst_frame)
+    if found is None:
+        return False
+    first, second = (np.asarray(one.real, np.float64) for one in found[1])
+    if first.shape != second.shape or first.ndim != 3 or first.shape[2] != 3:
+        return False
+    gap, turned = (np.abs(one - second).mean() for one in (first, first[..., ::-1]))
+    return bool(turned < ALIKE * gap)
 
 
 def _carried(comparison: TraceComparison, where: Departure) -> Verdict | None:
@@ -128,7 +151,7 @@ def _evidence(
     if error.device_bad:
         found.append(f"The device holds {error.device_bad:,} NaN or infinite values there.")
     if seen is not None:
-        found.append(f"In frame {error.worst_frame} {seen.text}.")
+        found.append(f"In frame {seen.frame} {seen.text}.")
     found.append(_behind(where))
     if where.unseen:
         names = ", ".join(where.unseen[:MOST_NAMES])

@@ -98,10 +98,13 @@ def layer_signature(comparison: TraceComparison, error: LayerError) -> Signature
 
     None where only statistics were kept. A buffer that is stale shows from the second frame on.
     """
-    numbers = dict.fromkeys((error.worst_frame, error.first_frame, error.first_frame + 1))
-    found = [layer_frame(comparison, error.pair, number) for number in numbers]
-    seen = [_seen(*one) for one in found if one is not None]
-    return together([one for one in seen if one is not None])
+    seen = []
+    for number in dict.fromkeys((error.worst_frame, error.first_frame, error.first_frame + 1)):
+        found = layer_frame(comparison, error.pair, number)
+        one = _seen(*found) if found is not None else None
+        if one is not None:
+            seen.append(replace(one, frame=number))
+    return together(seen)
 
 
 Sides = tuple[Tensor, Tensor]

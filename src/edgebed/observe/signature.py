@@ -46,8 +46,6 @@ FIXES: Final[dict[Defect, str]] = {
     "spread": "Run this layer alone with the reference's input, and compare its weights, scales "
     "and shapes.",
 }  # fmt: skip
-SHOWN_ONCE: Final = frozenset({"stale_buffer", "overflow", "scale", "bias"})
-"""Defects that one frame proves by its values; the others claim a place in every frame."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,7 @@ class Signature:
         share: of the values that differ.
         count: of the values that differ.
         proven: nothing else leaves such values, so one frame is enough.
+        frame: its number; -1 where nobody said.
     """
 
     defect: Defect
@@ -67,6 +66,7 @@ class Signature:
     share: float
     count: int = 0
     proven: bool = False
+    frame: int = -1
 
 
 def signature(
@@ -99,12 +99,9 @@ def signature(
     if channels is None and a.ndim == 3:
         channels = channel_axis(a.shape) % 3
     known = values.Values(a, b, differs, step, ends, channels)
-    for defect, text in _looked_at(known, before, reference_before):
+    for defect, text, proven in _looked_at(known, before, reference_before):
         if text is not None:
-            proven = defect in SHOWN_ONCE
             return Signature(defect, f"{head}, {text}", count / a.size, count, proven)
-    if np.isfinite(b).all() and (text := wrapped.clipped(known)) is not None:
-        return Signature("overflow", f"{head}, {text}", count / a.size, count)
     return Signature("spread", f"{head}, {_spread(a, b, differs)}", count / a.size, count)
 
 
@@ -122,7 +119,7 @@ def together(found: list[Signature]) -> Signature | None:
         return telling[0]
     head, _, _ = found[0].text.partition(", ")
     return Signature("spread", f"{head}, in other places in other frames", found[0].share,
-                     found[0].count)  # fmt: skip
+                     found[0].count, frame=found[0].frame)  # fmt: skip
 
 
 def channel_axis(shape: tuple[int, ...]) -> int:
@@ -143,21 +140,25 @@ def _differing(a: Array, b: Array, step: float) -> Array:
 
 def _looked_at(
     known: values.Values, before: Array | None, reference_before: Array | None
-) -> Iterator[tuple[Defect, str | None]]:
-    """Give each defect with what speaks for it, the most particular one first."""
+) -> Iterator[tuple[Defect, str | None, bool]]:
+    """Give each defect, what speaks for it, and if that proves it, the most particular first."""
     seen = places.differences(known.a, known.differs, known.channels)
-    yield "stale_buffer", values.stale(known, before, reference_before)
-    yield "border", values.moved(known)
-    if np.isfinite(known.b).all():
-        yield "overflow", wrapped.overflow(known)
-    yield "channel", places.one_channel(seen)
-    if np.isfinite(known.b).all():
-        yield "scale", values.scaled(known)
-        yield "bias", values.offset(known)
-        yield "channel", values.neighbours(known)
-    yield "border", places.rim(seen)
-    yield "rounding", values.rounded(known)
-    yield "part", places.part(seen)
+    finite = bool(np.isfinite(known.a).all() and np.isfinite(known.b).all())
+    yield "stale_buffer", values.stale(known, before, reference_before), True
+    yield "border", values.moved(known), False
+    if finite:
+        yield "overflow", wrapped.overflow(known), True
+    yield "channel", places.one_channel(seen), False
+    if finite:
+        yield "scale", values.scaled(known), True
+        yield "bias", values.offset(known), True
+        yield "channel", values.neighbours(known), False
+    yield "border", places.rim(seen), False
+    if finite:
+        yield "rounding", values.rounded(known), False
+    yield "part", places.part(seen), False
+    if finite:
+        yield "overflow", wrapped.clipped(known), False
 
 
 def _spread(a: Array, b: Array, differs: Array) -> str:

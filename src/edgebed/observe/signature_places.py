@@ -88,9 +88,14 @@ def differences(reference: Array, differs: Array, channels: int | None) -> Diffe
         differs: bool, of the same shape; some differ.
         channels: axis, or None.
     """
-    low, high = np.nanquantile(reference[differs], OUTER)
+    known = reference[differs]
+    known = known[np.isfinite(known)]
+    if not known.size:
+        return Differences(differs, np.ones(differs.shape, bool), channels)
+    low, high = np.quantile(known, OUTER)
     able = ((reference >= low) & (reference <= high)) | differs
-    at_top = float((reference[differs] == np.nanmax(reference)).mean()) > MOST_AT_TOP
+    largest = reference[np.isfinite(reference)].max()
+    at_top = float((known == largest).mean()) > MOST_AT_TOP
     return Differences(differs, able, channels, at_top)
 
 

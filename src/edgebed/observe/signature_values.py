@@ -17,6 +17,8 @@ from edgebed.observe.signature_places import FEW, MOST, SURE
 from edgebed.program.types import Array
 
 SAME_FACTOR: Final = 0.03
+CHANGED: Final = 2.0
+"""Steps; a value that changes by less may stay the same on a device that rounds."""
 VARIED: Final = 0.5
 """Values of which the most frequent ones are more than this agree by chance."""
 CHANNELS: Final = 3
@@ -71,14 +73,16 @@ def _inside(values: Array) -> Array:
 def stale(v: Values, before: Array | None, reference_before: Array | None) -> str | None:
     """Return a text where the device holds what it held in the frame before.
 
-    Only values count that stand at no end, at places where the reference has changed.
+    Only values count that stand at no end, at places where the reference has changed so much that
+    the device would show it.
     """
-    if before is None or before.shape != v.b.shape or (v.step and not _more_than_rounding(v)):
+    if before is None or before.shape != v.b.shape:
         return None
     old = before.astype(np.float64)
     looked = v.differs & _inside(v.b)
     if reference_before is not None and reference_before.shape == v.a.shape:
-        looked &= reference_before.astype(np.float64) != v.a
+        with np.errstate(invalid="ignore"):
+            looked &= np.abs(reference_before.astype(np.float64) - v.a) > CHANGED * v.step
     count = int(looked.sum())
     if count < FEW:
         return None
@@ -161,12 +165,8 @@ def offset(v: Values) -> str | None:
 
 
 def _tells_factor(v: Values) -> bool:
-    return bool(v.step) and _more_than_rounding(v)
-
-
-def _more_than_rounding(v: Values) -> bool:
-    """Say whether any value is off by more than one step."""
-    return float(np.abs(v.a - v.b)[v.differs].max()) > 1.5 * v.step
+    """Say whether more than rounding is wrong."""
+    return bool(v.step) and float(np.abs(v.a - v.b)[v.differs].max()) > 1.5 * v.step
 
 
 @dataclass(frozen=True)

@@ -70,15 +70,16 @@ def variants(placed: Placed, defect: Defect) -> tuple[str, ...]:
     if defect == "overflow":
         added = ("byte",) if layer.combine == "add" else ()
         return added if layer.passthrough else ("accumulator", *added)
+    averages = ("averages",) if defect == "rounding" and layer.average and layer.pooling else ()
     if layer.passthrough:
-        return ()
+        return averages
     if defect == "scale":
         shift = () if layer.wide else ("shift up", "shift down")
         biased = ("bias", "one bias") if layer.bias is not None else ()
         kernels = ("kernels", "one kernel") if layer.out_shape[0] > 1 else ()
         return (*shift, *biased, *kernels)
     if defect == "rounding":
-        return () if layer.wide else ("down", "towards zero", "half to even")
+        return averages if layer.wide else ("down", "towards zero", "half to even", *averages)
     return ("nearest", "lowest", "around", "early") if max(layer.padding) else ()
 
 
@@ -141,7 +142,9 @@ class PlantedArithmetic(PlainArithmetic):
         return stale
 
     def pool_and_combine(self, window: Window, maps: Int8) -> Output:
-        """Pool and combine; a sum may wrap at eight bits."""
+        """Pool and combine; a sum may wrap at eight bits, an average be cut."""
+        if self._plant.variant == "averages":
+            return super().pool_and_combine(replace(window, rounding=not window.rounding), maps)
         if self._plant.variant != "byte" or window.function != ADD:
             return super().pool_and_combine(window, maps)
         wide = maps.astype(np.int32)

@@ -196,10 +196,12 @@ def test_equal_tensors_have_no_signature() -> None:
 
 @few
 @given(st.integers(0, 1000))
-def test_real_numbers_and_nan_are_looked_at_too(seed: int) -> None:
+def test_real_numbers_nan_and_infinities_are_looked_at_too(seed: int) -> None:
     rng = np.random.default_rng(seed)
     a = rng.normal(size=SHAPE)
     b = a.copy()
-    b[:, rng.integers(12), rng.integers(10)] = np.nan
-    found = signature(a, b)
-    assert found is not None and found.defect in FIXES
+    b[:, rng.integers(12), rng.integers(10)] = rng.choice([np.nan, np.inf, -np.inf])
+    for pair in ((a, b), (b, a), (a, np.full(SHAPE, np.nan)), (np.full(SHAPE, np.inf), b)):
+        for step in (0.0, 0.1):
+            found = signature(*pair, step=step, before=a, channels=0)
+            assert found is not None and found.defect in FIXES
