@@ -20,6 +20,7 @@ from edgebed import files
 from edgebed.errors import EdgebedError
 from edgebed.observe.drift_chance import SIZES, Table, by_chance, related, table_of
 from edgebed.observe.drift_features import tamed
+from edgebed.observe.drift_profile_file import read_plain, rounded, tuples
 from edgebed.observe.drift_stream import Observation, edges_of, is_integer, key_of, observations
 from edgebed.observe.drift_what_if import WhatIf, learned
 from edgebed.observe.trace import Frame, Manifest
@@ -170,7 +171,7 @@ class Profile:
         Raises:
             EdgebedError: the file cannot be written.
         """
-        files.write_text(path, json.dumps({"format": FORMAT, **_rounded(asdict(self))}) + "\n")
+        files.write_text(path, json.dumps({"format": FORMAT, **rounded(asdict(self))}) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Profile:
@@ -179,40 +180,20 @@ class Profile:
         Raises:
             EdgebedError: there is no such file, it is no profile, or of another format.
         """
-        plain = _plain(path)
+        plain = read_plain(path, FORMAT)
         try:
             parts: dict[str, Any] = {
-                "features": {k: Feature(**_tuples(v)) for k, v in plain.pop("features").items()},
-                "counted": {k: Counted(**_tuples(v)) for k, v in plain.pop("counted").items()},
+                "features": {k: Feature(**tuples(v)) for k, v in plain.pop("features").items()},
+                "counted": {k: Counted(**tuples(v)) for k, v in plain.pop("counted").items()},
                 "what_if": {k: _what_if(v) for k, v in plain.pop("what_if", {}).items()},
             }
-            found = cls(**_tuples(plain), **parts)
+            found = cls(**tuples(plain), **parts)
             _check(found)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise EdgebedError(
                 "is a damaged profile", where=str(path), why=str(error), try_="--write-profile"
             ) from error
         return found
-
-
-def _plain(path: Path) -> dict[str, Any]:
-    where, try_ = str(path), "a file that --write-profile made"
-    try:
-        plain = json.loads(path.read_bytes())
-    except OSError as error:
-        raise EdgebedError(f"cannot be read: {error.strerror}", where=where, try_=try_) from error
-    except ValueError as error:
-        raise EdgebedError("is no JSON", where=where, why=str(error), try_=try_) from error
-    if not isinstance(plain, dict) or "format" not in plain or "thresholds" not in plain:
-        raise EdgebedError("is no profile", where=where, try_=try_)
-    if (found := plain.pop("format")) != FORMAT:
-        why = f"this version of edgebed reads format {FORMAT}"
-        raise EdgebedError(f"has profile format {found}", where=where, why=why, try_=try_)
-    return plain
-
-
-def _tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
 
 
 def _what_if(plain: Mapping[str, Any]) -> WhatIf:
@@ -228,15 +209,6 @@ def _check(found: Profile) -> None:
     sized += [one.reach for one in found.counted.values()]
     if not found.sizes or any(len(one) != len(found.sizes) for one in sized):
         raise ValueError("the number of window sizes differs inside")
-
-
-def _rounded(value: Any) -> Any:
-    """Return plain data with six digits a number: more say nothing and double the file."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, tuple) else value
 
 
 def profile_of(path: Path, *, false_alarms: float = 1e-4, seed: int = 0) -> Profile:
