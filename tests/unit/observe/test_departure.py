@@ -335,3 +335,17 @@ def test_a_small_error_of_the_input_is_not_the_layers_that_pass_it_on(
     assert where is not None and where.layer == "scores"
     said = departure_verdict(replace(base, errors=seen, departure=where))
     assert said is not None and (said.cause, said.layer) == ("preprocessing", "x")
+
+
+def test_raw_pictures_of_another_library_are_recognised(tmp_path: Path) -> None:
+    given = pictures(FRAMES)
+    reference = Recorder(FLOAT).record(tmp_path / "a.trace", given)
+    for turn, part in (
+        (np.s_[..., ::-1], "frame[..., ::-1]"), (np.s_[::-1], "same raw data"),
+    ):  # fmt: skip
+        seen = [np.ascontiguousarray(one[turn]) for one in given]
+        back = Recorder(FLOAT, preprocess=lambda p, turn=turn: preprocessed(p[turn]))
+        device = back.record(tmp_path / "b.trace", seen)
+        said = departure_verdict(compare_traces(reference, device))
+        assert said is not None and said.cause == "different_raw_data"
+        assert part in said.fix
