@@ -154,13 +154,14 @@ def sample(layers: Array) -> Observed:
     )
 
 
-def timed(micros: dict[str, float], notes: dict[str, Any]) -> Observed:
+def timed(micros: dict[str, float], notes: dict[str, Any], frames: int = 8) -> Observed:
     figures = {
         name: {"latency": Figure(value, "us", "measured", "clock")}
         for name, value in micros.items()
     }
     return Observed.of(
-        Manifest("host", "full", notes=notes), [Frame(i, layer_figures=figures) for i in range(4)]
+        Manifest("host", "full", notes=notes),
+        [Frame(i, layer_figures=figures) for i in range(frames)],
     )
 
 
@@ -175,6 +176,8 @@ def test_a_layer_as_slow_as_its_large_maps_is_not_slow() -> None:
     assert not slow_layer(one, one)  # six times the values, five times the time
     one = timed({**dict.fromkeys(names, 10.0), "conv0": 50.0}, {**notes, "moved": {}})
     assert [found.layer for found in slow_layer(one, one)] == ["conv0"]
+    one = timed({**dict.fromkeys(names, 10.0), "conv0": 50.0}, {**notes, "moved": {}}, frames=3)
+    assert not slow_layer(one, one)  # three interrupted frames accuse nobody
 
 
 def test_a_program_tells_what_its_layers_cost() -> None:

@@ -26,6 +26,9 @@ FACTOR: Final = 3.0
 EXCESS: Final = 0.05
 PEERS: Final = 3
 """Other layers of its kind that a law needs."""
+CLOCKED: Final = 6
+"""Frames without which a clock's times say nothing: on a busy computer each may be interrupted."""
+CLOCKS: Final = frozenset({"s", "ms", "us", "ns"})
 NAMES: Final = ("latency", "cycles", "time", "instructions")
 
 
@@ -96,9 +99,9 @@ def _timed(device: Observed, reference: Observed) -> list[Timed]:
         # What a model says of a layer is no news of the device.
         values = [one.value for one in figures.get(name, ()) if one.kind != "estimated"]
         macs = _macs(layer, figures, device, reference)
-        if values and macs:
+        unit = figures[name][0].unit if values else ""
+        if len(values) >= (CLOCKED if unit in CLOCKS else 1) and macs:
             kind = _kind(layer, device, reference)
-            unit = figures[name][0].unit
             middle, fast = np.percentile(values, [50, 25])
             moved = _noted("moved", layer, device, reference)
             found.append(Timed(layer, kind, macs, moved, float(middle), float(fast), unit))
