@@ -41,6 +41,7 @@ class Answer:
         windows: that were tested against the profile; None without one. Of reports, their number.
         verdicts: the surest first.
         notes: what a reader must know, as sentences.
+        unit: what was tested: windows or reports.
     """
 
     trace: Path
@@ -48,6 +49,7 @@ class Answer:
     windows: int | None
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...]
+    unit: str = "windows"
 
 
 def observe(
@@ -158,7 +160,7 @@ def _reported(
             try_="--program DIR of edgebed compile --profile DATA, or --profile FILE",
         )  # fmt: skip
     found = drift_of_files(paths, profile)
-    return Answer(paths[0], found.frames, found.reports, found.verdicts, found.notes)
+    return Answer(paths[0], found.frames, found.reports, found.verdicts, found.notes, "reports")
 
 
 def _profile(program: Path | None, profile: Path | None) -> Profile | None:
@@ -211,7 +213,9 @@ def _answer(trace: Path, program: Program | None, profile: Profile | None, windo
 
 
 def _lines(answer: Answer) -> Iterator[str]:
-    tested = "" if answer.windows is None else f", windows against the profile: {answer.windows}"
+    tested = (
+        "" if answer.windows is None else f", {answer.unit} against the profile: {answer.windows}"
+    )
     yield f"{answer.trace}: {answer.frames} frame{'' if answer.frames == 1 else 's'}{tested}"
     for note in answer.notes:
         yield f"note: {note}"
