@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from contextlib import closing
@@ -16,9 +17,11 @@ from edgebed.observe.recorders.device_log import DeviceLog
 from edgebed.observe.statistics import Statistics
 from edgebed.observe.trace import Frame
 from edgebed.observe.trace_reader import TraceReader
+from edgebed.observe.trace_writer import TraceWriter
 from edgebed.program import to_onnx
 from edgebed.program.arithmetic import PowerOfTwo
 from edgebed.program.ops import by_kind
+from edgebed.program.read import read_model
 from edgebed.program.run import trace
 from edgebed.program.types import Array, Constant, Op, Program, TensorType
 from edgebed.targets._shared.elf import section_bytes
@@ -241,3 +244,36 @@ def test_make_hands_the_switch_on(folder: Path) -> None:
             ["make", "-n", "-B", *words], cwd=folder, capture_output=True, text=True, check=True
         )
         assert ("-DEB_TRACE=3" in done.stdout) == there
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu", ["a72", "armv7"])
+@pytest.mark.parametrize("name", ["kws_ref_model.tflite", "vww_96_int8.tflite"])
+def test_logs_of_public_networks_equal_the_interpreter(
+    name: str, cpu: str, cases_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs("qemu")
+    program, place = read_model(cases_dir / "models" / name), tmp_path / "net"
+    words = ["compile", str(cases_dir / "models" / name), "--target", "arm_linux", "--cpu", cpu]
+    assert execute([*words, "--quiet", "--out", str(place)]) == 0
+    build_traced(place, tmp_path / "recording", 3)
+    (kind,) = program.inputs.values()
+    x = np.random.default_rng(3).integers(-128, 128, (2, *kind.shape)).astype(kind.dtype)
+    lies = x.transpose(0, 2, 3, 1) if program.file_shape(next(iter(program.inputs))) != (
+        1, *kind.shape) else x  # fmt: skip
+    ran = emulation.run(
+        core(cpu), tmp_path / "recording", data=lies.tobytes(), emulator="qemu", logs=True
+    )
+    (tmp_path / "uart.log").write_bytes(ran.log)
+    words = ["trace", str(tmp_path / "uart.log"), "--program", str(place)]
+    assert execute([*words, "--out", str(tmp_path / "device.trace")]) == 0
+    with TraceWriter(tmp_path / "ref.trace", reference.manifest(program, "full")) as writer:
+        for frame in reference.record(program, {next(iter(program.inputs)): x}):
+            writer.write(frame)
+    capsys.readouterr()
+    words = ["compare", str(tmp_path / "ref.trace"), str(tmp_path / "device.trace"), "--json"]
+    assert execute(words) in (0, 2)
+    said = json.loads(capsys.readouterr().out)
+    assert said["equal"] is True
+    # The clock is that of the emulator's computer, which has other work too.
+    assert {one["cause"] for one in said["verdicts"]} <= {"slow_layer"}
