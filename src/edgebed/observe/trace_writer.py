@@ -71,9 +71,8 @@ class TraceWriter:
     ) -> None:
         if kind is None:
             self.close()
-        elif self._file is not None:  # without its end: readers say that something is missing
-            file, self._file = self._file, None
-            file.close()
+        else:  # without its end: readers say that something is missing
+            self._shut([])
 
     def write(self, frame: Frame) -> None:
         """Append one frame, reduced to what the level keeps.
@@ -97,12 +96,15 @@ class TraceWriter:
 
     def close(self) -> None:
         """End the trace."""
+        self._shut([_record("Z", b'{"frames":%d}' % self.frames)])
+
+    def _shut(self, end: Sequence[bytes]) -> None:
+        """Write the frames that wait, and what comes behind them."""
         if self._file is not None:
             file, self._file = self._file, None
+            waiting, self._waiting = self._waiting, []
             with file:
-                end = _record("Z", b'{"frames":%d}' % self.frames)
-                _write(self.path, file, [*self._waiting, end])
-                self._waiting.clear()
+                _write(self.path, file, [*waiting, *end])
 
     def _tensor(self, tensor: Tensor) -> Sequence[bytes | memoryview]:
         """Return the record of a tensor, in parts."""

@@ -109,6 +109,7 @@ def test_the_manifest_is_that_of_other_recorders(folder: Path, tmp_path: Path) -
     for name in ("source", "level", "network", "digest", "contract", "layers"):
         assert getattr(found, name) == getattr(wanted, name)
     assert dict(wanted.notes).items() <= dict(found.notes).items()
+    assert found.notes["model"] == str((folder / "program.onnx").resolve())
 
 
 def test_outputs_are_those_without_a_trace_and_layers_have_times(
@@ -291,6 +292,10 @@ def test_wrong_levels_and_places_are_refused(folder: Path, tmp_path: Path) -> No
         edgebed.load(folder, trace=tmp_path / "a.trace", level="ful")
     with pytest.raises(EdgebedError, match="Is a directory"):
         edgebed.load(folder, trace=tmp_path)
+    (tmp_path / "mine.onnx").write_bytes(b"weights")
+    with pytest.raises(EdgebedError, match="is no trace"):
+        edgebed.load(folder, trace=tmp_path / "mine.onnx")
+    assert (tmp_path / "mine.onnx").read_bytes() == b"weights"
     with edgebed.load(folder, trace=tmp_path / "off.trace", level="off") as session:
         session.run(sample())
     assert not (tmp_path / "off.trace").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -301,3 +302,33 @@ def test_facts_that_have_no_place_are_named_at_once(tmp_path: Path) -> None:
 
     with pytest.raises(EdgebedError, match=r"date has no place in a trace; try: text"):
         edgebed.observe(tmp_path / "t.trace", day=date(2024, 1, 2)).__enter__()
+
+
+def test_frames_that_come_fast_are_all_there_however_it_ends(tmp_path: Path) -> None:
+    values = [np.full((1, 4), n, np.float32) for n in range(100)]
+    for error in (None, KeyboardInterrupt, ValueError):
+        path = tmp_path / f"{error}.trace"
+        with contextlib.suppress(KeyboardInterrupt, ValueError), edgebed.observe(path) as watch:
+            for one in values:
+                with watch.frame():
+                    watch.output(watch.input(one))
+                one[:] = -1  # a camera writes to the same memory again
+            if error is not None:
+                raise error
+        with TraceReader(path) as reader:
+            found = list(reader.frames())
+        assert [float(one.of("output")[0].values[0]) for one in found] == list(range(100))
+        for n, one in enumerate(values):
+            one[:] = n
+
+
+def test_a_frame_after_a_pause_is_in_the_file_at_once(tmp_path: Path) -> None:
+    from edgebed.observe.pipeline import PATIENCE_S
+
+    with edgebed.observe(tmp_path / "t.trace") as watch:
+        for count in (1, 2):
+            with watch.frame():
+                watch.input(np.zeros(3))
+            with TraceReader(tmp_path / "t.trace") as reader:
+                assert len(list(reader.frames())) == count
+            time.sleep(2 * PATIENCE_S)

@@ -218,3 +218,9 @@ def test_any_number_survives_text(low: float, high: float) -> None:
     scale = np.float32(abs(high) if 0 < abs(high) < np.inf else 1)
     program = Case("identity", (TensorType((3,), "int8", scale, -5),)).program()  # type: ignore[arg-type]
     assert parse(to_text(program)) == program
+
+
+def test_a_constant_without_axes_keeps_its_shape(tmp_path: Path) -> None:
+    one = Case("gather", (REAL,), {"indices": "i", "axis": 0}, {"i": Constant(np.array(2), 64)})
+    save(one.program(), tmp_path / "one.onnx")
+    assert load(tmp_path / "one.onnx") == one.program()

@@ -24,7 +24,7 @@ class Graph:
         self._names: set[str] = set()
         self._from_array = numpy_helper.from_array
         self.initializers = [
-            self._from_array(np.ascontiguousarray(constant.values), name)
+            self._from_array(np.asarray(constant.values, order="C"), name)
             for name, constant in program.constants.items()
         ]
 

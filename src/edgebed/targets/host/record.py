@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -16,6 +17,8 @@ from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.targets.host.watch import Observed
 
 _BUSY: Final = errno.EWOULDBLOCK
+MAGIC: Final = b"EBTRACE"
+PROGRAM: Final = "program.onnx"
 LEVELS: Final = ("off", "io", "statistics", "full")
 
 
@@ -85,7 +88,8 @@ class Recorded(Observed):
         """
         super().__init__(folder, threads=threads, isa=isa)
         self._path, self._level = trace, level
-        self._trace = self._open_trace({"processor": self.isa, **(notes or {})}, frames)
+        known = {"processor": self.isa, **_model(folder), **(notes or {})}
+        self._trace = self._open_trace(known, frames)
         end = self._function("trace_close", ctypes.c_int, ctypes.c_void_p)
         self._end = weakref.finalize(self, end, self._trace)
         # one of its own without declared types: ctypes converts nothing then
@@ -117,6 +121,7 @@ class Recorded(Observed):
             raise _unwritable(self._path, error)
 
     def _open_trace(self, notes: Mapping[str, Any], frames: int) -> int:
+        _check_place(self._path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         opened, text = ctypes.c_void_p(), json.dumps(dict(notes))[1:-1].encode()
         open_trace = self._function(
@@ -139,6 +144,26 @@ class Recorded(Observed):
             return 0
 
         return call
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a file that no recorder wrote; an empty one may be written to, and a device."""
+    start = b""
+    with contextlib.suppress(OSError):  # opening it will say why
+        if path.is_file():
+            with path.open("rb") as file:
+                start = file.read(len(MAGIC))
+    if start != MAGIC[: len(start)]:
+        raise EdgebedError(
+            "exists and is no trace", where=str(path), why="nothing of yours is ever overwritten",
+            try_="another file",
+        )  # fmt: skip
+
+
+def _model(folder: Path) -> dict[str, str]:
+    """Return where the program lies, so that layers can be computed again from a trace."""
+    program = folder / PROGRAM
+    return {"model": str(program.resolve())} if program.is_file() else {}
 
 
 def check_level(level: str) -> None:
