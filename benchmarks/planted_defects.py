@@ -37,6 +37,8 @@ from edgebed.program.read import read_model  # noqa: E402
 
 EACH = 8
 """Trials with one network."""
+PATIENCE = 3 * EACH
+"""So many draws without a layer that can have a defect, and the next defect has its turn."""
 Make = Callable[[int, str], Subject]
 """From a seed and a model's path, which may be empty."""
 
@@ -91,12 +93,26 @@ class Found:
     clean: int = 0
     alarms: int = 0
     silent: int = 0
+    waited: int = 0
+    skipped: int = 0
     causes: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     missed: list[dict[str, Any]] = field(default_factory=list)
     forms: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def turn(self) -> int:
+        """Number of the defect that is to be planted next."""
+        return self.trials + self.skipped
+
+    def wait(self) -> None:
+        """Count a draw in which no layer could have the defect."""
+        self.waited += 1
+        if self.waited == PATIENCE:
+            self.waited, self.skipped = 0, self.skipped + 1
+
     def add(self, planted: Planted, said: Said, seed: int) -> None:
         """Count a trial with a defect."""
+        self.waited = 0
         if said.layer is None:
             self.silent += 1
             return
@@ -125,8 +141,10 @@ def measure(target: str, trials: int, models: list[str]) -> dict[str, Any]:
                 found.clean += 1
                 said = trial(subject, None, 3 * seed, Path(scratch))
                 found.alarms += said.layer is not None
-            elif (planted := subject.draw(DEFECTS[found.trials % 5], rng)) is not None:
+            elif (planted := subject.draw(DEFECTS[found.turn % 5], rng)) is not None:
                 found.add(planted, trial(subject, planted, 3 * seed, Path(scratch)), seed)
+            else:
+                found.wait()
     return {
         "target": target, "networks": models or "drawn", **vars(found),
         "seconds": round(time.perf_counter() - begun, 1),

@@ -17,6 +17,8 @@ from edgebed.observe.signature_places import FEW, MOST, SURE
 from edgebed.program.types import Array
 
 SAME_FACTOR: Final = 0.03
+LEAST_FACTOR: Final = 1 / 16
+"""Smaller ones leave nothing of a tensor that could be told."""
 CHANGED: Final = 2.0
 """Steps; a value that changes by less may stay the same on a device that rounds."""
 VARIED: Final = 0.5
@@ -201,7 +203,8 @@ def _fit(v: Values, model: _Model) -> _Fit | None:
     rounding = 0.5 * max(abs(value), 1.0) if model is _factor else 0.5
     close = np.abs(b - predicted) <= (rounding + 0.51) * v.step
     rest = float(((b - predicted) ** 2).mean())
-    return _Fit(value, rest) if close.mean() >= MOST and (value > 0 or model is _offset) else None
+    sound = model is _offset or value > LEAST_FACTOR
+    return _Fit(value, rest) if sound and close.mean() >= MOST else None
 
 
 def _fits(v: Values, model: _Model, usual: float, slack: float) -> list[_Fit]:
