@@ -26,8 +26,13 @@ static double eb_real(const eb_tensor *tensor, double stored) {
 /* Of integers: exact sums, `bias` above the values as they are stored. */
 static eb_shape eb_shape_of_integers(const eb_tensor *tensor, const eb_moments *m, int bias) {
   const double count = (double)m->count, mean = (double)m->sum / count;
-  const unsigned __int128 wide = (unsigned __int128)m->squares * (uint64_t)m->count;
-  const double spread = (double)(wide - (unsigned __int128)((__int128)m->sum * m->sum));
+#if defined(__SIZEOF_INT128__)
+  const __int128 wide = (__int128)m->squares * m->count - (__int128)m->sum * m->sum;
+  const double spread = (double)wide;
+#else
+  const double wide = (double)m->squares * count - (double)m->sum * (double)m->sum;
+  const double spread = wide > 0 ? wide : 0;
+#endif
   const eb_shape found = {(mean - bias - tensor->zero_point) * tensor->scale,
                           sqrt(spread) / count * tensor->scale,
                           eb_real(tensor, (double)(m->low - bias)),
