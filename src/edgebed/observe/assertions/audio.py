@@ -23,6 +23,8 @@ REPRODUCED: Final = 0.01
 """Share of unexplained variance below which settings count as the reference's own."""
 MOST_CEPSTRA: Final = 20
 """Wider tables are taken for mel bands where no contract says so."""
+KERNELS: Final = ("linear", "Lanczos", "band-limited")
+LOBES: Final = 3
 SKETCHED: Final = 2
 KEPT: Final = 8
 RATES: Final = (8000, 11025, 16000, 22050, 32000, 44100, 48000)
@@ -68,6 +70,7 @@ class Way:
         right: settings of the verdict.
         features: settings that the device has.
         ratio: of the device's sample rate to the right one.
+        kernel: one of KERNELS, that sound is resampled with.
         affine: whether it may stand under an affine map.
     """
 
@@ -77,27 +80,32 @@ class Way:
     right: Mapping[str, Any]
     features: Features
     ratio: float = 1.0
+    kernel: str = "linear"
     affine: bool = False
 
     def planes(self, scene: Scene, waves: list[Array]) -> Array | None:
         """Return what it makes of the raw sounds."""
-        heard = waves if self.ratio == 1 else [_resampled(one, self.ratio) for one in waves]
+        heard = (
+            waves
+            if self.ratio == 1
+            else [_resampled(one, self.ratio, self.kernel) for one in waves]
+        )
         return table_of(scene, heard, self.features)
 
 
 def suspects(scene: Scene) -> Iterator[Suspect]:
     """Give features of the raw sound with one setting changed, and of other rates.
 
-    All are tried on SKETCHED frames, the KEPT closest ones on every frame.
+    Settings are tried on the SKETCHED frames that depart the most, the KEPT closest on every frame.
     """
     waves = waves_of(scene)
-    if waves is None or scene.given.shape[1] != 1:
+    if waves is None or scene.given.shape[1] != 1 or not scene.same_shape:
         return
     own = settings_of(scene, waves)
     if own is None:
         return
-    ways = [*_rates(own), *_others(own)]
-    for way in sorted(ways, key=lambda one: _distance(scene, waves, one))[:KEPT]:
+    others = sorted(_others(own), key=lambda one: _distance(scene, waves, one))[:KEPT]
+    for way in (*_rates(own), *others):
         planes = way.planes(scene, waves)
         if planes is not None:
             cost = 1.2 if way.cause == "audio_sample_rate" else 1.0
@@ -106,14 +114,13 @@ def suspects(scene: Scene) -> Iterator[Suspect]:
 
 def _distance(scene: Scene, waves: list[Array], way: Way) -> float:
     """Return how far a way is from the device's input on a few frames, real units."""
-    planes = way.planes(scene, waves[:SKETCHED])
+    rows = list(scene.rows)
+    gaps = np.square(scene.seen - scene.expected[:, :, rows]).mean((1, 2, 3))
+    chosen = np.argsort(-gaps)[:SKETCHED]
+    planes = way.planes(scene, [waves[at] for at in chosen])
     if planes is None:
         return float("inf")
-    seen = scene.seen[:SKETCHED]
-    error = root_mean_square(scene.quantiser(planes) - seen)
-    if not way.affine:
-        return float(error)
-    return min(error, float(affine(planes, seen)[2] ** 0.5 * seen.std()))
+    return root_mean_square(scene.quantiser(planes) - scene.seen[chosen])
 
 
 def _others(own: Features) -> Iterator[Way]:
@@ -137,12 +144,13 @@ def _rates(own: Features) -> Iterator[Way]:
             f"Compute the bands for {own.sample_rate} Hz.",
             right, replace(own, sample_rate=rate),
         )  # fmt: skip
-        yield Way(
-            "audio_sample_rate",
-            f"feeds sound sampled at {rate} Hz into features for {own.sample_rate} Hz",
-            f"Sample at {own.sample_rate} Hz, or resample.",
-            right, own, rate / own.sample_rate, affine=True,
-        )  # fmt: skip
+        for kernel in KERNELS if rate > own.sample_rate else KERNELS[:1]:
+            yield Way(
+                "audio_sample_rate",
+                f"feeds sound sampled at {rate} Hz into features for {own.sample_rate} Hz",
+                f"Sample at {own.sample_rate} Hz, or resample.",
+                right, own, rate / own.sample_rate, kernel, affine=True,
+            )  # fmt: skip
 
 
 def waves_of(scene: Scene) -> list[Array] | None:
@@ -189,12 +197,26 @@ def table_of(scene: Scene, waves: list[Array], settings: Features) -> Array | No
     return planes[:, :, list(scene.rows)]
 
 
-def _resampled(wave: Array, ratio: float) -> Array:
-    """Return sound as a device with another rate takes it, as far as the clip's samples go."""
+def _resampled(wave: Array, ratio: float, kernel: str) -> Array:
+    """Return sound as a device with another rate takes it, as far as the clip's samples go.
+
+    What a lower rate cannot carry is filtered before it is sampled. What an interpolation leaves
+    above the old rate's half decides the quiet bands, so each kernel is another prediction.
+    """
     wave = np.asarray(wave, np.float64).ravel()
-    if ratio < 1:  # what the lower rate cannot carry is filtered before it is sampled
+    size = int(len(wave) * ratio)
+    if kernel == "band-limited":
+        return np.asarray(np.fft.irfft(np.fft.rfft(wave), size) * (size / len(wave)))
+    if ratio < 1:
         spectrum = np.fft.rfft(wave)
         spectrum[int(len(spectrum) * ratio) :] = 0
         wave = np.fft.irfft(spectrum, len(wave))
-    size = int(len(wave) * ratio)
-    return np.interp(np.arange(size) / ratio, np.arange(len(wave)), wave)
+    if kernel == "linear":
+        return np.interp(np.arange(size) / ratio, np.arange(len(wave)), wave)
+    place = (np.arange(size) + 0.5) / ratio - 0.5
+    taps = np.floor(place).astype(int)[:, None] + np.arange(1 - LOBES, LOBES + 1)
+    away = place[:, None] - taps
+    inside = (taps >= 0) & (taps < len(wave))
+    weights = np.where(inside, np.sinc(away) * np.sinc(away / LOBES), 0)
+    near = wave[np.clip(taps, 0, len(wave) - 1)]
+    return np.asarray((weights * near).sum(1) / weights.sum(1))

@@ -45,7 +45,7 @@ SLOPE: Final = 0.2
 ALONG: Final = 0.1
 VISIBLE: Final = 3.0
 """Times the noise that a predicted departure must have to be measured under other noise."""
-NEARER: Final = 1.1
+NEARER: Final = 1.5
 """An affine map must come that much closer than an exact prediction to speak against it."""
 GAIN: Final = 4.0
 LEFT: Final = 0.25
