@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chain import Chain
 from drawn import programs
 from hypothesis import HealthCheck, Phase, given, settings
 from test_drawn_programs import reached_by_floats, samples
@@ -15,8 +16,11 @@ from test_session import network, sample
 
 import edgebed
 from edgebed.errors import EdgebedError
+from edgebed.program.arithmetic import Affine
+from edgebed.program.ops.add import Add
+from edgebed.program.ops.requantize import Requantize
 from edgebed.program.run import trace
-from edgebed.program.types import Program
+from edgebed.program.types import Program, TensorType
 from edgebed.targets._shared.toolchain import host_compilers
 from edgebed.targets.contract import Inner, Watchable
 from edgebed.targets.host.build import build, compile_program
@@ -67,6 +71,23 @@ def test_many_programs_show_the_interpreters_tensors(
     program: Program, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     check(program, tmp_path_factory.mktemp("watched"))
+
+
+def test_bytes_of_the_caller_that_a_layer_reads_with_signs_are_shown_with_signs(
+    tmp_path: Path,
+) -> None:
+    """No step computes int8 values from the uint8 ones: they are the same bytes."""
+    c = Chain(lambda strategy: pytest.fail("nothing is drawn here"))
+    c.inputs["x"] = c.types["x"] = TensorType((2, 4, 4), "uint8", 0.5, 128)
+    signed = c.add(Requantize, ("x",), requantize=Affine(0.5, 0, "fixed_point"))
+    summed = c.add(Add, (signed, signed), requantize=Affine(1.0, 3, "fixed_point"))
+    program = Program("signs", c.inputs, tuple(c.ops), (summed,), c.constants)
+    compile_program(program, tmp_path, passes=False)
+    x = np.random.default_rng(0).integers(0, 256, (1, 2, 4, 4)).astype(np.uint8)
+    with edgebed.load(tmp_path) as session:
+        (shown,) = session.watch(x)
+    assert shown.name == signed
+    np.testing.assert_array_equal(in_program_order(shown), x[0].astype(np.int64) - 128)
 
 
 @pytest.fixture

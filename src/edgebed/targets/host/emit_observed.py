@@ -75,8 +75,11 @@ class Observed:
 
     @property
     def flipped(self) -> bool:
-        """Whether the arena has it as value + 128."""
-        return bool(stored_bias(self.type)) and self.store.where in ("arena", "constants")
+        """Whether its bytes are value + 128: everything of the steps, but nothing of the caller's.
+
+        A layer may lie in the caller's input: bytes from 0 to 255 that it reads as -128 to 127.
+        """
+        return self.role == "layer" and bool(stored_bias(self.type))
 
 
 def observed(program: Program, lowered: Lowered, arena: Arena) -> tuple[Observed, ...]:
