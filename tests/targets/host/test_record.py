@@ -26,6 +26,7 @@ from edgebed.observe.trace_reader import TraceReader
 from edgebed.observe.trace_writer import TraceWriter
 from edgebed.program import to_onnx
 from edgebed.program.ops.divide import Divide
+from edgebed.program.ops.unary import Unary
 from edgebed.program.types import Program, TensorType
 from edgebed.targets._shared.toolchain import host_compilers
 from edgebed.targets.host.build import compile_program
@@ -285,6 +286,24 @@ def test_a_network_of_reals_with_several_inputs_and_no_number_among_its_results(
     known = frame.named("r").statistics
     assert (known.count, known.bad, known.low, known.high) == (15, 13, 0.5, 2.0)
     assert sum(known.histogram) == 2
+
+
+def test_reals_are_those_of_the_library_without_a_trace_to_the_last_bit(tmp_path: Path) -> None:
+    """A recorder that brought mathematics of its own into the link would show here."""
+    kind = TensorType((8, 40, 40), "float32", 1.0)
+    ops = [
+        Unary(name=name, inputs=("x",), output=name, function=name)  # type: ignore[arg-type]
+        for name in ("sigmoid", "tanh", "exp", "erf")
+    ]
+    program = Program("reals", {"x": kind}, tuple(ops), tuple(op.output for op in ops))
+    compile_program(program, tmp_path, passes=False)
+    x = np.random.default_rng(0).uniform(-8, 8, (1, 8, 40, 40)).astype(np.float32)
+    with edgebed.load(tmp_path) as plain:
+        right = plain.run(x)
+        plain.watch(x)  # refuses where they differ
+    with edgebed.load(tmp_path, trace=tmp_path / "a.trace", level="statistics") as session:
+        for a, b in zip(session.run(x), right, strict=True):
+            np.testing.assert_array_equal(a.view(np.int32), b.view(np.int32))
 
 
 def test_wrong_levels_and_places_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -23,18 +23,16 @@ static double eb_real(const eb_tensor *tensor, double stored) {
   return (double)(steps * (float)tensor->scale);
 }
 
-/* Of integers: exact sums, `bias` above the values as they are stored. */
+/* Of integers, `bias` above the values as they are stored: exact sums around a whole number near the
+ * mean. (128-bit integers would do without, but bring a support library into the link that has an
+ * expf of its own: the network's reals would differ in their last bit.) */
 static eb_shape eb_shape_of_integers(const eb_tensor *tensor, const eb_moments *m, int bias) {
-  const double count = (double)m->count, mean = (double)m->sum / count;
-#if defined(__SIZEOF_INT128__)
-  const __int128 wide = (__int128)m->squares * m->count - (__int128)m->sum * m->sum;
-  const double spread = (double)wide;
-#else
-  const double wide = (double)m->squares * count - (double)m->sum * (double)m->sum;
-  const double spread = wide > 0 ? wide : 0;
-#endif
-  const eb_shape found = {(mean - bias - tensor->zero_point) * tensor->scale,
-                          sqrt(spread) / count * tensor->scale,
+  const int64_t middle = m->sum / m->count, rest = m->sum - m->count * middle;
+  const int64_t squares = (int64_t)m->squares - 2 * middle * m->sum + m->count * middle * middle;
+  const double count = (double)m->count, off = (double)rest / count;
+  const double spread = (double)squares / count - off * off;
+  const eb_shape found = {((double)(middle - bias - tensor->zero_point) + off) * tensor->scale,
+                          sqrt(spread > 0 ? spread : 0) * tensor->scale,
                           eb_real(tensor, (double)(m->low - bias)),
                           eb_real(tensor, (double)(m->high - bias))};
   return found;
