@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from traces import inputs, integer_network
 
 from edgebed.cli import execute
@@ -19,8 +16,6 @@ from edgebed.errors import EdgebedError
 from edgebed.figures import Figure
 from edgebed.observe.drift import Drift, drift
 from edgebed.observe.drift_profile import Profile, profile_of
-from edgebed.observe.drift_sketches import drift_of_sketches
-from edgebed.observe.sketch import BINS, BYTES, Sketch, pack, unpack
 from edgebed.observe.trace import Frame, Level, Manifest, Tensor
 from edgebed.observe.trace_writer import TraceWriter
 from edgebed.program.types import Array
@@ -278,52 +273,6 @@ def test_an_input_that_is_no_picture_is_not_called_dark(tmp_path: Path) -> None:
     made = profile_of(write(tmp_path / "r.trace", sounds(0, 1.0)))
     (verdict,) = drift(write(tmp_path / "t.trace", sounds(1, 0.5)), made, 120).verdicts
     assert verdict.cause == "level_shift"
-
-
-# Sketches of devices.
-
-
-def sketches(source: Iterator[Frame]) -> dict[str, Sketch]:
-    found: dict[str, Sketch] = {}
-    for frame in source:
-        for key, tensor in zip(("input x", "half"), frame.tensors, strict=False):
-            assert tensor.values is not None
-            one = Sketch.of(tensor.values)
-            found[key] = found[key] + one if key in found else one
-    return found
-
-
-def test_a_devices_sketches_show_drift_and_clean_ones_none(profile: Profile) -> None:
-    assert not drift_of_sketches(sketches(frames(scenes(6, 100))), profile)
-    (verdict,) = drift_of_sketches(sketches(frames(0.5 * p for p in scenes(6, 100))), profile)
-    assert verdict.layer == "input x"
-    assert "over 100 frames" in verdict.evidence.lower()
-
-
-int8s = st.lists(st.integers(-128, 127), min_size=1, max_size=300)
-
-
-@given(int8s, int8s)
-def test_sketches_merge_by_adding_and_survive_their_bytes(one: list[int], other: list[int]) -> None:
-    a, b = (Sketch.of(np.array(values, np.int8)) for values in (one, other))
-    both = Sketch.of(np.array(one + other, np.int8))
-    merged = a + b
-    assert (merged.bins, merged.at_low, merged.at_high) == (both.bins, both.at_low, both.at_high)
-    assert merged.frames == 2
-    assert Sketch.from_bytes(merged.to_bytes()) == merged
-    assert len(merged.to_bytes()) == BYTES
-    report = pack({"x": a, "layer": b})
-    assert unpack(report, ["layer", "x", "other"]) == {"x": a, "layer": b}
-
-
-@given(st.binary(max_size=400))
-def test_no_bytes_at_all_bring_a_report_down(data: bytes) -> None:
-    for given_bytes in (data, b"EBSK" + data, pack({"x": Sketch(1, (0,) * BINS)})[:-1] + data):
-        try:
-            unpack(given_bytes, ["x"])
-        except EdgebedError:
-            continue
-        assert zlib.crc32(given_bytes[12:]) == int.from_bytes(given_bytes[8:12], "little")
 
 
 # The command.

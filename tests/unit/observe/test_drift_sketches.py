@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from test_drift import frames, scenes, write
 
 from edgebed.cli import execute
+from edgebed.errors import EdgebedError
 from edgebed.observe.drift_profile import Profile, profile_of
 from edgebed.observe.drift_sketches import drift_of_reports, drift_of_sketches
-from edgebed.observe.sketch import BINS, MOST, Report, Sketch, captured, pack
+from edgebed.observe.sketch import BINS, BYTES, MOST, Report, Sketch, captured, pack, unpack
 from edgebed.observe.trace import Frame
 from edgebed.program.types import Array
 
@@ -195,3 +196,36 @@ def test_arrays_of_sixteen_bits_have_groups_of_2048() -> None:
     one = Sketch.of(values)
     assert (one.bins[0], one.bins[1], one.bins[16], one.bins[31]) == (2, 1, 1, 1)
     assert (one.at_low, one.at_high) == (1, 1)
+
+
+def test_a_devices_sketches_show_drift_and_clean_ones_none(profile: Profile) -> None:
+    assert not drift_of_sketches(sketches(frames(scenes(6, 100))), profile)
+    (verdict,) = drift_of_sketches(sketches(frames(0.5 * p for p in scenes(6, 100))), profile)
+    assert verdict.layer == "input x"
+    assert "over 100 frames" in verdict.evidence.lower()
+
+
+int8s = st.lists(st.integers(-128, 127), min_size=1, max_size=300)
+
+
+@given(int8s, int8s)
+def test_sketches_merge_by_adding_and_survive_their_bytes(one: list[int], other: list[int]) -> None:
+    a, b = (Sketch.of(np.array(values, np.int8)) for values in (one, other))
+    both = Sketch.of(np.array(one + other, np.int8))
+    merged = a + b
+    assert (merged.bins, merged.at_low, merged.at_high) == (both.bins, both.at_low, both.at_high)
+    assert merged.frames == 2
+    assert Sketch.from_bytes(merged.to_bytes()) == merged
+    assert len(merged.to_bytes()) == BYTES
+    report = pack({"x": a, "layer": b})
+    assert unpack(report, ["layer", "x", "other"]) == {"x": a, "layer": b}
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_at_all_bring_a_report_down(data: bytes) -> None:
+    for given_bytes in (data, b"EBSK" + data, pack({"x": Sketch(1, (0,) * BINS)})[:-1] + data):
+        try:
+            unpack(given_bytes, ["x"])
+        except EdgebedError:
+            continue
+        assert zlib.crc32(given_bytes[12:]) == int.from_bytes(given_bytes[8:12], "little")
