@@ -263,9 +263,11 @@ def command(model: Path, out: Path) -> list[str]:
 
 def test_ctrl_c_leaves_nothing(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    # a shell's background jobs ignore the signal, and would pass that on
     process = subprocess.Popen(
-        command(model, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+        command(model, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     until = time.monotonic() + 60
     while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.02)
