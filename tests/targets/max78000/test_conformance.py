@@ -21,12 +21,11 @@ from edgebed.targets.max78000.assemble import assemble
 from edgebed.targets.max78000.check import check
 from edgebed.targets.max78000.compiler import Compiled, compile_program, with_memories
 from edgebed.targets.max78000.latency import chain_cycles
-from edgebed.targets.max78000.layers import Placed, processors_in
 from edgebed.targets.max78000.lowering import lower
 from edgebed.targets.max78000.planner import decide, stream_lengths
-from edgebed.targets.max78000.registers import folds_passes
 from edgebed.targets.max78000.resolve import resolve
 from edgebed.targets.max78000.target import ARITHMETIC
+from edgebed.targets.max78000.watch import channels_of
 
 Array = npt.NDArray[Any]
 CHANNELS = (1, 2, 3, 4, 7, 12, 16, 33, 64, 70, 128)
@@ -42,19 +41,6 @@ LINES = Abilities(
     largest=60,
     depth=3,
 )
-
-
-def channels_of(placed: Placed, result: Array) -> Array:
-    """The real channels of a result, C x pixels; the accelerator's has gaps and dummies."""
-    if not placed.layer.passthrough:
-        columns = [placed.at.column(channel) for channel in range(placed.layer.out_shape[0])]
-        return result[columns].reshape(len(columns), -1)
-    enabled = processors_in(placed.at.processors)
-    if folds_passes(placed):  # passes are walked as rows
-        passes = result.reshape(len(enabled), -1, placed.at.passes).transpose(2, 0, 1)
-    else:
-        passes = result.reshape(placed.at.passes, len(enabled), -1)
-    return np.stack([passes[number, enabled.index(p)] for number, p in placed.at.sites])
 
 
 def assert_equal_everywhere(compiled: Compiled, seed: int) -> None:

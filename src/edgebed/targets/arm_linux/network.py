@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from edgebed.errors import EdgebedError
 from edgebed.targets._shared.rows import network as rows
 from edgebed.targets._shared.rows.manifest import read
-from edgebed.targets._shared.rows.network import Array
 from edgebed.targets.arm_linux.build import MANIFEST
 from edgebed.targets.arm_linux.machine import VirtualBoard
 from edgebed.targets.arm_linux.watch import ObservedBoard
-from edgebed.targets.contract import Inner
 
 
 class VirtualNetwork(rows.VirtualNetwork):
@@ -25,29 +22,13 @@ class VirtualNetwork(rows.VirtualNetwork):
     def __init__(self, folder: Path) -> None:
         board = VirtualBoard()
         board.load(folder)
-        super().__init__(read(folder / MANIFEST), board, board.run_named)
-        self._folder = folder
-        self._observed: ObservedBoard | None = None
+        super().__init__(read(folder / MANIFEST), board, board.run_named, lambda: _observed(folder))
 
-    def watch(self, x: Mapping[str, Array]) -> tuple[Inner, ...]:
-        """Compute one sample in a second program, which records what each step writes.
 
-        That program is compiled from the folder's own sources, with the switch EB_TRACE.
-
-        Raises:
-            EdgebedError: an input does not fit, no compiler is there, or the two programs differ.
-        """
-        if self._observed is None:
-            self._observed = ObservedBoard()
-            self._observed.load(self._folder)
-        (sample,) = self.samples(x)
-        return self._observed.watch(sample)
-
-    def close(self) -> None:
-        """Release the programs."""
-        super().close()
-        if self._observed is not None:
-            self._observed.close()
+def _observed(folder: Path) -> ObservedBoard:
+    observed = ObservedBoard()
+    observed.load(folder)
+    return observed
 
 
 def load(folder: str | Path, *, threads: int = 1, isa: str | None = None) -> VirtualNetwork:

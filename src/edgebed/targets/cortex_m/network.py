@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from edgebed.errors import EdgebedError
 from edgebed.targets._shared.rows import network as rows
 from edgebed.targets._shared.rows.manifest import read
-from edgebed.targets._shared.rows.network import Array
-from edgebed.targets.contract import Inner
 from edgebed.targets.cortex_m.build import MANIFEST
 from edgebed.targets.cortex_m.machine import VirtualMicrocontroller
 from edgebed.targets.cortex_m.watch import ObservedMicrocontroller
 
 
 class VirtualNetwork(rows.VirtualNetwork):
-    """Firmware on a virtual microcontroller; see `contract.Library` and `contract.Counted`.
+    """Firmware on a virtual microcontroller; see `rows.network.VirtualNetwork`.
 
     Args:
         folder: that was compiled.
@@ -26,30 +23,17 @@ class VirtualNetwork(rows.VirtualNetwork):
         machine = VirtualMicrocontroller()
         machine.load(folder)
         super().__init__(
-            read(folder / MANIFEST), machine, lambda samples: list(map(machine.run_named, samples))
+            read(folder / MANIFEST),
+            machine,
+            lambda samples: list(map(machine.run_named, samples)),
+            lambda: _observed(folder),
         )
-        self._folder = folder
-        self._observed: ObservedMicrocontroller | None = None
 
-    def watch(self, x: Mapping[str, Array]) -> tuple[Inner, ...]:
-        """Compute one sample on a second board, whose firmware shows what each step writes.
 
-        That firmware is compiled from the folder's own sources, with the switch EB_OBSERVE.
-
-        Raises:
-            EdgebedError: an input does not fit, no compiler is there, or the two boards differ.
-        """
-        if self._observed is None:
-            self._observed = ObservedMicrocontroller()
-            self._observed.load(self._folder)
-        (sample,) = self.samples(x)
-        return self._observed.watch(sample)
-
-    def close(self) -> None:
-        """Switch the boards off."""
-        super().close()
-        if self._observed is not None:
-            self._observed.close()
+def _observed(folder: Path) -> ObservedMicrocontroller:
+    observed = ObservedMicrocontroller()
+    observed.load(folder)
+    return observed
 
 
 def load(folder: str | Path, *, threads: int = 1, isa: str | None = None) -> VirtualNetwork:

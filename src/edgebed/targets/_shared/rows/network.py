@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edgebed.errors import EdgebedError, did_you_mean
 from edgebed.figures import Figure
 from edgebed.targets._shared.rows.manifest import Manifest, TensorFacts
-from edgebed.targets.contract import Cost, LayerCost, Trace
+from edgebed.targets.contract import Cost, Inner, LayerCost, Trace
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
@@ -105,13 +105,25 @@ class CountingMachine(Protocol):
         """Release the emulator."""
 
 
+class WatchingMachine(Protocol):
+    """A virtual device that shows what each step of the network writes."""
+
+    def watch(self, inputs: Sample) -> tuple[Inner, ...]:
+        """Compute one sample and return its inner tensors in the order of the stages."""
+
+    def close(self) -> None:
+        """Release the emulator."""
+
+
 class VirtualNetwork:
-    """A network on a virtual device; see `contract.Library` and `contract.Counted`.
+    """A network on a virtual device; see `contract.Library`, `Counted` and `Watchable`.
 
     Args:
         manifest: of the compiled folder.
         machine: with the folder loaded.
         compute: its function from samples, arrays by input name, to their traces.
+        watching: builds the folder's own sources once more, with a switch that shows what each
+            step writes, and loads that.
     """
 
     def __init__(
@@ -119,8 +131,11 @@ class VirtualNetwork:
         manifest: Manifest,
         machine: CountingMachine,
         compute: Callable[[Sequence[Sample]], Sequence[Trace]],
+        watching: Callable[[], WatchingMachine],
     ) -> None:
         self._manifest, self._device, self._compute = manifest, machine, compute
+        self._watching = watching
+        self._observed: WatchingMachine | None = None
         self._figures: Mapping[str, Figure] = {}
 
     @property
@@ -197,6 +212,17 @@ class VirtualNetwork:
         first = self._manifest.inputs[0]
         return np.asarray(x[first.name]).shape in (first.shape, first.shape[1:])
 
+    def watch(self, x: Sample) -> tuple[Inner, ...]:
+        """Compute one sample on a second device, which shows what each step writes.
+
+        Raises:
+            EdgebedError: an input does not fit, no compiler is there, or the two devices differ.
+        """
+        if self._observed is None:
+            self._observed = self._watching()
+        (sample,) = self.samples(x)
+        return self._observed.watch(sample)
+
     def self_test(self) -> None:
         """Let the device compute its known answers.
 
@@ -240,6 +266,8 @@ class VirtualNetwork:
     def close(self) -> None:
         """Release the machine."""
         self._device.close()
+        if self._observed is not None:
+            self._observed.close()
 
     def expect_core(self, isa: str | None, folder: Path) -> None:
         """Close and refuse where the folder is not for the core `isa`; None is any.
