@@ -14,7 +14,7 @@ from edgebed.deploy import bundle
 from edgebed.observe.recorders.machine import frame_of
 from edgebed.targets import load
 from edgebed.targets.max78000.machine import VirtualBoard
-from edgebed.targets.max78000.watch import chain_of
+from edgebed.targets.max78000.watch import compiled_of
 
 TARGET = load("max78000")
 
@@ -35,7 +35,9 @@ class PlantedBoard:
         bundle.build(self.program, TARGET, folder)
         self._board = VirtualBoard(keep_layers=True)
         self._board.load(folder)
-        self._chain = chain_of(folder, self.program)
+        compiled = compiled_of(folder, self.program)
+        assert compiled is not None
+        self._chain = compiled.chain
         assert self._chain
         cnn = self._board.board.chip.cnn
         self._accelerator = cnn.accelerator = PlantedAccelerator(cnn.accelerator)

@@ -38,12 +38,6 @@ def compiled_of(folder: Path, program: Program) -> Compiled | None:
     return compiled if [dict(r) for r in layout(compiled).layers] == listed else None
 
 
-def chain_of(folder: Path, program: Program) -> tuple[Placed, ...]:
-    """Return the placed layers of a compiled folder; none where they cannot be known."""
-    compiled = compiled_of(folder, program)
-    return compiled.chain if compiled is not None else ()
-
-
 def named(
     chain: Sequence[Placed], program: Program | None, results: Sequence[Array]
 ) -> dict[str, Array]:
